@@ -1,0 +1,97 @@
+"""The face of a generated model: what a caller, a test harness or an emulator has to know to run it.
+
+It is written to ``report.json`` (key ``interface``) so that a build folder can be emulated without its model file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tinycompile.ir.types import DType
+
+
+@dataclass(frozen=True)
+class Port:
+    """One network input or output.
+
+    `c_name` is the C parameter (``input``, or ``input_0``...); its accessor is ``<prefix>_<c_name>(arena)`` and its
+    length macro ``<PREFIX>_<C_NAME>_LEN`` (elements). `scale`/`zero_point` are set for quantised ports.
+    """
+
+    name: str
+    c_name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    scale: float | None = None
+    zero_point: int | None = None
+
+    @property
+    def elems(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.elems * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Entry point ``void <prefix>_run(<prefix>_arena *arena, const T in..., T out...)`` and the sizes around it.
+
+    `arena_bytes` is the exact size of ``<prefix>_arena``'s payload, `arena_align` its alignment in bytes (power of two).
+    """
+
+    prefix: str
+    target: str
+    arena_bytes: int
+    arena_align: int
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain JSON object; `from_json` reads it back."""
+
+        def port(p: Port) -> dict[str, Any]:
+            return {
+                "name": p.name,
+                "c_name": p.c_name,
+                "shape": list(p.shape),
+                "dtype": p.dtype.value,
+                "scale": p.scale,
+                "zero_point": p.zero_point,
+            }
+
+        return {
+            "prefix": self.prefix,
+            "target": self.target,
+            "arena_bytes": self.arena_bytes,
+            "arena_align": self.arena_align,
+            "inputs": [port(p) for p in self.inputs],
+            "outputs": [port(p) for p in self.outputs],
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Interface:
+        """Raises KeyError, TypeError or ValueError when `data` is not what `to_json` writes."""
+
+        def port(p: Mapping[str, Any]) -> Port:
+            return Port(
+                p["name"],
+                p["c_name"],
+                tuple(int(d) for d in p["shape"]),
+                DType(p["dtype"]),
+                p["scale"],
+                p["zero_point"],
+            )
+
+        return Interface(
+            data["prefix"],
+            data["target"],
+            int(data["arena_bytes"]),
+            int(data["arena_align"]),
+            tuple(port(p) for p in data["inputs"]),
+            tuple(port(p) for p in data["outputs"]),
+        )

@@ -1,0 +1,111 @@
+"""Plan: every decision made. Frozen; codegen and the emulators read nothing else.
+
+A plan is a row program. Each `Step` computes rows [y0, y1) of one op in ascending order; `Placement` gives the arena
+offset of every row of every run-time tensor. Whole buffers, rings, outputs that overlap the input they eat, and views are
+what these offsets describe, not separate mechanisms. ``schedule.verify_plan`` replays the steps over a byte map and knows
+nothing of how the plan was made.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tinycompile.ir.graph import Graph, Op, Tensor
+from tinycompile.ir.interface import Interface
+from tinycompile.ir.types import Region
+
+
+class InputMode(enum.Enum):
+    """Where the network input lives: in the arena and counted; pushed row by row; or in the caller's memory."""
+
+    RESIDENT = "resident"
+    STREAMED = "streamed"
+    EXTERNAL = "external"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Arena byte offset of each row of a tensor."""
+
+    offsets: tuple[int, ...]
+    row_bytes: int
+
+    @staticmethod
+    def contiguous(base: int, rows: int, row_bytes: int) -> Placement:
+        return Placement(tuple(base + row_bytes * r for r in range(rows)), row_bytes)
+
+    @property
+    def affine(self) -> tuple[int, int] | None:
+        """(base, stride) when row r lies at ``base + stride * r`` for all rows, else None."""
+        if len(self.offsets) == 1:
+            return self.offsets[0], self.row_bytes
+        stride = self.offsets[1] - self.offsets[0]
+        base = self.offsets[0]
+        if all(o == base + stride * r for r, o in enumerate(self.offsets)):
+            return base, stride
+        return None
+
+    def contiguous_rows(self, y0: int, y1: int) -> bool:
+        """Whether rows [y0, y1) are adjacent in memory, in order."""
+        return all(self.offsets[y + 1] == self.offsets[y] + self.row_bytes for y in range(y0, y1 - 1))
+
+
+@dataclass(frozen=True)
+class Step:
+    """Compute `region` of op `op` (an index into ``Plan.ops``), row by row in ascending order.
+
+    `merge`: one kernel call makes all rows: the op's grain is FLAT and the rows are adjacent in memory on both sides, or
+    its grain is WHOLE.
+    """
+
+    op: int
+    region: Region
+    merge: bool = False
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is proven about ``arena_bytes``.
+
+    `schedule_bound_bytes`: live bytes at the peak of this plan's own order, which no packing can beat.
+    `lower_bound_bytes`: least peak over every order in `space` ("whole buffers" here); `optimal` when the arena equals it.
+    """
+
+    lower_bound_bytes: int
+    schedule_bound_bytes: int
+    optimal: bool
+    space: str
+    method: str
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """`ops` are ``graph.ops`` in execution order, views left out of `steps` but present in `placements`.
+
+    `variants[k]` is the kernel variant of op k, `scratch[k]` its scratch offset (None when it wants none).
+    `peak_step` is the index of the step with the most live bytes and `peak_live` the tensors live there.
+    """
+
+    graph: Graph
+    target: str
+    ops: tuple[Op, ...]
+    steps: tuple[Step, ...]
+    placements: Mapping[str, Placement]
+    variants: tuple[str, ...]
+    scratch: tuple[int | None, ...]
+    arena_bytes: int
+    arena_align: int
+    input_mode: InputMode
+    certificate: Certificate
+    live: tuple[tuple[str, ...], ...]
+    live_bytes: tuple[int, ...]
+    interface: Interface
+
+    @property
+    def peak_step(self) -> int:
+        return max(range(len(self.live_bytes)), key=lambda i: (self.live_bytes[i], -i)) if self.live_bytes else 0
+
+    def tensor(self, name: str) -> Tensor:
+        return self.graph.tensors[name]

@@ -1,0 +1,204 @@
+"""What an operator module declares: everything that the compiler may ask about an operator kind.
+
+One module per operator; `Operator` is its interface and `tinycompile.ops.registry` lists the instances. Operators know
+the IR and NumPy, never templates or the scheduler.
+
+Regions. An operator computes any rectangle of its output's row form (`Region`: rows and columns, all channels). `in_region`
+says which rectangle of each activation input that needs, clipped to the input, and how much padding lies outside; `compute`
+makes the output rectangle from exactly those input rectangles. Patches, line buffers and halo recompute all follow from
+this pair.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from tinycompile.ir.graph import Array, Attrs, Node, Tensor
+from tinycompile.ir.types import DType, Region
+
+
+@dataclass(frozen=True)
+class Need:
+    """The part of an input that an output region needs: a clipped `region` and the padding outside it, in rows/columns."""
+
+    region: Region
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+
+def whole(tensor: Tensor) -> Region:
+    """All of a tensor."""
+    return Region(0, tensor.form.rows, 0, tensor.form.width)
+
+
+@dataclass(frozen=True)
+class RowWindow:
+    """How the rows of activation input `index` reach the kernel for output row `y`.
+
+    Row pointer `j` (0 <= j < count) is input row ``first + dilation * j`` with ``first = y * stride - pad``, or
+    ``first = table[y]`` when a table is given (resize). A row outside the tensor is a NULL pointer: padding.
+    `count == 1` is passed as one row pointer, otherwise as an array of `count` row pointers.
+    `whole`: one pointer to the tensor's first byte; the plan must then place its rows contiguously.
+    """
+
+    index: int
+    count: int = 1
+    stride: int = 1
+    pad: int = 0
+    dilation: int = 1
+    table: tuple[int, ...] | None = None
+    whole: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ConstArray:
+    """Flash data of one kernel call: ``const T *<param>`` with T from ``data.dtype``, packed as the kernel reads it."""
+
+    param: str
+    data: Array
+
+
+@dataclass(frozen=True, eq=False)
+class KernelCall:
+    """One call of a row kernel, as data. The C signature follows from it, in this order::
+
+        kernel(T *out, <one per input: const T *in<i> or const T *const *in<i>>, [int32_t y,] [uint8_t *scratch,]
+               <const T *array>..., <int32_t const>...)
+
+    `consts` are compile-time constants in the order of the kernel's parameters (their names appear as comments in the
+    generated code). `element` overrides the C type of output and input pointers (data movement works on ``uint8_t``).
+    `row_index` passes the output row `y`.
+    """
+
+    kernel: str
+    inputs: tuple[RowWindow, ...]
+    arrays: tuple[ConstArray, ...] = ()
+    consts: tuple[tuple[str, int], ...] = ()
+    scratch_bytes: int = 0
+    row_index: bool = False
+    element: str | None = None
+
+    @property
+    def header(self) -> str:
+        """The one C header of the kernel, in ``runtime_c/include``."""
+        return f"{self.kernel}.h"
+
+
+class Grain(enum.Enum):
+    """What one kernel call makes."""
+
+    ROW = "row"  # one output row
+    FLAT = "flat"  # one row, or any run of adjacent rows as one long row: each pixel depends on the same pixel
+    WHOLE = "whole"  # the whole output, from whole contiguous inputs (a barrier to streaming)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A kernel choice of an operator: usable when the target has all of `requires`. Earlier in the list is better."""
+
+    name: str
+    requires: frozenset[str] = field(default_factory=frozenset)
+
+
+GENERIC = Variant("generic")
+
+
+class Operator(abc.ABC):
+    """One operator kind. Instances are stateless singletons."""
+
+    kind: ClassVar[str]
+    attrs_class: ClassVar[type[Attrs]] = Attrs
+    variants: ClassVar[tuple[Variant, ...]] = (GENERIC,)
+
+    @abc.abstractmethod
+    def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
+        """Shape and dtype of the output, from inputs and attrs. Raises ShapeError or QuantError when they do not fit."""
+
+    def unsupported(self, node: Node) -> str | None:
+        """Why no kernel can run this node, in words for the user, or None when one can. Called on lowered graphs only."""
+        return None
+
+    @abc.abstractmethod
+    def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
+        """What each input contributes to region `out` of the output; None for constants, absent inputs, and inputs that
+        this region does not read."""
+
+    @abc.abstractmethod
+    def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
+        """The exact output region, shape (out.rows, out.cols, channels), from arrays that hold exactly `in_region`'s
+        regions in row form (rows, cols, channels). The definition of correct."""
+
+    def in_place(self, node: Node) -> tuple[int, ...]:
+        """Activation inputs whose bytes the output may overwrite during the call, as long as each output row starts at
+        or below the input row it is made from (kernels run from low to high addresses)."""
+        return ()
+
+    def view(self, node: Node) -> int | None:
+        """The input whose bytes are the output, unchanged and in order (reshape), or None."""
+        return None
+
+    def grain(self, node: Node) -> Grain:
+        """What one kernel call makes."""
+        return Grain.ROW
+
+    def scratch_bytes(self, node: Node) -> int:
+        """Scratch that `call` wants in the arena."""
+        return 0
+
+    def macs(self, node: Node) -> int:
+        """Multiply-accumulates to compute the whole output (0 for operators that are not counted in MACs)."""
+        return 0
+
+    @abc.abstractmethod
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        """The kernel calls that make one row of columns [out.x0, out.x1), in order, all given the same output row.
+
+        Where the grain is FLAT and rows are merged, the row is ``out.rows * out.cols`` pixels long; where it is WHOLE the
+        calls make the whole output. Empty for a view.
+        """
+
+    def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:
+        """The whole output, in the output's own shape, from whole inputs in their own shapes (None for constants)."""
+        forms: list[Array | None] = []
+        for tensor, array in zip(node.inputs, inputs, strict=True):
+            if tensor is None or array is None or tensor.is_const:
+                forms.append(None)
+            else:
+                forms.append(array.reshape(tensor.form.rows, tensor.form.width, tensor.form.channels))
+        region = whole(node.out)
+        needs = self.in_region(node, region)
+        parts = [
+            None if a is None or n is None else a[n.region.y0 : n.region.y1, n.region.x0 : n.region.x1]
+            for a, n in zip(forms, needs, strict=True)
+        ]
+        return self.compute(node, region, parts).reshape(node.out.shape)
+
+
+def pad_region(array: Array, need: Need, value: int | float) -> Array:
+    """`array` (rows, cols, channels) of `need.region` with its padding filled with `value`."""
+    return np.pad(
+        array, ((need.top, need.bottom), (need.left, need.right), (0, 0)), mode="constant", constant_values=value
+    )
+
+
+def window_1d(
+    out0: int, out1: int, size: int, kernel: int, stride: int, dilation: int, pad: int
+) -> tuple[int, int, int, int]:
+    """Input range [i0, i1) that outputs [out0, out1) need along one axis of `size`, and the padding before and after.
+
+    The range may be empty (i0 == i1) when the whole window lies in the padding.
+    """
+    first = out0 * stride - pad
+    last = (out1 - 1) * stride - pad + (kernel - 1) * dilation + 1
+    i0, i1 = min(max(first, 0), size), max(min(last, size), 0)
+    i1 = max(i0, i1)
+    before = min(max(0, -first), last - first)
+    return i0, i1, before, (last - first) - before - (i1 - i0)
