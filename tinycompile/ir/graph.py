@@ -1,9 +1,9 @@
 """Graph: what to compute. Frozen; a pass returns a new one.
 
 Invariants (checked by ``ir.verify.verify_graph``): tensor names are unique; every op input is a graph input, a
-constant, or the output of an earlier op (ops are in topological order); every tensor has one producer; shapes are static,
-positive and bounded; the dtype and shape of each op's outputs are what its operator module infers. Activations are
-row-major, maps NHWC with N = 1.
+constant, or the output of an earlier op (ops are in topological order); every tensor has one producer; shapes are
+static, positive and bounded; the dtype and shape of each op's outputs are what its operator module infers. Activations
+are row-major, maps NHWC with N = 1.
 """
 
 from __future__ import annotations

@@ -39,9 +39,9 @@ class Port:
 
 @dataclass(frozen=True)
 class Interface:
-    """Entry point ``void <prefix>_run(<prefix>_arena *arena, const T in..., T out...)`` and the sizes around it.
+    """Entry point ``void <prefix>_run(<prefix>_arena *arena, const T in..., T out...)`` and its sizes.
 
-    `arena_bytes` is the exact size of ``<prefix>_arena``'s payload, `arena_align` its alignment in bytes (power of two).
+    `arena_bytes` is the exact size of ``<prefix>_arena``'s payload, `arena_align` its alignment in bytes (a power of 2).
     """
 
     prefix: str

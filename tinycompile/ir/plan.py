@@ -1,9 +1,9 @@
 """Plan: every decision made. Frozen; codegen and the emulators read nothing else.
 
 A plan is a row program. Each `Step` computes rows [y0, y1) of one op in ascending order; `Placement` gives the arena
-offset of every row of every run-time tensor. Whole buffers, rings, outputs that overlap the input they eat, and views are
-what these offsets describe, not separate mechanisms. ``schedule.verify_plan`` replays the steps over a byte map and knows
-nothing of how the plan was made.
+offset of every row of every run-time tensor. Whole buffers, rings, outputs that overlap the input they eat, and views
+are what these offsets describe, not separate mechanisms. ``schedule.verify_plan`` replays the steps over a byte map and
+knows nothing of how the plan was made.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Placement:
 class Step:
     """Compute `region` of op `op` (an index into ``Plan.ops``), row by row in ascending order.
 
-    `merge`: one kernel call makes all rows: the op's grain is FLAT and the rows are adjacent in memory on both sides, or
-    its grain is WHOLE.
+    `merge`: one kernel call makes all rows: the op's grain is FLAT and the rows are adjacent in memory on both sides,
+    or its grain is WHOLE.
     """
 
     op: int
@@ -70,7 +70,7 @@ class Certificate:
     """What is proven about ``arena_bytes``.
 
     `schedule_bound_bytes`: live bytes at the peak of this plan's own order, which no packing can beat.
-    `lower_bound_bytes`: least peak over every order in `space` ("whole buffers" here); `optimal` when the arena equals it.
+    `lower_bound_bytes`: no order in `space` ("whole buffers" here) needs less; `optimal` when the arena equals it.
     """
 
     lower_bound_bytes: int

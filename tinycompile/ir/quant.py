@@ -1,7 +1,8 @@
 """Affine quantisation: ``real = scale * (q - zero_point)``, per tensor or per channel, and its fixed-point arithmetic.
 
 The fixed-point functions are the definition that the C kernels (``runtime_c/include/tc_requantize.h``) follow to the
-bit: LiteRT's reference kernels with double rounding (gemmlowp, "Efficient neural network inference", Jacob et al. 2017).
+bit: LiteRT's reference kernels with double rounding (gemmlowp; Jacob et al. 2017, "Quantization and Training of Neural
+Networks for Efficient Integer-Arithmetic-Only Inference").
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def multiply_by_quantized_multiplier(
 ) -> NDArray[np.int64]:
     """``x * multiplier * 2**(shift - 31)`` in LiteRT's double rounding; int32 semantics, any broadcastable shapes.
 
-    Left shift (wrapping to int32), saturating rounding doubling high multiply (half up), then rounding divide by a power
-    of two (half away from zero).
+    Left shift (wrapping to int32), saturating rounding doubling high multiply (half up), then rounding divide by a
+    power of two (half away from zero).
     """
     s = np.asarray(shift, dtype=np.int64)
     left, right = np.maximum(s, 0), np.maximum(-s, 0)

@@ -67,7 +67,10 @@ class RowForm:
 
 
 def row_form(shape: tuple[int, ...]) -> RowForm:
-    """The row form of a row-major `shape`: NHWC -> (N*H, W, C); [1,T,C] -> (T, 1, C); [M,C] -> (M, 1, C); [C] -> (1, 1, C)."""
+    """The row form of a row-major `shape`.
+
+    NHWC -> (N*H, W, C); [1,T,C] -> (T, 1, C); [M,C] -> (M, 1, C); [C] -> (1, 1, C).
+    """
     if len(shape) < 2:
         return RowForm(1, 1, math.prod(shape))
     if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):

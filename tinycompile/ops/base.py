@@ -3,10 +3,10 @@
 One module per operator; `Operator` is its interface and `tinycompile.ops.registry` lists the instances. Operators know
 the IR and NumPy, never templates or the scheduler.
 
-Regions. An operator computes any rectangle of its output's row form (`Region`: rows and columns, all channels). `in_region`
-says which rectangle of each activation input that needs, clipped to the input, and how much padding lies outside; `compute`
-makes the output rectangle from exactly those input rectangles. Patches, line buffers and halo recompute all follow from
-this pair.
+Regions. An operator computes any rectangle of its output's row form (`Region`: rows and columns, all channels).
+`in_region` says which rectangle of each activation input that needs, clipped to the input, and how much padding lies
+outside; `compute` makes the output rectangle from exactly those input rectangles. Patches, line buffers and halo
+recompute all follow from this pair.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tinycompile.ir.types import DType, Region
 
 @dataclass(frozen=True)
 class Need:
-    """The part of an input that an output region needs: a clipped `region` and the padding outside it, in rows/columns."""
+    """The part of an input that an output region needs: a clipped `region` and the padding outside it."""
 
     region: Region
     top: int = 0
@@ -123,7 +123,7 @@ class Operator(abc.ABC):
         """Shape and dtype of the output, from inputs and attrs. Raises ShapeError or QuantError when they do not fit."""
 
     def unsupported(self, node: Node) -> str | None:
-        """Why no kernel can run this node, in words for the user, or None when one can. Called on lowered graphs only."""
+        """Why no kernel can run this node, in words for the user, or None when one can (asked of lowered graphs)."""
         return None
 
     @abc.abstractmethod
@@ -161,8 +161,8 @@ class Operator(abc.ABC):
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         """The kernel calls that make one row of columns [out.x0, out.x1), in order, all given the same output row.
 
-        Where the grain is FLAT and rows are merged, the row is ``out.rows * out.cols`` pixels long; where it is WHOLE the
-        calls make the whole output. Empty for a view.
+        Where the grain is FLAT and rows are merged, the row is ``out.rows * out.cols`` pixels long; where it is WHOLE
+        the calls make the whole output. Empty for a view.
         """
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> Array:

@@ -1,0 +1,98 @@
+"""The whole compiler on one screen: import -> verify -> passes -> verify -> plan -> verify -> emit.
+
+The phase packages never import one another; they meet here. Everything returned is frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinycompile.ir.graph import Graph
+from tinycompile.ir.plan import Plan
+from tinycompile.report.summary import Budgets, Report
+from tinycompile.target import Target
+
+Dump = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How a model file becomes a graph.
+
+    `io`: "model" keeps the file's own input and output types; "quantized" drops the outer quantise/dequantise operators.
+    `shapes`: input name -> static shape, for files with symbolic dimensions. `name`: C prefix instead of the file's stem.
+    """
+
+    io: str = "model"
+    shapes: Mapping[str, tuple[int, ...]] | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Build:
+    """What one build made: the plan, its report, and the files written (relative name -> text)."""
+
+    plan: Plan
+    report: Report
+    files: Mapping[str, str]
+
+
+def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) -> Graph:
+    """Read a `.tflite` or `.onnx` file and lower it to integer operators that all have kernels.
+
+    `dump(stage, text)` is called with the stable text form after the import and after every pass.
+    Raises ModelError for anything wrong with the file.
+    """
+    from tinycompile.frontends import load_model
+    from tinycompile.ir.printer import print_graph
+    from tinycompile.ir.verify import verify_graph
+    from tinycompile.passes import PASSES
+    from tinycompile.passes.lowering_check import check_supported
+    from tinycompile.passes.quantized_io import quantized_io
+
+    graph = load_model(model, shape_overrides=options.shapes)
+    passes = (("import", lambda g: g), *PASSES, *((("quantized_io", quantized_io),) if options.io == "quantized" else ()))
+    for name, run in passes:
+        graph = run(graph)
+        verify_graph(graph, name)
+        if dump is not None:
+            dump(name, print_graph(graph))
+    check_supported(graph)
+    return graph
+
+
+def plan_model(
+    model: Path, target: Target, options: ImportOptions | None = None, dump: Dump | None = None
+) -> Plan:
+    """Import `model` and decide order, views, in-place use and addresses for `target`; the plan is verified."""
+    from tinycompile.frontends.naming import c_prefix
+    from tinycompile.ir.printer import print_plan
+    from tinycompile.schedule import plan_graph, verify_plan
+
+    options = options or ImportOptions()
+    graph = import_model(model, options, dump)
+    plan = plan_graph(graph, target, prefix=c_prefix(options.name or model.stem))
+    verify_plan(plan)
+    if dump is not None:
+        dump("plan", print_plan(plan))
+    return plan
+
+
+def build_model(
+    model: Path,
+    target: Target,
+    budgets: Budgets,
+    options: ImportOptions | None = None,
+    dump: Dump | None = None,
+) -> Build:
+    """Everything that a build writes, as text. Raises DoesNotFitError when `budgets` or the target's memory are exceeded."""
+    from tinycompile.codegen.c import emit_c
+    from tinycompile.report.summary import summarize
+
+    plan = plan_model(model, target, options, dump)
+    files = emit_c(plan)
+    report = summarize(plan, target, budgets, files)
+    report.check_fits()
+    return Build(plan, report, {**files, **report.files()})
