@@ -92,7 +92,7 @@ def build_model(
     from tinycompile.report.summary import summarize
 
     plan = plan_model(model, target, options, dump)
-    files = emit_c(plan)
-    report = summarize(plan, target, budgets, files)
+    emission = emit_c(plan)
+    report = summarize(plan, target, budgets, emission)
     report.check_fits()
-    return Build(plan, report, {**files, **report.files()})
+    return Build(plan, report, {**emission.files, **report.files()})

@@ -41,7 +41,7 @@ class Port:
 class Interface:
     """Entry point ``void <prefix>_run(<prefix>_arena *arena, const T in..., T out...)`` and its sizes.
 
-    `arena_bytes` is the exact size of ``<prefix>_arena``'s payload, `arena_align` its alignment in bytes (a power of 2).
+    `arena_bytes` is the exact size of ``<prefix>_arena``'s payload, `arena_align` its alignment in bytes.
     """
 
     prefix: str

@@ -1,0 +1,352 @@
+"""Plan -> C99 source, as data for the templates in ``templates/c``.
+
+No decisions here: order, addresses, variants and merging are in the plan; kernels, arrays and constants are what the
+operator modules declare. This module turns them into instances (one C function per kernel and set of constants, shared
+by equal shapes), weight arrays (shared by equal contents) and steps (loops over rows that collect row pointers).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from tinycompile.codegen.literals import array_body, comment_text, int_literal, shape_text
+from tinycompile.errors import InternalError
+from tinycompile.ir.emission import Emission
+from tinycompile.ir.graph import Array, Node, Tensor
+from tinycompile.ir.interface import Port
+from tinycompile.ir.plan import Plan, Step
+from tinycompile.ir.types import DType, Region
+from tinycompile.ops.base import Grain, KernelCall, RowWindow
+from tinycompile.ops.registry import operator
+from tinycompile.resources import data_dir
+
+
+@dataclass(frozen=True)
+class WeightArray:
+    """One flash array; equal contents and types share it."""
+
+    name: str
+    c_type: str
+    elems: int
+    nbytes: int
+    body: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A kernel with its compile-time constants: ``static void name(params) { kernel(args); }``."""
+
+    name: str
+    kernel: str
+    params: tuple[str, ...]
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RowPointer:
+    """How one input of a call is addressed inside a step."""
+
+    name: str
+    c_type: str
+    count: int
+    row: str
+    """C expression of the row (of `y` and `j`)."""
+    address: str
+    """C expression of the pointer, of the row variable ``r``."""
+    limit: int | None
+    """Rows of the tensor when the row may lie outside it, else None."""
+
+
+@dataclass(frozen=True)
+class CallText:
+    instance: str
+    windows: tuple[RowPointer, ...]
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepText:
+    """One static function of the generated model."""
+
+    index: int
+    comment: tuple[str, ...]
+    y0: int
+    y1: int
+    calls: tuple[CallText, ...]
+
+
+@dataclass(frozen=True)
+class PortText:
+    """A network input or output in the header."""
+
+    port: Port
+    macro: str
+    c_type: str
+    offset: int
+    comment: str
+
+
+@dataclass
+class _Module:
+    """What the steps need, collected while they are written."""
+
+    prefix: str
+    weights: dict[tuple[str, bytes], WeightArray] = field(default_factory=dict)
+    instances: dict[tuple[object, ...], Instance] = field(default_factory=dict)
+    tables: dict[tuple[int, ...], str] = field(default_factory=dict)
+    headers: set[str] = field(default_factory=set)
+
+    def weight(self, data: Array, comment: str) -> str:
+        data = np.ascontiguousarray(data)
+        c_type = DType(data.dtype.name).c_type
+        key = (c_type, hashlib.sha256(data.tobytes()).digest())
+        if key not in self.weights:
+            name = f"{self.prefix}_data_{len(self.weights)}"
+            self.weights[key] = WeightArray(name, c_type, data.size, data.nbytes, array_body(data), comment)
+        return self.weights[key].name
+
+    def table(self, values: tuple[int, ...]) -> str:
+        """A flash table of row numbers or arena offsets."""
+        if values not in self.tables:
+            dtype = np.uint16 if max(values) < 2**16 else np.uint32
+            self.tables[values] = self.weight(np.array(values, dtype=dtype), "row table")
+        return self.tables[values]
+
+
+def _pointer(c_type: str, itemsize: int, expr: str, const: bool) -> str:
+    """`expr` (a byte pointer) as a pointer to `c_type`; through void where the alignment grows."""
+    qualifier = "const " if const else ""
+    through = f"({qualifier}void *)" if itemsize > 1 else ""
+    return f"({qualifier}{c_type} *){through}({expr})"
+
+
+def _row_address(module: _Module, plan: Plan, tensor: str, row: str) -> str:
+    """Byte address of row `row` (a C expression or number) of a tensor in the arena ``a``."""
+    placement = plan.placements[tensor]
+    affine = placement.affine
+    if affine is None:
+        return f"a + {module.table(placement.offsets)}[{row}]"
+    base, stride = affine
+    if re.fullmatch(r"\d+", row):
+        return f"a + {base + stride * int(row)}"
+    return f"a + {base} + {stride} * {row}" if base else f"a + {stride} * {row}"
+
+
+def _row_expr(window: RowWindow, module: _Module, single: int | None) -> str:
+    """The row that pointer `j` of a window addresses, as C of `y` and `j` (a plain number where it is constant).
+
+    `single` is the output row of a step that makes only one, or makes all rows in one call from that row on.
+    """
+    if window.table is not None:
+        first = f"(int32_t){module.table(window.table)}[y]" if single is None else str(window.table[single])
+    elif single is not None or window.stride == 0:
+        first = str((single or 0) * window.stride - window.pad)
+    else:
+        first = "y" if window.stride == 1 else f"y * {window.stride}"
+        if window.pad:
+            first = f"{first} - {window.pad}" if window.pad > 0 else f"{first} + {-window.pad}"
+    if window.count == 1:
+        return first
+    step = "j" if window.dilation == 1 else f"{window.dilation} * j"
+    return step if first == "0" else f"{first} + {step}"
+
+
+def _may_leave(window: RowWindow, rows: int, y0: int, y1: int) -> bool:
+    """Whether any row the window addresses for outputs [y0, y1) lies outside [0, rows)."""
+    firsts = window.table[y0:y1] if window.table is not None else [y * window.stride - window.pad for y in (y0, y1 - 1)]
+    return min(firsts) < 0 or max(firsts) + window.dilation * (window.count - 1) >= rows
+
+
+def _instance(module: _Module, node: Node, call: KernelCall) -> tuple[Instance, list[str]]:
+    """The shared function of a call, and the C element type of each of its inputs."""
+    out_type = call.element or node.out.dtype.c_type
+    in_types = [call.element or node.tensor(w.index).dtype.c_type for w in call.inputs]
+    array_types = [DType(a.data.dtype.name).c_type for a in call.arrays]
+    key = (
+        call.kernel,
+        out_type,
+        tuple((t, w.count > 1 and not w.whole) for t, w in zip(in_types, call.inputs, strict=True)),
+        call.row_index,
+        call.scratch_bytes > 0,
+        tuple(zip(array_types, (a.param for a in call.arrays), strict=True)),
+        call.consts,
+    )
+    if key not in module.instances:
+        params, args = [f"{out_type} *out"], ["out"]
+        for k, (c_type, window) in enumerate(zip(in_types, call.inputs, strict=True)):
+            many = window.count > 1 and not window.whole
+            params.append(f"const {c_type} *const *in{k}" if many else f"const {c_type} *in{k}")
+            args.append(f"in{k}")
+        if call.row_index:
+            params.append("int32_t y")
+            args.append("y")
+        if call.scratch_bytes:
+            params.append("uint8_t *scratch")
+            args.append("scratch")
+        for array, c_type in zip(call.arrays, array_types, strict=True):
+            params.append(f"const {c_type} *{array.param}")
+            args.append(array.param)
+        args.extend(f"/* {name} */ {int_literal(value)}" for name, value in call.consts)
+        stem = call.kernel.removeprefix("tc_")
+        number = sum(i.kernel == call.kernel for i in module.instances.values())
+        module.instances[key] = Instance(f"{module.prefix}_{stem}_{number}", call.kernel, tuple(params), tuple(args))
+        module.headers.add(call.header)
+    return module.instances[key], in_types
+
+
+def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall, number: int, op: int) -> CallText:
+    instance, in_types = _instance(module, node, call)
+    y0, y1 = step.region.y0, step.region.y1
+    single = y0 if step.merge or y1 - y0 == 1 else None
+    out_type = call.element or node.out.dtype.c_type
+    itemsize = 1 if call.element else node.out.dtype.itemsize
+    out_row = _row_address(module, plan, node.out.name, str(single) if single is not None else "y")
+    args = [_pointer(out_type, itemsize, out_row, const=False)]
+    windows: list[RowPointer] = []
+    for k, (window, c_type) in enumerate(zip(call.inputs, in_types, strict=True)):
+        tensor = node.tensor(window.index)
+        size = 1 if call.element else tensor.dtype.itemsize
+        if window.whole:
+            args.append(_pointer(c_type, size, _row_address(module, plan, tensor.name, "0"), const=True))
+            continue
+        row = _row_expr(window, module, single)
+        leaves = _may_leave(window, tensor.form.rows, y0, y1 if not step.merge else y0 + 1)
+        if window.count == 1 and not leaves:
+            expr = f"({row})" if " " in row else row
+            args.append(_pointer(c_type, size, _row_address(module, plan, tensor.name, expr), const=True))
+            continue
+        address = _pointer(c_type, size, _row_address(module, plan, tensor.name, "r"), const=True)
+        name = f"rows{number}_{k}"
+        limit = tensor.form.rows if leaves else None
+        windows.append(RowPointer(name, c_type, window.count, row, address, limit))
+        args.append(f"{name}[0]" if window.count == 1 else name)
+    if call.row_index:
+        args.append("y" if single is None else str(single))
+    if call.scratch_bytes:
+        offset = plan.scratch[op]
+        if offset is None:
+            raise InternalError(
+                "a kernel wants scratch that the plan did not place", str(node.op.source), "report this bug"
+            )
+        args.append(f"a + {offset}")
+    args.extend(module.weight(a.data, f"{a.param} of {comment_text(str(node.op.source))}") for a in call.arrays)
+    return CallText(instance.name, tuple(windows), tuple(args))
+
+
+def _step(module: _Module, plan: Plan, index: int, step: Step) -> StepText:
+    node = plan.graph.node(plan.ops[step.op])
+    oper = operator(node.op.kind)
+    grain = oper.grain(node)
+    region = step.region
+    if grain is Grain.FLAT and not step.merge:
+        region = Region(region.y0, region.y0 + 1, region.x0, region.x1)
+    calls = oper.calls(node, region, plan.variants[step.op])
+
+    def at(tensor: Tensor) -> str:
+        return f"{shape_text(tensor.shape)}@{plan.placements[tensor.name].offsets[0]}"
+
+    comment = [
+        f"step {index}: {comment_text(node.op.kind)}, from {comment_text(str(node.op.source))}",
+        f"{' '.join(at(node.tensor(i)) for i in node.activations)} -> {at(node.out)}; "
+        f"{oper.macs(node)} MAC; {plan.live_bytes[index]} bytes live",
+    ]
+    rows = (region.y0, region.y0 + 1) if step.merge else (step.region.y0, step.region.y1)
+    texts = [_call(module, plan, node, step, call, n, step.op) for n, call in enumerate(calls)]
+    return StepText(index, tuple(comment), *rows, tuple(texts))
+
+
+def _port(plan: Plan, port: Port) -> PortText:
+    placement = plan.placements[port.name]
+    comment = f"{port.dtype.value} {shape_text(port.shape)}"
+    if len(port.shape) == 4:
+        comment += " NHWC"
+    if port.scale is not None:
+        sign = "-" if (port.zero_point or 0) >= 0 else "+"
+        comment += f", real = {port.scale:.9g} * (q {sign} {abs(port.zero_point or 0)})"
+    macro = f"{plan.interface.prefix}_{port.c_name}".upper()
+    return PortText(port, macro, port.dtype.c_type, placement.offsets[0], comment)
+
+
+def stack_estimate_bytes(plan: Plan) -> int:
+    """Stack that one run may use on a 32-bit core, an estimate on the safe side of what the emulated cores show.
+
+    The row pointers of the widest step, and a fixed allowance for the kernel's own frame (accumulators, spilled
+    constants) and the calls around it. ``tinycompile emulate`` measures it.
+    """
+    widest = 0
+    for step in plan.steps:
+        node = plan.graph.node(plan.ops[step.op])
+        calls = operator(node.op.kind).calls(node, step.region, plan.variants[step.op])
+        widest = max([widest, *(sum(w.count for w in c.inputs if not w.whole) for c in calls)])
+    return -(-(4 * widest + 448) // 64) * 64
+
+
+def _runtime_headers(roots: set[str]) -> dict[str, str]:
+    """The kernel headers and, transitively, the ``tc_*.h`` that they include."""
+    folder = data_dir("runtime_c") / "include"
+    found: dict[str, str] = {}
+    todo = sorted(roots | {"tc_types.h"})
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        found[name] = (folder / name).read_text(encoding="utf-8")
+        todo.extend(re.findall(r'#include "(tc_[a-z0-9_]+\.h)"', found[name]))
+    return found
+
+
+def emit_c(plan: Plan) -> Emission:
+    """The generated files: ``<prefix>.h/.c``, ``<prefix>_weights.h/.c``, ``tc_*.h``, ``CMakeLists.txt``.
+
+    A pure function of the plan: same plan, same bytes.
+    """
+    module = _Module(plan.interface.prefix)
+    steps = tuple(_step(module, plan, i, s) for i, s in enumerate(plan.steps))
+    prefix = plan.interface.prefix
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(data_dir("templates")) / "c"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # C, not HTML; every name in the context is sanitised above
+    )
+    stack_bytes = stack_estimate_bytes(plan)
+    context = {
+        "prefix": prefix,
+        "macro": prefix.upper(),
+        "target": plan.target,
+        "arena_bytes": max(plan.arena_bytes, 1),
+        "arena_align": plan.arena_align,
+        "peak_step": plan.peak_step,
+        "stack_bytes": stack_bytes,
+        "macs": sum(operator(n.op.kind).macs(n) for n in plan.graph.nodes()),
+        "inputs": [_port(plan, p) for p in plan.interface.inputs],
+        "outputs": [_port(plan, p) for p in plan.interface.outputs],
+        "headers": sorted(module.headers),
+        "weights": list(module.weights.values()),
+        "instances": list(module.instances.values()),
+        "steps": steps,
+    }
+    names = {
+        "model.h.j2": f"{prefix}.h",
+        "model.c.j2": f"{prefix}.c",
+        "weights.h.j2": f"{prefix}_weights.h",
+        "weights.c.j2": f"{prefix}_weights.c",
+        "CMakeLists.txt.j2": "CMakeLists.txt",
+    }
+    files = {out: environment.get_template(name).render(context) for name, out in names.items()}
+    return Emission(
+        {**files, **_runtime_headers(module.headers)},
+        sum(w.nbytes for w in module.weights.values()),
+        stack_bytes,
+        len(module.instances),
+        len(steps),
+    )
