@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinycompile.ir.graph import Graph
+from tinycompile.ir.graph import Array, Graph
 from tinycompile.ir.plan import Plan
 from tinycompile.report.summary import Budgets, Report
 from tinycompile.target import Target
@@ -22,11 +22,13 @@ class ImportOptions:
     """How a model file becomes a graph.
 
     `io`: "model" keeps the file's own input and output types; "quantized" drops the outer quantise/dequantise operators.
-    `shapes`: input name -> static shape, for files with symbolic dimensions. `name`: C prefix instead of the file's stem.
+    `shapes`: input name -> static shape, for files with symbolic dimensions. `frozen_inputs`: input name -> value, for
+    files that take weights or shapes as inputs. `name`: C prefix instead of the file's stem.
     """
 
     io: str = "model"
     shapes: Mapping[str, tuple[int, ...]] | None = None
+    frozen_inputs: Mapping[str, Array] | None = None
     name: str | None = None
 
 
@@ -52,7 +54,7 @@ def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) 
     from tinycompile.passes.lowering_check import check_supported
     from tinycompile.passes.quantized_io import quantized_io
 
-    graph = load_model(model, shape_overrides=options.shapes)
+    graph = load_model(model, shape_overrides=options.shapes, frozen_inputs=options.frozen_inputs)
     passes = (("import", lambda g: g), *PASSES, *((("quantized_io", quantized_io),) if options.io == "quantized" else ()))
     for name, run in passes:
         graph = run(graph)

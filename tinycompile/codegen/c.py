@@ -172,7 +172,7 @@ def _instance(module: _Module, node: Node, call: KernelCall) -> tuple[Instance, 
     key = (
         call.kernel,
         out_type,
-        tuple((t, w.count > 1 and not w.whole) for t, w in zip(in_types, call.inputs, strict=True)),
+        tuple((t, w.array) for t, w in zip(in_types, call.inputs, strict=True)),
         call.row_index,
         call.scratch_bytes > 0,
         tuple(zip(array_types, (a.param for a in call.arrays), strict=True)),
@@ -181,8 +181,7 @@ def _instance(module: _Module, node: Node, call: KernelCall) -> tuple[Instance, 
     if key not in module.instances:
         params, args = [f"{out_type} *out"], ["out"]
         for k, (c_type, window) in enumerate(zip(in_types, call.inputs, strict=True)):
-            many = window.count > 1 and not window.whole
-            params.append(f"const {c_type} *const *in{k}" if many else f"const {c_type} *in{k}")
+            params.append(f"const {c_type} *const *in{k}" if window.array else f"const {c_type} *in{k}")
             args.append(f"in{k}")
         if call.row_index:
             params.append("int32_t y")
@@ -218,7 +217,7 @@ def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall,
             continue
         row = _row_expr(window, module, single)
         leaves = _may_leave(window, tensor.form.rows, y0, y1 if not step.merge else y0 + 1)
-        if window.count == 1 and not leaves:
+        if not window.array and not leaves:
             expr = f"({row})" if " " in row else row
             args.append(_pointer(c_type, size, _row_address(module, plan, tensor.name, expr), const=True))
             continue
@@ -226,7 +225,7 @@ def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall,
         name = f"rows{number}_{k}"
         limit = tensor.form.rows if leaves else None
         windows.append(RowPointer(name, c_type, window.count, row, address, limit))
-        args.append(f"{name}[0]" if window.count == 1 else name)
+        args.append(name if window.array else f"{name}[0]")
     if call.row_index:
         args.append("y" if single is None else str(single))
     if call.scratch_bytes:

@@ -45,7 +45,7 @@ class RowWindow:
 
     Row pointer `j` (0 <= j < count) is input row ``first + dilation * j`` with ``first = y * stride - pad``, or
     ``first = table[y]`` when a table is given (resize). A row outside the tensor is a NULL pointer: padding.
-    `count == 1` is passed as one row pointer, otherwise as an array of `count` row pointers.
+    `array` passes an array of `count` row pointers, otherwise (`count` is 1) the one row pointer itself.
     `whole`: one pointer to the tensor's first byte; the plan must then place its rows contiguously.
     """
 
@@ -54,6 +54,7 @@ class RowWindow:
     stride: int = 1
     pad: int = 0
     dilation: int = 1
+    array: bool = False
     table: tuple[int, ...] | None = None
     whole: bool = False
 

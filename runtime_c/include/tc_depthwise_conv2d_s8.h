@@ -1,0 +1,86 @@
+/* Depthwise convolution of a map, one output row. */
+#ifndef TC_DEPTHWISE_CONV2D_S8_H
+#define TC_DEPTHWISE_CONV2D_S8_H
+
+#include "tc_requantize.h"
+#include "tc_taps.h"
+
+/* Sum of one output channel where every tap lies inside. x: first tap's column and channel, in elements of a row;
+   w: the channel's first weight, others out_ch apart. */
+TC_INLINE uint32_t tc_depthwise_conv2d_s8_interior(uint32_t acc, const int8_t *const *in0, const int8_t *w, int32_t x,
+                                                   int32_t in_ch, int32_t out_ch, int32_t kernel_h, int32_t kernel_w,
+                                                   int32_t dilation_w)
+{
+    TC_UNROLL
+    for (int32_t ky = 0; ky < kernel_h; ++ky) {
+        const int8_t *const row = in0[ky] + x;
+        TC_UNROLL
+        for (int32_t kx = 0; kx < kernel_w; ++kx) {
+            acc += (uint32_t)(row[kx * dilation_w * in_ch] * w[(ky * kernel_w + kx) * out_ch]);
+        }
+    }
+    return acc;
+}
+
+/* The same where some rows are absent or only some taps of a row lie inside. */
+TC_INLINE uint32_t tc_depthwise_conv2d_s8_border(uint32_t acc, const int8_t *const *in0, const int8_t *w, int32_t x,
+                                                 tc_taps taps, int32_t in_ch, int32_t out_ch, int32_t kernel_h,
+                                                 int32_t kernel_w, int32_t dilation_w, int32_t in_zero_point)
+{
+    int32_t padding = 0; /* sum of the weights whose taps lie in the padding */
+    for (int32_t ky = 0; ky < kernel_h; ++ky) {
+        const int32_t from = in0[ky] != NULL ? taps.from : kernel_w;
+        const int32_t to = in0[ky] != NULL ? taps.to : kernel_w;
+        for (int32_t kx = from; kx < to; ++kx) {
+            acc += (uint32_t)(in0[ky][x + kx * dilation_w * in_ch] * w[kx * out_ch]);
+        }
+        if (in_zero_point != 0) {
+            for (int32_t kx = 0; kx < from; ++kx) {
+                padding += w[kx * out_ch];
+            }
+            for (int32_t kx = to; kx < kernel_w; ++kx) {
+                padding += w[kx * out_ch];
+            }
+        }
+        w += kernel_w * out_ch;
+    }
+    return acc + (uint32_t)(in_zero_point * padding);
+}
+
+/* out: one row, (out_w, out_ch). in0: kernel_h input rows, (in_w, in_ch) each; NULL for a row in the padding.
+   weights: (kernel_h, kernel_w, out_ch); output channel c * (out_ch / in_ch) + m reads input channel c. The rest as
+   tc_conv2d_s8. No alignment needed. out must not overlap the input rows. */
+TC_INLINE void tc_depthwise_conv2d_s8(int8_t *out, const int8_t *const *in0, const int8_t *weights, const int32_t *bias,
+                                      const int32_t *multiplier, const int8_t *shift, int32_t in_w, int32_t in_ch,
+                                      int32_t out_w, int32_t out_ch, int32_t kernel_h, int32_t kernel_w,
+                                      int32_t stride_w, int32_t dilation_w, int32_t pad_left, int32_t in_zero_point,
+                                      int32_t out_zero_point, int32_t lo, int32_t hi)
+{
+    const int32_t per_channel = out_ch / in_ch;
+    int32_t present = 1;
+    for (int32_t ky = 0; ky < kernel_h; ++ky) {
+        present = in0[ky] != NULL ? present : 0;
+    }
+    for (int32_t x = 0; x < out_w; ++x) {
+        const int32_t x0 = x * stride_w - pad_left;
+        int8_t *const y = out + x * out_ch;
+        if (present && x0 >= 0 && x0 + (kernel_w - 1) * dilation_w < in_w) {
+            for (int32_t oc = 0; oc < out_ch; ++oc) {
+                const uint32_t acc =
+                    tc_depthwise_conv2d_s8_interior((uint32_t)bias[oc], in0, weights + oc, x0 * in_ch + oc / per_channel,
+                                                    in_ch, out_ch, kernel_h, kernel_w, dilation_w);
+                y[oc] = tc_output_s8(acc, multiplier[oc], shift[oc], out_zero_point, lo, hi);
+            }
+        } else {
+            const tc_taps taps = tc_taps_inside(x0, in_w, kernel_w, dilation_w);
+            for (int32_t oc = 0; oc < out_ch; ++oc) {
+                const uint32_t acc = tc_depthwise_conv2d_s8_border(
+                    (uint32_t)bias[oc], in0, weights + oc, x0 * in_ch + oc / per_channel, taps, in_ch, out_ch, kernel_h,
+                    kernel_w, dilation_w, in_zero_point);
+                y[oc] = tc_output_s8(acc, multiplier[oc], shift[oc], out_zero_point, lo, hi);
+            }
+        }
+    }
+}
+
+#endif

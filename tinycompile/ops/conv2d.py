@@ -1,0 +1,123 @@
+"""conv2d: 2-D convolution of a map; input [1,H,W,Ci], weights OHWI [Co,KH,KW,Ci/groups], bias [Co] or absent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinycompile.errors import ShapeError
+from tinycompile.ir.graph import Array, Attrs, Node
+from tinycompile.ir.types import DType, Region
+from tinycompile.ops.base import KernelCall, Need, Operator, pad_region
+from tinycompile.ops.convolution import (
+    bias_values,
+    clamp_range,
+    conv_kernel_name,
+    integer_unsupported,
+    offset_weights,
+    output_arrays,
+    output_multipliers,
+    requantize_output,
+    tensor_quant,
+)
+from tinycompile.ops.geometry import Padding, Pair, row_windows, window_need, windowed_shape
+
+
+@dataclass(frozen=True)
+class Conv2dAttrs(Attrs):
+    """`pad` is (top, bottom, left, right); `clamp` the activation's range in quantised output units."""
+
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    pad: Padding = (0, 0, 0, 0)
+    groups: int = 1
+    clamp: tuple[int, int] | None = None
+
+
+class Conv2d(Operator):
+    kind = "conv2d"
+    attrs_class = Conv2dAttrs
+
+    def _kernel(self, node: Node) -> Pair:
+        return node.tensor(1).shape[1], node.tensor(1).shape[2]
+
+    def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
+        x, w, a = node.tensor(0), node.tensor(1), node.attrs
+        if len(w.shape) != 4:
+            raise ShapeError("weights are not OHWI", str(node.op.source), "report this bug")
+        out = windowed_shape(node, self._kernel(node), a.stride, a.dilation, a.pad, w.shape[0])
+        if a.groups < 1 or w.shape[3] * a.groups != x.shape[3] or w.shape[0] % a.groups:
+            raise ShapeError(
+                f"{x.shape[3]} input channels, {w.shape[0]} filters of depth {w.shape[3]} and {a.groups} groups disagree",
+                str(node.op.source),
+                "check the weights' shape and the group attribute of this node",
+            )
+        return out, x.dtype
+
+    def unsupported(self, node: Node) -> str | None:
+        return integer_unsupported(node)
+
+    def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
+        a = node.attrs
+        need = window_need(node, out, self._kernel(node), a.stride, a.dilation, a.pad)
+        return (need, *(None for _ in node.inputs[1:]))
+
+    def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
+        a = node.attrs
+        need = self.in_region(node, out)[0]
+        assert need is not None and inputs[0] is not None
+        _, zp_x = tensor_quant(node, node.tensor(0))
+        _, zp_y = tensor_quant(node, node.out)
+        w = node.const(1)
+        co, kh, kw, ci = w.shape
+        # Products of int8 sums stay far below 2^53, so double-precision matrix products are exact.
+        weights = offset_weights(node, w, co).astype(np.float64)
+        x = pad_region(inputs[0], need, zp_x).astype(np.float64) - zp_x
+        acc = np.zeros((out.rows, out.cols, co))
+        per_group = co // a.groups
+        for ky in range(kh):
+            for kx in range(kw):
+                y0, x0 = ky * a.dilation[0], kx * a.dilation[1]
+                tap = x[y0 : y0 + out.rows * a.stride[0] : a.stride[0], x0 : x0 + out.cols * a.stride[1] : a.stride[1]]
+                for g in range(a.groups):
+                    filters = slice(g * per_group, (g + 1) * per_group)
+                    acc[:, :, filters] += tap[:, :, g * ci : (g + 1) * ci] @ weights[filters, ky, kx].T
+        total = acc.astype(np.int64) + bias_values(node, co)
+        return requantize_output(total, output_multipliers(node, co), zp_y, a.clamp)
+
+    def macs(self, node: Node) -> int:
+        _, kh, kw, ci = node.tensor(1).shape
+        return node.out.elems * kh * kw * ci
+
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        w = node.const(1)
+        co = w.shape[0]
+        arrays = output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co))
+        consts = conv_consts(node, out, self._kernel(node), co, node.attrs.groups)
+        windows = row_windows(self._kernel(node), node.attrs.stride, node.attrs.dilation, node.attrs.pad)
+        return (KernelCall(conv_kernel_name(arrays), windows, arrays, consts),)
+
+
+def conv_consts(node: Node, out: Region, kernel: Pair, channels: int, groups: int) -> tuple[tuple[str, int], ...]:
+    """Compile-time parameters of ``tc_conv2d_s8`` and its wide-weight form, for one row of `out`."""
+    a = node.attrs
+    need = window_need(node, out, kernel, a.stride, a.dilation, a.pad)
+    lo, hi = clamp_range(a.clamp)
+    return (
+        ("in_w", need.region.cols),
+        ("in_ch", node.tensor(0).form.channels),
+        ("out_w", out.cols),
+        ("out_ch", channels),
+        ("kernel_h", kernel[0]),
+        ("kernel_w", kernel[1]),
+        ("stride_w", a.stride[1]),
+        ("dilation_w", a.dilation[1]),
+        ("pad_left", need.left),
+        ("groups", groups),
+        ("in_zero_point", tensor_quant(node, node.tensor(0))[1]),
+        ("out_zero_point", tensor_quant(node, node.out)[1]),
+        ("lo", lo),
+        ("hi", hi),
+    )

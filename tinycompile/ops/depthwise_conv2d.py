@@ -1,0 +1,104 @@
+"""depthwise_conv2d: input [1,H,W,C], weights [1,KH,KW,C*M]; output channel c*M+m reads input channel c alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinycompile.errors import ShapeError
+from tinycompile.ir.graph import Array, Attrs, Node
+from tinycompile.ir.types import DType, Region
+from tinycompile.ops.base import ConstArray, KernelCall, Need, Operator, pad_region
+from tinycompile.ops.conv2d import conv_consts
+from tinycompile.ops.convolution import (
+    bias_values,
+    conv_kernel_name,
+    integer_unsupported,
+    offset_weights,
+    output_arrays,
+    output_multipliers,
+    requantize_output,
+    tensor_quant,
+)
+from tinycompile.ops.geometry import Padding, Pair, row_windows, window_need, windowed_shape
+
+
+@dataclass(frozen=True)
+class DepthwiseConv2dAttrs(Attrs):
+    """`pad` is (top, bottom, left, right); `clamp` the activation's range in quantised output units."""
+
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    pad: Padding = (0, 0, 0, 0)
+    clamp: tuple[int, int] | None = None
+
+
+class DepthwiseConv2d(Operator):
+    kind = "depthwise_conv2d"
+    attrs_class = DepthwiseConv2dAttrs
+
+    def _kernel(self, node: Node) -> Pair:
+        return node.tensor(1).shape[1], node.tensor(1).shape[2]
+
+    def _filters(self, node: Node) -> NDArray[np.int64]:
+        """Weights less zero points, output channel first: (C*M, KH, KW)."""
+        w = np.moveaxis(node.const(1)[0], -1, 0)
+        return offset_weights(node, w, w.shape[0])
+
+    def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
+        x, w, a = node.tensor(0), node.tensor(1), node.attrs
+        if len(w.shape) != 4 or w.shape[0] != 1 or len(x.shape) != 4 or w.shape[3] % x.shape[3]:
+            raise ShapeError(
+                f"depthwise weights {list(w.shape)} do not fit input {list(x.shape)}",
+                str(node.op.source),
+                "the last weight dimension must be a multiple of the input channels",
+            )
+        return windowed_shape(node, self._kernel(node), a.stride, a.dilation, a.pad, w.shape[3]), x.dtype
+
+    def unsupported(self, node: Node) -> str | None:
+        return integer_unsupported(node)
+
+    def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
+        a = node.attrs
+        need = window_need(node, out, self._kernel(node), a.stride, a.dilation, a.pad)
+        return (need, *(None for _ in node.inputs[1:]))
+
+    def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
+        a = node.attrs
+        need = self.in_region(node, out)[0]
+        assert need is not None and inputs[0] is not None
+        _, zp_x = tensor_quant(node, node.tensor(0))
+        _, zp_y = tensor_quant(node, node.out)
+        filters = self._filters(node)
+        channels, kh, kw = filters.shape
+        x = pad_region(inputs[0], need, zp_x).astype(np.int32) - zp_x
+        x = np.repeat(x, channels // x.shape[2], axis=2)
+        acc = np.zeros((out.rows, out.cols, channels), dtype=np.int64)
+        for ky in range(kh):
+            for kx in range(kw):
+                y0, x0 = ky * a.dilation[0], kx * a.dilation[1]
+                tap = x[y0 : y0 + out.rows * a.stride[0] : a.stride[0], x0 : x0 + out.cols * a.stride[1] : a.stride[1]]
+                acc += tap * filters[:, ky, kx]
+        return requantize_output(acc + bias_values(node, channels), output_multipliers(node, channels), zp_y, a.clamp)
+
+    def macs(self, node: Node) -> int:
+        kh, kw = self._kernel(node)
+        return node.out.elems * kh * kw
+
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        filters = self._filters(node)
+        channels = filters.shape[0]
+        in_channels = node.tensor(0).form.channels
+        arrays = output_arrays(filters, node, output_multipliers(node, channels))
+        kernel = self._kernel(node)
+        consts = dict(conv_consts(node, out, kernel, channels, in_channels))
+        windows = row_windows(kernel, node.attrs.stride, node.attrs.dilation, node.attrs.pad)
+        if arrays[0].data.dtype == np.int16:
+            # Weights with a zero point are rare: a grouped convolution of one channel each computes the same sums.
+            return (KernelCall(conv_kernel_name(arrays), windows, arrays, tuple(consts.items())),)
+        weights = ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1))  # (KH, KW, C*M): channels run fastest
+        del consts["groups"]
+        return (KernelCall("tc_depthwise_conv2d_s8", windows, (weights, *arrays[1:]), tuple(consts.items())),)

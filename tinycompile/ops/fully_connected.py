@@ -1,0 +1,112 @@
+"""fully_connected: input [..., K], weights [N,K], bias [N] or absent; output [prod(...), N], or [..., N] with keep_dims."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinycompile.errors import ShapeError
+from tinycompile.ir.graph import Array, Attrs, Node
+from tinycompile.ir.quant import quantize_multiplier
+from tinycompile.ir.types import DType, Region
+from tinycompile.ops.base import Grain, KernelCall, Need, Operator, RowWindow
+from tinycompile.ops.convolution import (
+    bias_values,
+    clamp_range,
+    integer_unsupported,
+    offset_weights,
+    output_arrays,
+    output_multipliers,
+    requantize_output,
+    tensor_quant,
+)
+
+
+@dataclass(frozen=True)
+class FullyConnectedAttrs(Attrs):
+    keep_dims: bool = False
+    clamp: tuple[int, int] | None = None
+
+
+class FullyConnected(Operator):
+    kind = "fully_connected"
+    attrs_class = FullyConnectedAttrs
+
+    def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
+        x, w = node.tensor(0), node.tensor(1)
+        if len(w.shape) != 2 or not x.shape or x.shape[-1] != w.shape[1]:
+            raise ShapeError(
+                f"weights {list(w.shape)} do not fit input {list(x.shape)}",
+                str(node.op.source),
+                "weights are [outputs, inputs] and the input's last dimension is its number of inputs",
+            )
+        lead = x.shape[:-1] if node.attrs.keep_dims else (math.prod(x.shape[:-1]),)
+        return (*lead, w.shape[0]), x.dtype
+
+    def unsupported(self, node: Node) -> str | None:
+        return integer_unsupported(node)
+
+    def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
+        x, y = node.tensor(0).form, node.out.form
+        if (x.rows, x.width) == (y.rows, y.width):
+            need = Need(out)
+        else:  # same pixels in the same order, other row lengths: whole rows of the input
+            first, last = out.y0 * y.width + out.x0, (out.y1 - 1) * y.width + out.x1
+            need = Need(Region(first // x.width, -(-last // x.width), 0, x.width))
+        return (need, *(None for _ in node.inputs[1:]))
+
+    def _multipliers(self, node: Node) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        n = node.tensor(1).shape[0]
+        quant = node.tensor(1).quant
+        if quant is None or quant.per_channel:
+            return output_multipliers(node, n)
+        # One weight scale: LiteRT multiplies the two scales in float32 first (GetQuantizedConvolutionMultipler).
+        s_x, _ = tensor_quant(node, node.tensor(0))
+        s_y, _ = tensor_quant(node, node.out)
+        product = float(np.float32(s_x) * np.float32(quant.scale[0]))
+        multiplier, shift = quantize_multiplier(product / s_y)
+        return np.full(n, multiplier, dtype=np.int64), np.full(n, shift, dtype=np.int64)
+
+    def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
+        x = inputs[0]
+        assert x is not None
+        _, zp_x = tensor_quant(node, node.tensor(0))
+        _, zp_y = tensor_quant(node, node.out)
+        n, k = node.tensor(1).shape
+        weights = offset_weights(node, node.const(1), n).astype(np.float64)
+        pixels = x.reshape(-1, k)
+        if pixels.shape[0] != out.rows * out.cols:
+            y, form = node.out.form, node.tensor(0).form
+            start = out.y0 * y.width + out.x0 - (out.y0 * y.width + out.x0) // form.width * form.width
+            pixels = pixels[start : start + out.rows * out.cols]
+        acc = ((pixels.astype(np.float64) - zp_x) @ weights.T).astype(np.int64) + bias_values(node, n)
+        result = requantize_output(acc, self._multipliers(node), zp_y, node.attrs.clamp)
+        return result.reshape(out.rows, out.cols, n)
+
+    def grain(self, node: Node) -> Grain:
+        return Grain.FLAT if node.tensor(0).form.width == node.out.form.width else Grain.WHOLE
+
+    def macs(self, node: Node) -> int:
+        return node.out.elems * node.tensor(1).shape[1]
+
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        n, k = node.tensor(1).shape
+        arrays = output_arrays(offset_weights(node, node.const(1), n), node, self._multipliers(node))
+        lo, hi = clamp_range(node.attrs.clamp)
+        wide = arrays[0].data.dtype == np.int16
+        consts = (
+            ("pixels", out.rows * out.cols),
+            ("in_ch", k),
+            ("out_ch", n),
+            ("out_zero_point", tensor_quant(node, node.out)[1]),
+            ("lo", lo),
+            ("hi", hi),
+        )
+        window = RowWindow(0, whole=self.grain(node) is Grain.WHOLE)
+        return (
+            KernelCall("tc_fully_connected_s8_w16" if wide else "tc_fully_connected_s8", (window,), arrays, consts),
+        )

@@ -1,0 +1,54 @@
+"""What average and maximum pooling share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinycompile.ir.graph import Attrs, Node
+from tinycompile.ir.types import DType, Region
+from tinycompile.ops.base import Need, Operator
+from tinycompile.ops.elementwise import int8_unsupported
+from tinycompile.ops.geometry import Padding, Pair, window_need, windowed_shape
+
+
+@dataclass(frozen=True)
+class PoolAttrs(Attrs):
+    """`pad` is (top, bottom, left, right); `clamp` the activation's range in quantised output units."""
+
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    pad: Padding = (0, 0, 0, 0)
+    clamp: tuple[int, int] | None = None
+
+
+class Pool(Operator):
+    """A window over a map, each channel by itself."""
+
+    def dilation(self, node: Node) -> Pair:
+        return 1, 1
+
+    def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
+        a = node.attrs
+        channels = node.tensor(0).form.channels
+        return windowed_shape(node, a.kernel, a.stride, self.dilation(node), a.pad, channels), node.tensor(0).dtype
+
+    def unsupported(self, node: Node) -> str | None:
+        return int8_unsupported(node)
+
+    def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
+        a = node.attrs
+        return (window_need(node, out, a.kernel, a.stride, self.dilation(node), a.pad),)
+
+    def window_consts(self, node: Node, out: Region) -> tuple[tuple[str, int], ...]:
+        """The kernel parameters that both poolings begin with, for one row of `out`."""
+        need = self.in_region(node, out)[0]
+        assert need is not None
+        return (
+            ("in_w", need.region.cols),
+            ("ch", node.out.form.channels),
+            ("out_w", out.cols),
+            ("kernel_h", node.attrs.kernel[0]),
+            ("kernel_w", node.attrs.kernel[1]),
+            ("stride_w", node.attrs.stride[1]),
+            ("pad_left", need.left),
+        )

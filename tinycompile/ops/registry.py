@@ -1,0 +1,66 @@
+"""The operators, by kind. Explicit: an operator exists when it is listed here."""
+
+from __future__ import annotations
+
+from tinycompile.errors import InternalError
+from tinycompile.ops.add import Add
+from tinycompile.ops.avg_pool2d import AvgPool2d
+from tinycompile.ops.base import Operator
+from tinycompile.ops.clip import Clip
+from tinycompile.ops.concat import Concat
+from tinycompile.ops.conv2d import Conv2d
+from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d
+from tinycompile.ops.dequantize import Dequantize
+from tinycompile.ops.fully_connected import FullyConnected
+from tinycompile.ops.hard_swish import HardSwish
+from tinycompile.ops.leaky_relu import LeakyRelu
+from tinycompile.ops.logistic import Logistic
+from tinycompile.ops.max_pool2d import MaxPool2d
+from tinycompile.ops.mean import Mean
+from tinycompile.ops.mul import Mul
+from tinycompile.ops.pad import Pad
+from tinycompile.ops.quantize import Quantize
+from tinycompile.ops.requantize import Requantize
+from tinycompile.ops.reshape import Reshape
+from tinycompile.ops.resize_bilinear import ResizeBilinear
+from tinycompile.ops.resize_nearest import ResizeNearest
+from tinycompile.ops.softmax import Softmax
+from tinycompile.ops.tanh import Tanh
+from tinycompile.ops.transpose import Transpose
+
+OPERATORS: dict[str, Operator] = {
+    op.kind: op
+    for op in (
+        Conv2d(),
+        DepthwiseConv2d(),
+        FullyConnected(),
+        AvgPool2d(),
+        MaxPool2d(),
+        Mean(),
+        Add(),
+        Mul(),
+        Softmax(),
+        Concat(),
+        Reshape(),
+        Pad(),
+        Transpose(),
+        Logistic(),
+        Tanh(),
+        HardSwish(),
+        LeakyRelu(),
+        Clip(),
+        Quantize(),
+        Dequantize(),
+        Requantize(),
+        ResizeNearest(),
+        ResizeBilinear(),
+    )
+}
+
+
+def operator(kind: str) -> Operator:
+    """The operator of a kind; the frontends make no others."""
+    try:
+        return OPERATORS[kind]
+    except KeyError:
+        raise InternalError(f"no operator of kind '{kind}'", "operator registry", "report this bug") from None
