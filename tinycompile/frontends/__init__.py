@@ -1,0 +1,40 @@
+"""Model files to `Graph`: TFLite and ONNX. The format is told by the file's content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tinycompile.errors import UsageError
+from tinycompile.frontends.limits import read_file
+from tinycompile.ir.graph import Array, Graph
+
+
+def load_model(
+    path: Path,
+    shape_overrides: Mapping[str, tuple[int, ...]] | None = None,
+    frozen_inputs: Mapping[str, Array] | None = None,
+) -> Graph:
+    """The graph of a `.tflite` or `.onnx` file.
+
+    `shape_overrides`: static shapes for named inputs whose shape the file leaves open. `frozen_inputs`: named inputs that
+    become constants (ONNX only). Raises ModelError for anything wrong with the file.
+    """
+    data = read_file(path)
+    if data[4:8] == b"TFL3":
+        if shape_overrides or frozen_inputs:
+            raise UsageError("shapes and frozen inputs can be given for ONNX files only", str(path), "drop the option")
+        from tinycompile.frontends.tflite import load_tflite
+
+        return load_tflite(data, path)
+    from tinycompile.frontends.onnx import load_onnx
+
+    return load_onnx(data, path, shape_overrides or {}, frozen_inputs or {})
+
+
+def supported_operators() -> dict[str, tuple[str, ...]]:
+    """Source operators that can be imported, by format."""
+    from tinycompile.frontends.onnx import ONNX_OPERATORS
+    from tinycompile.frontends.tflite import TFLITE_OPERATORS
+
+    return {"tflite": tuple(sorted(TFLITE_OPERATORS)), "onnx": tuple(sorted(ONNX_OPERATORS))}

@@ -45,7 +45,8 @@ class AvgPool2d(Pool):
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         a = node.attrs
         need = self.in_region(node, out)[0]
-        assert need is not None and inputs[0] is not None
+        assert need is not None
+        assert inputs[0] is not None
         (s_x, zp_x), (s_y, zp_y) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
         x = pad_region(inputs[0].astype(np.int64) - zp_x, need, 0)
         inside = pad_region(np.ones((*inputs[0].shape[:2], 1), dtype=np.int64), need, 1 if a.include_pad else 0)

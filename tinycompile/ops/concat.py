@@ -71,7 +71,7 @@ class Concat(Operator):
         inner = self._inner(node, node.out)
         if self.grain(node) is Grain.WHOLE or node.out.row_bytes % inner == 0:
             return None
-        return node.out.form.rows // node.out.shape[node.attrs.axis]
+        return node.out.form.rows // int(node.out.shape[node.attrs.axis])
 
     def row_view_offsets(self, node: Node) -> tuple[int, ...] | None:
         """Byte offset of each input inside the output when all are contiguous runs of it, unchanged; else None."""

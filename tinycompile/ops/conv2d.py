@@ -50,7 +50,7 @@ class Conv2d(Operator):
         out = windowed_shape(node, self._kernel(node), a.stride, a.dilation, a.pad, w.shape[0])
         if a.groups < 1 or w.shape[3] * a.groups != x.shape[3] or w.shape[0] % a.groups:
             raise ShapeError(
-                f"{x.shape[3]} input channels, {w.shape[0]} filters of depth {w.shape[3]} and {a.groups} groups disagree",
+                f"{x.shape[3]} input channels do not fit {w.shape[0]} filters of depth {w.shape[3]} in {a.groups} groups",
                 str(node.op.source),
                 "check the weights' shape and the group attribute of this node",
             )
@@ -67,7 +67,8 @@ class Conv2d(Operator):
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         a = node.attrs
         need = self.in_region(node, out)[0]
-        assert need is not None and inputs[0] is not None
+        assert need is not None
+        assert inputs[0] is not None
         _, zp_x = tensor_quant(node, node.tensor(0))
         _, zp_y = tensor_quant(node, node.out)
         w = node.const(1)

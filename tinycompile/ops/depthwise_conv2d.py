@@ -69,7 +69,8 @@ class DepthwiseConv2d(Operator):
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         a = node.attrs
         need = self.in_region(node, out)[0]
-        assert need is not None and inputs[0] is not None
+        assert need is not None
+        assert inputs[0] is not None
         _, zp_x = tensor_quant(node, node.tensor(0))
         _, zp_y = tensor_quant(node, node.out)
         filters = self._filters(node)

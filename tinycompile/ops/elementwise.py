@@ -52,6 +52,7 @@ def row_broadcast(tensor: Tensor, out: Tensor) -> tuple[bool, bool, bool] | None
             return size > 1
         return False if all(d == 1 for d in own) else None
 
+    parts: tuple[bool | None, bool | None, bool | None]
     if rank < 2:
         parts = (False, False, same(slice(0, rank), form.channels))
     elif rank == 2 or (rank == 3 and out.shape[0] == 1):

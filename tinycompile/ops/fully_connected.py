@@ -1,4 +1,4 @@
-"""fully_connected: input [..., K], weights [N,K], bias [N] or absent; output [prod(...), N], or [..., N] with keep_dims."""
+"""fully_connected: input [...,K], weights [N,K], bias [N] or absent; output [prod(...),N], or [...,N] with keep_dims."""
 
 from __future__ import annotations
 

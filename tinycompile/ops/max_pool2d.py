@@ -37,7 +37,8 @@ class MaxPool2d(Pool):
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         a = node.attrs
         need = self.in_region(node, out)[0]
-        assert need is not None and inputs[0] is not None
+        assert need is not None
+        assert inputs[0] is not None
         x = pad_region(inputs[0], need, -128)
         result = np.full((out.rows, out.cols, x.shape[2]), -128, dtype=np.int8)
         for ky in range(a.kernel[0]):

@@ -1,11 +1,12 @@
-"""mean over all rows and columns of a map (global average pooling), or over the columns of each row, per channel.
+"""mean: the average over some axes; global average pooling is the mean over (1, 2).
 
-LiteRT's int8 reference kernel: the offset sum times ``s_x / s_y``, with the division by the count folded into the Q31
-multiplier (``EvalMean`` / ``reference_integer_ops::Mean``).
+LiteRT's integer form (``QuantizedMeanOrSum``): the sum less its zero points is requantised by one multiplier,
+``s_x / s_y`` as Q31 with ``1 / count`` folded into its mantissa, which is then truncated.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,86 +16,114 @@ from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_multiplier
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import KernelCall, Need, Operator, RowWindow
+from tinycompile.ops.base import Grain, KernelCall, Need, Operator, RowWindow, whole
 from tinycompile.ops.convolution import tensor_quant
 from tinycompile.ops.elementwise import int8_unsupported
 
 
 @dataclass(frozen=True)
 class MeanAttrs(Attrs):
-    axes: tuple[int, ...] = ()
-    keep_dims: bool = False
+    """`axes` may be negative; an axis that is averaged over stays with size 1 when `keep_dims`."""
+
+    axes: tuple[int, ...] = (1, 2)
+    keep_dims: bool = True
 
 
 class Mean(Operator):
     kind = "mean"
     attrs_class = MeanAttrs
 
-    def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
-        shape, a = node.tensor(0).shape, node.attrs
-        if not all(0 <= d < len(shape) for d in a.axes) or len(set(a.axes)) != len(a.axes):
-            raise ShapeError(f"mean over axes {list(a.axes)} of {list(shape)}", str(node.op.source), "check the axes")
-        if a.keep_dims:
-            return tuple(1 if d in a.axes else n for d, n in enumerate(shape)), node.tensor(0).dtype
-        return tuple(n for d, n in enumerate(shape) if d not in a.axes), node.tensor(0).dtype
+    def _axes(self, node: Node) -> set[int]:
+        rank = len(node.tensor(0).shape)
+        return {a + rank if a < 0 else a for a in node.attrs.axes}
 
-    def _over(self, node: Node) -> tuple[bool, bool] | None:
-        """Whether the mean runs over (rows, columns); None for any other set of axes."""
+    def _reduced(self, node: Node) -> tuple[bool, bool, bool] | None:
+        """Whether rows, columns and channels of the input's row form are averaged over; None for a part of the rows."""
         shape = node.tensor(0).shape
-        reduced = {d for d in node.attrs.axes if shape[d] != 1}
         rank = len(shape)
-        if rank < 2 or rank > 4 or (rank > 2 and shape[0] != 1):
-            return None
-        rows_axis = 0 if rank == 2 else 1
-        width_axis = 2 if rank == 4 else -1
-        if not reduced <= {rows_axis, width_axis}:
-            return None
-        rows = rows_axis in reduced or shape[rows_axis] == 1
-        columns = width_axis in reduced or node.tensor(0).form.width == 1
-        return (rows, columns) if columns else None
+        rows = rank - 1 if rank == 2 or (rank == 3 and shape[0] == 1) else max(rank - 2, 0)
+        columns = max(rank - 1, 0) if rank >= 2 else 0
+
+        def all_of(first: int, end: int) -> bool | None:
+            flags = {a in self._axes(node) for a in range(first, end) if shape[a] > 1}
+            return None if len(flags) > 1 else True in flags
+
+        parts = all_of(0, rows), all_of(rows, columns), all_of(columns, rank)
+        return None if parts[0] is None else (parts[0], bool(parts[1]), bool(parts[2]))
+
+    def _row_by_row(self, node: Node) -> bool:
+        """Whether a row of the output is made from one row of the input, or all of it is one row."""
+        reduced, rows = self._reduced(node), node.tensor(0).form.rows
+        return reduced is not None and node.out.form.rows == (1 if reduced[0] else rows)
+
+    def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
+        x, axes = node.tensor(0), self._axes(node)
+        if not all(0 <= a < len(x.shape) for a in axes):
+            raise ShapeError(
+                f"mean over axes {list(node.attrs.axes)} of a tensor of shape {list(x.shape)}",
+                str(node.op.source),
+                "check the axes of this node in the exported model",
+            )
+        kept = [(1 if a in axes else d) for a, d in enumerate(x.shape) if a not in axes or node.attrs.keep_dims]
+        return tuple(kept), x.dtype
 
     def unsupported(self, node: Node) -> str | None:
-        if self._over(node) is None:
-            return f"mean over axes {list(node.attrs.axes)} of a tensor of shape {list(node.tensor(0).shape)}"
+        reduced = self._reduced(node)
+        if reduced is None or not (reduced[0] or self._row_by_row(node)):
+            return f"mean over axes {list(node.attrs.axes)} of shape {list(node.tensor(0).shape)}"
         return int8_unsupported(node)
 
-    def _count(self, node: Node) -> int:
-        return node.tensor(0).elems // node.out.elems
-
-    def _multiplier(self, node: Node) -> tuple[int, int]:
-        """Multiplier and shift of ``s_x / (s_y * count)``, with LiteRT's integer division of the mantissa."""
-        s_x, s_y = tensor_quant(node, node.tensor(0))[0], tensor_quant(node, node.out)[0]
-        multiplier, shift = quantize_multiplier(s_x / s_y)
-        count = self._count(node)
-        extra = min(count.bit_length() - 1, 32, 31 + shift)
-        return (multiplier << extra) // count, shift - extra
-
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
-        over, form = self._over(node), node.tensor(0).form
-        rows = (0, form.rows) if over is not None and over[0] else (out.y0, out.y1)
-        return (Need(Region(*rows, 0, form.width)), *(None for _ in node.inputs[1:]))
+        x, reduced = node.tensor(0), self._reduced(node)
+        full = whole(x)
+        rest = (None,) * (len(node.inputs) - 1)
+        if reduced is None or not self._row_by_row(node):
+            return (Need(full), *rest)
+        y0, y1 = (full.y0, full.y1) if reduced[0] else (out.y0, out.y1)
+        own_columns = not reduced[1] and node.out.form.width == x.form.width
+        x0, x1 = (out.x0, out.x1) if own_columns else (full.x0, full.x1)
+        return (Need(Region(y0, y1, x0, x1)), *rest)
+
+    def _requantization(self, node: Node) -> tuple[int, int, int]:
+        """Elements of one mean; multiplier and shift of their sum."""
+        (s_x, _), (s_y, _) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
+        count = math.prod(node.tensor(0).shape[a] for a in self._axes(node))
+        multiplier, shift = quantize_multiplier(s_x / s_y)
+        fold = min(count.bit_length() - 1, 32, 31 + shift)
+        return count, (multiplier << fold) // count, shift - fold
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
-        x, over = inputs[0], self._over(node)
-        assert x is not None and over is not None
+        reduced, x = self._reduced(node), inputs[0]
+        assert x is not None
+        assert reduced is not None
         (_, zp_x), (_, zp_y) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
-        total = x.astype(np.int64).sum(axis=(0, 1) if over[0] else 1) - zp_x * self._count(node)
-        y = multiply_by_quantized_multiplier(total, *self._multiplier(node)) + zp_y
-        return np.asarray(np.clip(y, -128, 127).astype(np.int8).reshape(out.rows, out.cols, -1))
+        count, multiplier, shift = self._requantization(node)
+        total = x.astype(np.int64).sum(axis=tuple(k for k in range(3) if reduced[k])) - zp_x * count
+        values = np.clip(multiply_by_quantized_multiplier(total, multiplier, shift) + zp_y, -128, 127).astype(np.int8)
+        if self._row_by_row(node):
+            return values.reshape(out.rows, out.cols, node.out.form.channels)
+        form = node.out.form
+        return values.reshape(form.rows, form.width, form.channels)[out.y0 : out.y1, out.x0 : out.x1]
+
+    def grain(self, node: Node) -> Grain:
+        return Grain.ROW if self._row_by_row(node) else Grain.WHOLE
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
-        over, form = self._over(node), node.tensor(0).form
-        assert over is not None
-        multiplier, shift = self._multiplier(node)
-        rows = form.rows if over[0] else 1
+        x, reduced, need = node.tensor(0), self._reduced(node), self.in_region(node, out)[0]
+        assert reduced is not None
+        assert need is not None
+        count, multiplier, shift = self._requantization(node)
+        rows = x.form.rows if reduced[0] else 1
+        window = RowWindow(0, count=rows, stride=0 if reduced[0] else 1, array=True)
         consts = (
             ("rows", rows),
-            ("in_w", form.width),
-            ("ch", form.channels),
-            ("offset", -tensor_quant(node, node.tensor(0))[1] * self._count(node)),
+            ("width", need.region.cols),
+            ("ch", x.form.channels),
+            ("reduce_width", int(reduced[1])),
+            ("reduce_ch", int(reduced[2])),
+            ("sum_zero_point", tensor_quant(node, x)[1] * count),
             ("multiplier", multiplier),
             ("shift", shift),
             ("out_zero_point", tensor_quant(node, node.out)[1]),
         )
-        window = RowWindow(0, count=rows, stride=0 if over[0] else 1, array=True)
         return (KernelCall("tc_mean_s8", (window,), (), consts),)

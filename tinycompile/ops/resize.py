@@ -68,7 +68,7 @@ def nearest_index(out: int, attrs: ResizeAttrs, axis: int, in_size: int) -> int:
             "round_prefer_floor": lambda v: math.ceil(v - 0.5),
             "round_prefer_ceil": lambda v: math.floor(v + 0.5),
         }[attrs.nearest_mode]
-        return min(max(rounding(x), 0), in_size - 1)
+        return min(max(int(rounding(x)), 0), in_size - 1)
     # reference_ops::ResizeNearestNeighbor, in float32 there; sizes are small enough for doubles to agree.
     if attrs.align_corners and out_size > 1:
         return min(math.floor(out * ((in_size - 1) / (out_size - 1)) + 0.5), in_size - 1)

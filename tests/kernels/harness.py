@@ -1,0 +1,252 @@
+"""Runs the C kernels of any operator on the host, called as generated code calls them, under ASan and UBSan.
+
+Every input row, output row and scratch area is its own heap block of exactly the declared size, at an address that is
+aligned to its element type only, so that any access outside is caught. Rows in the padding are NULL; rows of the input
+that `in_region` leaves out are pointers to no byte at all. Many runs share one compilation.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinycompile.ir.graph import Array, Node
+from tinycompile.ir.types import DType, Region
+from tinycompile.ops.base import Grain, KernelCall, Operator, RowWindow, whole
+
+WARNINGS = (
+    "-std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wcast-qual -Wvla -Werror"
+).split()
+INCLUDE = Path(__file__).parents[2] / "runtime_c" / "include"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One operator over one region of its output.
+
+    `values` are whole inputs in their own shapes (None for constants). `in_place` shares each output row's bytes with
+    the row of that input, which starts `shift` elements after it. `merged` passes all rows in one call (grain FLAT).
+    """
+
+    operator: Operator
+    node: Node
+    values: tuple[Array | None, ...]
+    region: Region | None = None
+    in_place: int | None = None
+    shift: int = 0
+    merged: bool = False
+    variant: str = "generic"
+
+    @property
+    def out_region(self) -> Region:
+        return self.region or whole(self.node.out)
+
+
+PRELUDE = """#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *block(size_t bytes, size_t skew, const uint8_t *data, size_t data_at, size_t data_bytes)
+{
+    uint8_t *const p = (uint8_t *)malloc(bytes + skew) + skew;
+    memset(p, 0xA5, bytes);
+    if (data_bytes > 0) {
+        memcpy(p + data_at, data, data_bytes);
+    }
+    return p;
+}
+"""
+
+
+def _literal(value: int) -> str:
+    if value == -(2**31):
+        return "(-2147483647 - 1)"
+    return f"{value}u" if value > 2**31 - 1 else str(value)
+
+
+def _bytes_array(name: str, data: Array) -> str:
+    body = ",".join(str(b) for b in np.ascontiguousarray(data).tobytes()) or "0"
+    return f"static const uint8_t {name}[] = {{{body}}};\n"
+
+
+def _typed_array(name: str, data: Array) -> str:
+    dtype = DType(data.dtype.name)
+    values = data.reshape(-1).tolist()
+    body = ",".join(float(v).hex() + "f" if dtype == DType.FLOAT32 else _literal(int(v)) for v in values)
+    return f"static const {dtype.c_type} {name}[] = {{{body}}};\n"
+
+
+class _Writer:
+    """The C text of one run, `tag` making its names unique."""
+
+    def __init__(self, run: Run, tag: str) -> None:
+        self.run, self.tag, self.node, self.region = run, tag, run.node, run.out_region
+        self.grain = run.operator.grain(run.node)
+        self.needs = run.operator.in_region(run.node, self.region)
+        self.data: list[str] = []
+        self.body: list[str] = []
+        self.rows: dict[int, dict[int, str]] = {}
+
+    def input_form(self, index: int) -> Array:
+        form, value = self.node.tensor(index).form, self.run.values[index]
+        assert value is not None
+        return value.reshape(form.rows, form.width, form.channels)
+
+    def add_inputs(self) -> None:
+        """Blocks for the input rows that the region needs: one per row, or one for all where a call wants them so."""
+        for index in self.node.activations:
+            self.rows[index] = {}
+            need = self.needs[index]
+            if need is None or index == self.run.in_place:
+                continue
+            part = self.input_form(index)[:, need.region.x0 : need.region.x1]
+            together = self.run.merged or self.grain is Grain.WHOLE
+            rows = range(need.region.y0, need.region.y1)
+            groups = [list(rows)] if together else [[r] for r in rows]
+            size = part.dtype.itemsize
+            for group in groups:
+                name = f"{self.tag}_in{index}_{group[0]}" if group else f"{self.tag}_in{index}_none"
+                values = part[group[0] : group[-1] + 1] if group else part[:0]
+                self.data.append(_bytes_array(f"{name}_data", values))
+                self.body.append(
+                    f"uint8_t *const {name} = block({values.nbytes}, {size}, {name}_data, 0, {values.nbytes});"
+                )
+                for k, row in enumerate(group):
+                    self.rows[index][row] = f"({name} + {k * part[0].nbytes})"
+
+    def row(self, window: RowWindow, row: int, shared: str | None) -> str:
+        """C expression of the pointer to an input row."""
+        tensor = self.node.tensor(window.index)
+        if window.index == self.run.in_place:
+            assert shared is not None
+            return shared
+        if not 0 <= row < tensor.form.rows:
+            return "NULL"
+        return self.rows[window.index].get(row, "nothing")
+
+    def add_call(self, call: KernelCall, number: int, out: str, y: int, shared: str | None) -> None:
+        """One kernel call with its row pointers, through a function that holds the kernel's constants."""
+        args = [f"({call.element or self.node.out.dtype.c_type} *)(void *){out}"]
+        setup = []
+        for k, window in enumerate(call.inputs):
+            c_type = call.element or self.node.tensor(window.index).dtype.c_type
+            if window.whole:
+                args.append(f"(const {c_type} *)(const void *){self.row(window, 0, shared)}")
+                continue
+            first = window.table[y] if window.table is not None else y * window.stride - window.pad
+            pointers = [self.row(window, first + window.dilation * j, shared) for j in range(window.count)]
+            casts = [f"(const {c_type} *)(const void *){p}" for p in pointers]
+            if window.array:
+                setup.append(f"const {c_type} *rows{k}[{window.count}] = {{{', '.join(casts)}}};")
+                args.append(f"rows{k}")
+            else:
+                args.append(casts[0])
+        args += [str(y)] if call.row_index else []
+        args += ["scratch"] if call.scratch_bytes else []
+        args += [f"{self.tag}_{number}_{a.param}" for a in call.arrays]
+        if call.scratch_bytes:
+            setup.append(f"uint8_t *const scratch = block({call.scratch_bytes}, 0, NULL, 0, 0);")
+        self.body.append(f"{{ {' '.join(setup)} {self.tag}_call{number}({', '.join(args)}); }}")
+
+    def add_instance(self, call: KernelCall, number: int) -> None:
+        """The function that gives a kernel its compile-time constants, as generated code has it."""
+        params = [f"{call.element or self.node.out.dtype.c_type} *out"]
+        args = ["out"]
+        for k, window in enumerate(call.inputs):
+            c_type = call.element or self.node.tensor(window.index).dtype.c_type
+            params.append(f"const {c_type} *{'const *' if window.array else ''}in{k}")
+            args.append(f"in{k}")
+        if call.row_index:
+            params.append("int32_t y")
+            args.append("y")
+        if call.scratch_bytes:
+            params.append("uint8_t *scratch")
+            args.append("scratch")
+        for array in call.arrays:
+            self.data.append(_typed_array(f"{self.tag}_{number}_{array.param}", array.data))
+            params.append(f"const {DType(array.data.dtype.name).c_type} *{array.param}")
+            args.append(array.param)
+        args += [_literal(value) for _, value in call.consts]
+        self.data.append(
+            f"static void {self.tag}_call{number}({', '.join(params)})\n{{\n    {call.kernel}({', '.join(args)});\n}}\n"
+        )
+
+    def write(self) -> tuple[str, set[str]]:
+        """The C functions of the run and the headers they include."""
+        region, out = self.region, self.node.out
+        size = out.dtype.itemsize
+        one_call = self.run.merged or self.grain is Grain.WHOLE
+        call_region = region if one_call else Region(region.y0, region.y0 + 1, region.x0, region.x1)
+        calls = self.run.operator.calls(self.node, call_region, self.run.variant)
+        assert calls, "no kernel call: a view has no kernel"
+        limit = self.run.operator.scratch_bytes(self.node)
+        assert max(c.scratch_bytes for c in calls) <= limit, "a call wants more scratch than the operator declares"
+        self.add_inputs()
+        for number, call in enumerate(calls):
+            self.add_instance(call, number)
+        self.body.append("uint8_t *const nothing = (uint8_t *)malloc(1) + 1; (void)nothing;")
+        for y in (region.y0,) if one_call else range(region.y0, region.y1):
+            rows = region.rows if one_call else 1
+            out_bytes = rows * region.cols * out.form.channels * size
+            name, shared = f"out{y}", None
+            if self.run.in_place is None:
+                self.body.append(f"uint8_t *const {name} = block({out_bytes}, {size}, NULL, 0, 0);")
+            else:
+                need = self.needs[self.run.in_place]
+                assert need is not None
+                values = self.input_form(self.run.in_place)[y : y + rows, need.region.x0 : need.region.x1]
+                at = self.run.shift * values.dtype.itemsize
+                total = max(out_bytes, at + values.nbytes)
+                self.data.append(_bytes_array(f"{self.tag}_shared{y}", values))
+                self.body.append(
+                    f"uint8_t *const {name} = block({total}, {max(size, values.dtype.itemsize)}, {self.tag}_shared{y},"
+                    f" {at}, {values.nbytes});"
+                )
+                shared = f"({name} + {at})"
+            for number, call in enumerate(calls):
+                self.add_call(call, number, name, y, shared)
+            self.body.append(f"fwrite({name}, 1, {out_bytes}, stdout);")
+        text = "".join(self.data) + f"static void {self.tag}(void)\n{{\n    " + "\n    ".join(self.body) + "\n}\n\n"
+        return text, {c.header for c in calls}
+
+
+def c_source(runs: Sequence[Run]) -> str:
+    """A C program that makes every run and writes their outputs to stdout one after the other."""
+    parts, headers = [], set()
+    for k, run in enumerate(runs):
+        text, needed = _Writer(run, f"run{k}").write()
+        parts.append(text)
+        headers |= needed
+    includes = "".join(f'#include "{h}"\n' for h in sorted(headers))
+    calls = "".join(f"    run{k}();\n" for k in range(len(runs)))
+    return f"{PRELUDE}{includes}\n{''.join(parts)}int main(void)\n{{\n{calls}    return 0;\n}}\n"
+
+
+def run_kernels(runs: Sequence[Run], folder: Path, cc: str = "gcc") -> list[Array]:
+    """The C outputs, each (rows, cols, channels). AssertionError with the tool's words when the C fails."""
+    source, program = folder / "kernels.c", folder / "kernels"
+    source.write_text(c_source(runs), encoding="utf-8")
+    flags = [*WARNINGS, "-Wcast-align=strict" if cc == "gcc" else "-Wcast-align", "-O1", "-g"]
+    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = [cc, *flags, *sanitize, "-I", str(INCLUDE), "-o", str(program), str(source)]
+    compiled = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert compiled.returncode == 0, compiled.stderr[:4000]
+    done = subprocess.run(
+        [str(program)], capture_output=True, check=False, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+    )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[:4000]
+    outputs, at = [], 0
+    for run in runs:
+        region, out = run.out_region, run.node.out
+        count = region.rows * region.cols * out.form.channels
+        array = np.frombuffer(done.stdout, dtype=out.dtype.numpy, count=count, offset=at)
+        outputs.append(array.reshape(region.rows, region.cols, out.form.channels))
+        at += array.nbytes
+    assert at == len(done.stdout), f"{len(done.stdout)} bytes of output, expected {at}"
+    return outputs

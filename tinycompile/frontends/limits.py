@@ -1,0 +1,55 @@
+"""Bounds on what a model file may ask for. Files are untrusted: sizes are checked before anything is allocated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinycompile.errors import MalformedModelError, ShapeError
+
+MAX_FILE_BYTES = 512 * 1024 * 1024
+MAX_TENSOR_ELEMS = 64 * 1024 * 1024
+MAX_DIM = 2**24
+MAX_RANK = 8
+MAX_OPS = 20_000
+MAX_TENSORS = 100_000
+
+
+def checked_shape(shape: Sequence[int], where: str) -> tuple[int, ...]:
+    """`shape` as a tuple; ShapeError when a dimension is zero, negative or too large."""
+    dims = tuple(int(d) for d in shape)
+    if len(dims) > MAX_RANK:
+        raise ShapeError(f"{len(dims)} dimensions (at most {MAX_RANK})", where, "reshape the tensor to fewer dimensions")
+    if any(d < 0 for d in dims):
+        raise ShapeError(
+            f"the shape {list(dims)} is not static", where, "export the model with fixed shapes, or pass --shape NAME=1,..."
+        )
+    if any(d == 0 for d in dims):
+        raise ShapeError(f"the shape {list(dims)} has no elements", where, "remove the empty tensor from the model")
+    if any(d > MAX_DIM for d in dims) or math.prod(dims) > MAX_TENSOR_ELEMS:
+        raise ShapeError(
+            f"the shape {list(dims)} is too large (at most {MAX_TENSOR_ELEMS} elements)",
+            where,
+            "no microcontroller holds such a tensor: use a smaller model",
+        )
+    return dims
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a model file; MalformedModelError when it is missing, no file, empty or too large."""
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise MalformedModelError("this is not a file", str(path), "give the path of a .tflite or .onnx file")
+        if size > MAX_FILE_BYTES:
+            raise MalformedModelError(
+                f"the file has {size} bytes (at most {MAX_FILE_BYTES})", str(path), "use a model for microcontrollers"
+            )
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise MalformedModelError(f"cannot read the model: {reason}", str(path), "check the path and its rights") from None
+    if not data:
+        raise MalformedModelError("the file is empty", str(path), "export the model again")
+    return data
