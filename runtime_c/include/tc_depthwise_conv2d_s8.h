@@ -66,9 +66,9 @@ TC_INLINE void tc_depthwise_conv2d_s8(int8_t *out, const int8_t *const *in0, con
         int8_t *const y = out + x * out_ch;
         if (present && x0 >= 0 && x0 + (kernel_w - 1) * dilation_w < in_w) {
             for (int32_t oc = 0; oc < out_ch; ++oc) {
-                const uint32_t acc =
-                    tc_depthwise_conv2d_s8_interior((uint32_t)bias[oc], in0, weights + oc, x0 * in_ch + oc / per_channel,
-                                                    in_ch, out_ch, kernel_h, kernel_w, dilation_w);
+                const uint32_t acc = tc_depthwise_conv2d_s8_interior((uint32_t)bias[oc], in0, weights + oc,
+                                                                     x0 * in_ch + oc / per_channel, in_ch, out_ch,
+                                                                     kernel_h, kernel_w, dilation_w);
                 y[oc] = tc_output_s8(acc, multiplier[oc], shift[oc], out_zero_point, lo, hi);
             }
         } else {

@@ -7,8 +7,9 @@
 
 /* `filters` (1 or 4) outputs of one pixel from `oc` on. */
 TC_INLINE void tc_fully_connected_s8_filters(int8_t *out, const int8_t *x, const int8_t *weights, const int32_t *bias,
-                                             const int32_t *multiplier, const int8_t *shift, int32_t oc, int32_t filters,
-                                             int32_t in_ch, int32_t out_zero_point, int32_t lo, int32_t hi)
+                                             const int32_t *multiplier, const int8_t *shift, int32_t oc,
+                                             int32_t filters, int32_t in_ch, int32_t out_zero_point, int32_t lo,
+                                             int32_t hi)
 {
     uint32_t acc[4] = {0};
     for (int32_t f = 0; f < filters; ++f) {

@@ -4,8 +4,8 @@
 
 #include "tc_taps.h"
 
-/* out: one row, (out_w, ch). in0: kernel_h input rows, (in_w, ch) each; NULL for a row in the padding, which never wins.
-   lo, hi: output clamp, within int8. No alignment needed. out must not overlap the input rows. */
+/* out: one row, (out_w, ch). in0: kernel_h input rows, (in_w, ch) each; NULL for a row in the padding, which never
+   wins. lo, hi: output clamp, within int8. No alignment needed. out must not overlap the input rows. */
 TC_INLINE void tc_max_pool2d_s8(int8_t *out, const int8_t *const *in0, int32_t in_w, int32_t ch, int32_t out_w,
                                 int32_t kernel_h, int32_t kernel_w, int32_t stride_w, int32_t pad_left,
                                 int32_t dilation_w, int32_t lo, int32_t hi)

@@ -1,4 +1,4 @@
-/* Fixed-point requantisation with LiteRT's double rounding; docs/numerics.md states it, ir/quant.py is the reference. */
+/* Fixed-point requantisation with LiteRT's double rounding, as docs/numerics.md states it. */
 #ifndef TC_REQUANTIZE_H
 #define TC_REQUANTIZE_H
 
@@ -40,9 +40,10 @@ TC_INLINE int32_t tc_requantize(int32_t x, int32_t multiplier, int32_t shift)
     return tc_rounding_divide_by_pot(tc_high_multiply(tc_shift_left(x, left), multiplier), right);
 }
 
-/* The output stage of an int8 kernel. acc: int32 accumulator, wrapped. lo, hi: output clamp, within int8. The clamp comes
-   before the zero point, so that nothing overflows. */
-TC_INLINE int8_t tc_output_s8(uint32_t acc, int32_t multiplier, int32_t shift, int32_t zero_point, int32_t lo, int32_t hi)
+/* The output stage of an int8 kernel. acc: int32 accumulator, wrapped. lo, hi: output clamp, within int8. The clamp
+   comes before the zero point, so that nothing overflows. */
+TC_INLINE int8_t tc_output_s8(uint32_t acc, int32_t multiplier, int32_t shift, int32_t zero_point, int32_t lo,
+                              int32_t hi)
 {
     const int32_t y = tc_requantize((int32_t)acc, multiplier, shift);
     return (int8_t)(tc_clamp(y, lo - zero_point, hi - zero_point) + zero_point);

@@ -34,8 +34,8 @@ def single_op_model(
     """A flatbuffer with one operator.
 
     `builtin` is a name of BuiltinOperator (``CONV_2D``), `options` the name of its option table (``Conv2DOptions``)
-    with `fields`. Inputs with data become constants, the others network inputs; None is an absent optional input. Scales and
-    zero points are taken from the tensors' quant.
+    with `fields`. Inputs with data become constants, the others network inputs; None is an absent optional input.
+    Scales and zero points are taken from the tensors' quant.
     """
     s = schema()
     model, graph, code, op = s.ModelT(), s.SubGraphT(), s.OperatorCodeT(), s.OperatorT()
@@ -57,6 +57,8 @@ def single_op_model(
         graph.tensors.append(t)
         return len(graph.tensors) - 1
 
+    while inputs and inputs[-1] is None:  # optional inputs at the end are left out
+        inputs = inputs[:-1]
     indices = [-1 if t is None else add(t) for t in inputs]
     graph.inputs = [i for i, t in zip(indices, inputs, strict=True) if t is not None and t.data is None]
     graph.outputs = [add(out)]

@@ -50,7 +50,7 @@ class Conv2d(Operator):
         out = windowed_shape(node, self._kernel(node), a.stride, a.dilation, a.pad, w.shape[0])
         if a.groups < 1 or w.shape[3] * a.groups != x.shape[3] or w.shape[0] % a.groups:
             raise ShapeError(
-                f"{x.shape[3]} input channels do not fit {w.shape[0]} filters of depth {w.shape[3]} in {a.groups} groups",
+                f"{x.shape[3]} input channels do not fit {w.shape[0]} filters of {w.shape[3]} x {a.groups} groups",
                 str(node.op.source),
                 "check the weights' shape and the group attribute of this node",
             )

@@ -97,7 +97,8 @@ def output_arrays(
 ) -> tuple[ConstArray, ...]:
     """Flash arrays of a kernel: weights (output channel first), bias, multiplier, shift.
 
-    The bias is less the input's zero point times the sum of the channel's weights (wrapping as int32). Weights become int16 when a zero point takes them out of int8.
+    The bias is less the input's zero point times the sum of the channel's weights (wrapping as int32). Weights become
+    int16 when a zero point takes them out of int8.
     """
     channels = weights.shape[0]
     _, zp_x = tensor_quant(node, node.tensor(0))

@@ -1,0 +1,69 @@
+"""depthwise_conv2d against LiteRT's reference kernels and against brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from convolution_cases import brute_force, convolution, count_macs, litert_padding, reference
+from litert_models import run_litert, schema, single_op_model
+from operator_cases import Case
+
+from tinycompile.ir.graph import Array, Node
+from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d
+
+NODES = {
+    "3x3": convolution((6, 7), 5, 0, (3, 3), multiplier=1),
+    "3x3_stride2_relu": convolution((8, 7), 4, 0, (3, 3), stride=(2, 2), multiplier=1, relu=True, per_channel=False),
+    "3x3_multiplier2": convolution((5, 4), 3, 0, (3, 3), multiplier=2),
+    "5x5_multiplier3_valid": convolution((6, 7), 2, 0, (5, 5), multiplier=3, pad="VALID", bias=False),
+    "7x7_small_map": convolution((3, 3), 3, 0, (7, 7), multiplier=1, zero_points=(-128, -128)),
+    "width1": convolution((5, 1), 3, 0, (3, 3), multiplier=1),
+    "width2": convolution((5, 2), 3, 0, (3, 3), stride=(1, 2), multiplier=1, zero_points=(0, 0)),
+    "one_channel_10x4": convolution((14, 6), 1, 0, (10, 4), stride=(2, 2), multiplier=8),
+    "1x4": convolution((2, 9), 3, 0, (1, 4), stride=(3, 3), multiplier=1, pad="VALID"),
+    "dilated": convolution((9, 8), 3, 0, (3, 3), dilation=(3, 2), multiplier=1),
+    "asymmetric_pad": convolution((5, 6), 3, 0, (3, 3), multiplier=1, pad=(0, 2, 3, 1)),
+    "weight_zero_points": convolution((4, 5), 3, 0, (3, 3), multiplier=2, w_zero_point=90),
+    "extreme_weights": convolution((4, 5), 3, 0, (5, 5), multiplier=1, extreme=True, zero_points=(127, -128)),
+}
+
+
+def cases() -> list[Case]:
+    return [Case(name, DepthwiseConv2d(), node, macs=count_macs) for name, node in NODES.items()]
+
+
+def litert(node: Node, x: Array) -> Array:
+    s, a = schema(), node.attrs
+    model = single_op_model(
+        "DEPTHWISE_CONV_2D",
+        node.inputs,
+        node.out,
+        "DepthwiseConv2DOptions",
+        padding=getattr(s.Padding, litert_padding(node) or ""),
+        strideH=a.stride[0],
+        strideW=a.stride[1],
+        dilationHFactor=a.dilation[0],
+        dilationWFactor=a.dilation[1],
+        depthMultiplier=node.out.shape[3] // x.shape[3],
+        fusedActivationFunction=s.ActivationFunctionType.RELU if a.clamp else s.ActivationFunctionType.NONE,
+    )
+    return run_litert(model, [x])
+
+
+EXPRESSIBLE = [n for n, node in NODES.items() if litert_padding(node) and "weight_zero_points" not in n]
+
+
+@pytest.mark.parametrize("name", EXPRESSIBLE)
+def test_equals_litert(name: str) -> None:
+    case = Case(name, DepthwiseConv2d(), NODES[name])
+    for seed in range(5):
+        (x, *_) = case.inputs(seed)
+        assert x is not None
+        np.testing.assert_array_equal(reference(case.node, x), litert(case.node, x))
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_equals_brute_force(name: str) -> None:
+    x = Case(name, DepthwiseConv2d(), NODES[name]).inputs(7)[0]
+    assert x is not None
+    np.testing.assert_array_equal(reference(NODES[name], x), brute_force(NODES[name], x)[0])
