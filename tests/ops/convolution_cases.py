@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from operator_cases import activation, constant, make_node
 
-from tinycompile.ir.graph import Array, Node
+from tinycompile.ir.graph import Array, Node, Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ops.base import Operator
 from tinycompile.ops.conv2d import Conv2d, Conv2dAttrs
@@ -129,7 +129,10 @@ def brute_force(node: Node, x: Array) -> tuple[Array, int]:
                 acc = int(node.const(2)[f]) if node.inputs[2] is not None else 0
                 for ky in range(kh):
                     for kx in range(kw):
-                        iy, ix = oy * a.stride[0] - a.pad[0] + ky * a.dilation[0], ox * a.stride[1] - a.pad[2] + kx * a.dilation[1]
+                        iy, ix = (
+                            oy * a.stride[0] - a.pad[0] + ky * a.dilation[0],
+                            ox * a.stride[1] - a.pad[2] + kx * a.dilation[1],
+                        )
                         for c in range(depth):
                             macs += 1
                             if 0 <= iy < x.shape[1] and 0 <= ix < x.shape[2]:
@@ -151,6 +154,12 @@ def litert_padding(node: Node) -> str | None:
     if a.pad == (0, 0, 0, 0):
         return "VALID"
     return "SAME" if a.pad == same_padding(size, kernel, a.stride, getattr(a, "dilation", (1, 1))) else None
+
+
+def litert_inputs(node: Node) -> tuple[Tensor | None, ...]:
+    """LiteRT's integer convolutions want a bias: zeros where the node has none."""
+    x, w, bias = node.inputs
+    return x, w, bias or constant("b", np.zeros(node.out.shape[-1], dtype=np.int32))
 
 
 def reference(node: Node, x: Array) -> Array:

@@ -29,7 +29,7 @@ def schema() -> Any:
 
 
 def single_op_model(
-    builtin: str, inputs: Sequence[Tensor | None], out: Tensor, options: str = "", version: int = 5, **fields: Any
+    builtin: str, inputs: Sequence[Tensor | None], out: Tensor, options: str = "", version: int = 2, **fields: Any
 ) -> bytes:
     """A flatbuffer with one operator.
 

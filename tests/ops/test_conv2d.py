@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from convolution_cases import brute_force, convolution, count_macs, litert_padding, reference
+from convolution_cases import brute_force, convolution, count_macs, litert_inputs, litert_padding, reference
 from litert_models import run_litert, schema, single_op_model
 from operator_cases import Case
 
@@ -43,7 +43,7 @@ def litert(node: Node, x: Array) -> Array:
     s, a = schema(), node.attrs
     model = single_op_model(
         "CONV_2D",
-        node.inputs,
+        litert_inputs(node),
         node.out,
         "Conv2DOptions",
         padding=getattr(s.Padding, litert_padding(node) or ""),

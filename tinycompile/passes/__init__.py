@@ -5,5 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tinycompile.ir.graph import Graph
+from tinycompile.passes.drop_dead import drop_dead
+from tinycompile.passes.fold_activation import fold_activation
+from tinycompile.passes.fold_batch_norm import fold_batch_norm
+from tinycompile.passes.fold_bias import fold_bias
+from tinycompile.passes.fold_constants import fold_constants
+from tinycompile.passes.fold_flatten import fold_flatten
+from tinycompile.passes.fold_pad import fold_pad
+from tinycompile.passes.fold_reshape import fold_reshape
+from tinycompile.passes.fuse_qdq import fuse_qdq
+from tinycompile.passes.layout import layout
+from tinycompile.passes.move_integers import move_integers
+from tinycompile.passes.split_dequantize import split_dequantize
+from tinycompile.passes.uint8_to_int8 import uint8_to_int8
 
-PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = ()
+PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
+    ("split_dequantize", split_dequantize),
+    ("fold_constants", fold_constants),
+    ("uint8_to_int8", uint8_to_int8),
+    ("layout", layout),
+    ("fold_batch_norm", fold_batch_norm),
+    ("fold_bias", fold_bias),
+    ("move_integers", move_integers),
+    ("fuse_qdq", fuse_qdq),
+    ("layout_integers", layout),
+    ("fold_activation", fold_activation),
+    ("fold_pad", fold_pad),
+    ("fold_flatten", fold_flatten),
+    ("fold_reshape", fold_reshape),
+    ("drop_dead", drop_dead),
+)

@@ -6,6 +6,8 @@ pass it for one reader without disturbing the others.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.types import DType
 from tinycompile.passes.rewriter import Rewriter
@@ -14,17 +16,18 @@ from tinycompile.passes.rewriter import Rewriter
 def split_dequantize(graph: Graph) -> Graph:
     """A graph in which a `dequantize` output is read by one op at most."""
     rewriter = Rewriter(graph)
-    read: set[str] = set(graph.outputs)
+    taken: set[str] = set(graph.outputs)
+
+    def own(name: str) -> str:
+        made = rewriter.made_by(name) if name else None
+        if made is None or made.kind != "dequantize":
+            return name
+        if name in taken:
+            return rewriter.emit("dequantize", made.inputs, made.attrs, made, dtype=DType.FLOAT32)
+        taken.add(name)
+        return name
+
     for op in graph.ops:
-        for name in dict.fromkeys(op.inputs):
-            made = rewriter.made_by(name) if name else None
-            if made is None or made.kind != "dequantize":
-                continue
-            original = made.outputs[0]
-            if original in read:
-                rewriter.replace(name, rewriter.emit("dequantize", made.inputs, made.attrs, made, dtype=DType.FLOAT32))
-            read.add(rewriter.current(name))
-        rewriter.keep(op)
-    for port in graph.outputs:
-        rewriter.restore(port)
+        renamed = {name: own(name) for name in dict.fromkeys(op.inputs)}
+        rewriter.keep(replace(op, inputs=tuple(renamed[name] for name in op.inputs)))
     return rewriter.finish()

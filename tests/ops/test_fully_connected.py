@@ -1,0 +1,137 @@
+"""fully_connected against LiteRT's reference kernels; weights with zero points against plain integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from convolution_cases import requantize, weight_quant
+from litert_models import run_litert, schema, single_op_model
+from operator_cases import Case, activation, constant, make_node
+
+from tinycompile.errors import ShapeError
+from tinycompile.ir.graph import Array, Node
+from tinycompile.ir.types import Region
+from tinycompile.ops.base import Grain
+from tinycompile.ops.fully_connected import FullyConnected, FullyConnectedAttrs
+
+FC = FullyConnected()
+
+
+def layer(
+    shape: tuple[int, ...],
+    outputs: int,
+    keep_dims: bool = False,
+    per_channel: bool = False,
+    bias: bool = True,
+    relu: bool = False,
+    w_zero_point: int = 0,
+    extreme: bool = False,
+    seed: int = 0,
+) -> Node:
+    rng = np.random.default_rng(seed)
+    w = rng.integers(-128, 127, (outputs, shape[-1]), endpoint=True)
+    w = np.where(w & 1, -128, 127) if extreme else w
+    values = rng.integers(-3000, 3000, outputs).astype(np.int32)
+    return make_node(
+        FC,
+        (
+            activation("x", shape, 0.0473, -9),
+            constant("w", w.astype(np.int8), weight_quant(outputs, 0, per_channel, w_zero_point, rng)),
+            constant("b", values) if bias else None,
+        ),
+        activation("y", (), 0.31, 11),
+        FullyConnectedAttrs(keep_dims, (11, 127) if relu else None),
+    )
+
+
+NODES = {
+    "one_row": layer((1, 33), 10),
+    "one_row_relu": layer((1, 16), 8, relu=True, seed=3),
+    "rows": layer((5, 12), 7, per_channel=True),
+    "sequence_keep_dims": layer((1, 5, 12), 7, keep_dims=True, bias=False),
+    "sequence": layer((1, 5, 12), 4),
+    "map_to_rows": layer((1, 2, 3, 5), 6),
+    "map_keep_dims": layer((1, 2, 3, 5), 6, keep_dims=True),
+    "vector": layer((9,), 3),
+    "one_input": layer((4, 1), 1),
+    "weight_zero_points": layer((3, 10), 5, per_channel=True, w_zero_point=128),
+    "weight_zero_point": layer((3, 10), 5, w_zero_point=7, seed=5),
+    "extreme_weights": layer((2, 300), 5, extreme=True),
+}
+
+
+def count_macs(node: Node) -> int:
+    pixels = np.zeros(node.tensor(0).shape).reshape(-1, node.tensor(0).shape[-1]).shape[0]
+    return sum(1 for _ in range(pixels) for _ in np.ndindex(node.const(1).shape))
+
+
+def cases() -> list[Case]:
+    return [Case(name, FC, node, macs=count_macs) for name, node in NODES.items()]
+
+
+def reference(node: Node, x: Array) -> Array:
+    return FC.reference(node, (x, None, None))
+
+
+def litert(node: Node, x: Array) -> Array:
+    s, a = schema(), node.attrs
+    model = single_op_model(
+        "FULLY_CONNECTED",
+        node.inputs,
+        node.out,
+        "FullyConnectedOptions",
+        version=12,
+        keepNumDims=a.keep_dims,
+        fusedActivationFunction=s.ActivationFunctionType.RELU if a.clamp else s.ActivationFunctionType.NONE,
+    )
+    return run_litert(model, [x])
+
+
+@pytest.mark.parametrize("name", [n for n in NODES if "weight_zero_point" not in n])
+def test_equals_litert(name: str) -> None:
+    case = Case(name, FC, NODES[name])
+    for seed in range(6):
+        x = case.inputs(seed)[0]
+        assert x is not None
+        np.testing.assert_array_equal(reference(case.node, x), litert(case.node, x))
+
+
+def test_per_tensor_multipliers_equal_litert_for_many_scales() -> None:
+    """The float32 product of the scales decides the last bit of the multiplier."""
+    for seed in range(40):
+        node = layer((16, 40), 24, seed=seed)
+        x = Case("scales", FC, node).inputs(seed + 3)[0]
+        assert x is not None
+        np.testing.assert_array_equal(reference(node, x), litert(node, x))
+
+
+@pytest.mark.parametrize("name", ["weight_zero_points", "rows"])
+def test_equals_plain_integers(name: str) -> None:
+    node = NODES[name]
+    x = Case(name, FC, node).inputs(9)[0]
+    quant = node.tensor(1).quant
+    assert x is not None
+    assert quant is not None
+    scales, zeros = quant.channels(node.out.shape[-1])
+    for (p, n), got in np.ndenumerate(reference(node, x)):
+        acc = int(node.const(2)[n])
+        for k in range(x.shape[1]):
+            acc += (int(x[p, k]) + 9) * (int(node.const(1)[n, k]) - zeros[n])
+        real = float(np.float32(0.0473)) * scales[n] / float(np.float32(0.31))
+        assert got == min(max(requantize(acc, real) + 11, -128), 127)
+
+
+def test_regrouped_rows_are_whole_calls() -> None:
+    """[1,2,3,5] -> [6,6]: an output row is a column of the input, so the kernel takes the tensors whole."""
+    node = NODES["map_to_rows"]
+    assert FC.grain(node) is Grain.WHOLE
+    assert FC.grain(NODES["map_keep_dims"]) is Grain.FLAT
+    need = FC.in_region(node, Region(2, 4, 0, 1))[0]
+    assert need is not None
+    assert need.region == Region(0, 2, 0, 3)
+
+
+def test_inputs_that_do_not_fit_are_refused() -> None:
+    x, w = activation("x", (1, 8)), constant("w", np.zeros((3, 9), dtype=np.int8))
+    with pytest.raises(ShapeError, match="do not fit"):
+        make_node(FC, (x, w, None), activation("y", ()), FullyConnectedAttrs())

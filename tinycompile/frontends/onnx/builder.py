@@ -1,0 +1,213 @@
+"""Builder: the graph while an ONNX file is imported.
+
+A value is a NumPy array as long as it is constant (shapes, scales and weights of any type) and a `Tensor` once an operator
+computes it. Shapes come from the operator modules' own inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tinycompile.errors import MalformedModelError, QuantError, UnsupportedError, one_line
+from tinycompile.frontends.limits import checked_shape
+from tinycompile.frontends.naming import UniqueNames
+from tinycompile.frontends.onnx.source import SourceNode, plain_name
+from tinycompile.ir.graph import Array, Attrs, Graph, Op, Tensor, const_tensor
+from tinycompile.ir.quant import Quant
+from tinycompile.ir.types import DType
+from tinycompile.ops.construct import make_op
+from tinycompile.ops.reshape import ReshapeAttrs
+from tinycompile.ops.transpose import TransposeAttrs
+
+Value = Tensor | Array
+_DTYPES = {d.value: d for d in DType}
+# Movement of stored values: quantisation passes through unchanged.
+_COPYING = ("reshape", "transpose", "max_pool2d", "pad", "concat", "resize_nearest")
+
+
+class Builder:
+    """Collects tensors and ops; `values` maps the file's names to what they stand for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.values: dict[str, Value] = {}
+        self._names = UniqueNames()
+        self._tensors: dict[str, Tensor] = {}
+        self._ops: list[Op] = []
+        self._constants: dict[tuple[str, Quant | None], Tensor] = {}
+
+    def new_name(self, wish: str) -> str:
+        return self._names.take(plain_name(wish) or "tensor")
+
+    def add_input(self, name: str, shape: Sequence[int], dtype: DType) -> Tensor:
+        tensor = Tensor(self.new_name(name), checked_shape(shape, f"input '{one_line(name, 80)}'"), dtype)
+        self._tensors[tensor.name] = tensor
+        self.values[name] = tensor
+        return tensor
+
+    def value(self, n: SourceNode, index: int) -> Value:
+        """Input `index` of the node, which must be present."""
+        if index >= len(n.inputs) or not n.inputs[index]:
+            raise MalformedModelError(f"input {index} is missing", str(n), "export the model again")
+        return self.values[n.inputs[index]]
+
+    def optional(self, n: SourceNode, index: int) -> Value | None:
+        """Input `index`, None when it is absent."""
+        return self.value(n, index) if index < len(n.inputs) and n.inputs[index] else None
+
+    def constant(self, n: SourceNode, index: int, what: str) -> Array:
+        """Input `index`, which must be known at compile time."""
+        value = self.value(n, index)
+        if isinstance(value, Tensor):
+            raise n.unsupported(f"{what} computed at run time", "make it a constant; tensors given as inputs can be frozen")
+        return value
+
+    def integers(self, n: SourceNode, index: int, what: str) -> tuple[int, ...]:
+        """Constant input `index` as a flat list of integers."""
+        value = self.constant(n, index, what)
+        if value.dtype.kind not in "iu" or value.size > 64:
+            raise MalformedModelError(f"{what} must be a short list of integers", str(n), "export the model again")
+        return tuple(int(v) for v in value.reshape(-1))
+
+    def tensor(self, n: SourceNode, index: int) -> Tensor:
+        """Input `index` as a tensor: constants are added to the graph."""
+        value = self.value(n, index)
+        return value if isinstance(value, Tensor) else self.add_constant(value, n.inputs[index], n)
+
+    def add_constant(self, value: Array, name: str, n: SourceNode, quant: Quant | None = None) -> Tensor:
+        """A constant of the graph; equal names share one."""
+        known = self._constants.get((name, quant))
+        if known is not None and known.data is not None and known.data.base is value.base and known.shape == value.shape:
+            return known
+        if value.dtype.name not in _DTYPES:
+            raise n.unsupported(f"a constant of type {value.dtype.name}", "export the model with float32 or int8 tensors")
+        shape = checked_shape(value.shape, f"constant '{one_line(name, 80)}'")
+        tensor = const_tensor(self.new_name(name), value.reshape(shape), quant)
+        self._tensors[tensor.name] = tensor
+        self._constants[name, quant] = tensor
+        return tensor
+
+    def emit(
+        self,
+        n: SourceNode,
+        kind: str,
+        inputs: Sequence[Tensor | None],
+        attrs: Attrs,
+        *,
+        dtype: DType = DType.FLOAT32,
+        quant: Quant | None = None,
+    ) -> Tensor:
+        """A new op; its output gets the inferred shape, and quantisation passes through operators that copy values."""
+        if quant is None and kind in _COPYING and inputs[0] is not None:
+            quant = inputs[0].quant
+        wish = n.outputs[0] if n.outputs else n.op_type
+        out = Tensor(self.new_name(f"{wish}/{kind}"), (), dtype, quant)
+        op, tensor = make_op(kind, inputs, attrs, n.loc, out)
+        checked_shape(tensor.shape, str(n))
+        self._tensors[tensor.name] = tensor
+        self._ops.append(op)
+        return tensor
+
+    def reshape(self, n: SourceNode, x: Tensor, shape: Sequence[int]) -> Tensor:
+        if tuple(shape) == x.shape:
+            return x
+        return self.emit(n, "reshape", [x], ReshapeAttrs(checked_shape(shape, str(n))))
+
+    def transpose(self, n: SourceNode, x: Tensor, perm: Sequence[int]) -> Tensor:
+        if tuple(perm) == tuple(range(len(x.shape))):
+            return x
+        return self.emit(n, "transpose", [x], TransposeAttrs(tuple(perm)))
+
+    def to_map(self, n: SourceNode, x: Tensor) -> Tensor:
+        """[N,C,H,W] as NHWC; [N,C,T] as a map of height T and width 1."""
+        if len(x.shape) == 3:
+            x = self.reshape(n, x, (*x.shape, 1))
+        if len(x.shape) != 4:
+            raise n.unsupported(f"an input of {len(x.shape)} dimensions: only 1-D and 2-D maps are supported")
+        return self.transpose(n, x, (0, 2, 3, 1))
+
+    def from_map(self, n: SourceNode, y: Tensor, rank: int) -> Tensor:
+        """The inverse of `to_map` for an output of `rank` dimensions."""
+        y = self.transpose(n, y, (0, 3, 1, 2))
+        return self.reshape(n, y, y.shape[:3]) if rank == 3 else y
+
+    def assign_quant(self, n: SourceNode, x: Tensor, quant: Quant) -> Tensor:
+        """`x` with the quantisation that a reader states for it, and so everything it was copied from.
+
+        Raises QuantError when it already has another.
+        """
+        if x.quant is not None:
+            if x.quant != quant:
+                raise QuantError(
+                    f"'{x.name}' is quantised with {_words(x.quant)} and read with {_words(quant)}",
+                    str(n),
+                    "use the same scale and zero point on both sides",
+                )
+            return x
+        producers = {o: op for op in self._ops for o in op.outputs}
+        name = x.name
+        while True:
+            self._retype(replace(self._tensors[name], quant=quant))
+            op = producers.get(name)
+            if op is None or op.kind not in _COPYING or self._tensors[op.inputs[0]].quant is not None:
+                return self._tensors[x.name]
+            name = op.inputs[0]
+
+    def _retype(self, tensor: Tensor) -> None:
+        self._tensors[tensor.name] = tensor
+        for name, value in self.values.items():
+            if isinstance(value, Tensor) and value.name == tensor.name:
+                self.values[name] = tensor
+
+    def mark(self) -> int:
+        """The number of ops so far, for `name_output`."""
+        return len(self._ops)
+
+    def name_output(self, tensor: Tensor, name: str, mark: int) -> Tensor:
+        """`tensor` under the file's name for it, when an op made since `mark` makes it."""
+        made = next((k for k in range(mark, len(self._ops)) if tensor.name in self._ops[k].outputs), None)
+        if made is None:
+            return tensor
+        named = replace(tensor, name=self.new_name(name))
+        for k in range(mark, len(self._ops)):
+            op = self._ops[k]
+            inputs = tuple(named.name if i == tensor.name else i for i in op.inputs)
+            if k == made:
+                op = replace(op, name=named.name, outputs=(named.name,))
+            self._ops[k] = replace(op, inputs=inputs)
+        del self._tensors[tensor.name]
+        self._tensors[named.name] = named
+        return named
+
+    def finish(self, name: str, inputs: Sequence[Tensor], outputs: Sequence[str], where: str) -> Graph:
+        """The graph. Raises UnsupportedError when an output is a constant or an input."""
+        made = {o for op in self._ops for o in op.outputs}
+        ports = []
+        for port in outputs:
+            value = self.values[port]
+            if not isinstance(value, Tensor) or value.name not in made:
+                raise UnsupportedError(
+                    f"output '{one_line(port, 80)}' is a constant or a copy of an input",
+                    where,
+                    "remove this output from the model",
+                )
+            ports.append(value.name)
+        graph = Graph(name, self._tensors, tuple(self._ops), tuple(t.name for t in inputs), tuple(ports), "onnx")
+        return graph.rebuild(_needed(graph))
+
+
+def _needed(graph: Graph) -> list[Op]:
+    alive, ops = set(graph.outputs), []
+    for op in reversed(graph.ops):
+        if alive & set(op.outputs):
+            alive |= set(op.inputs)
+            ops.append(op)
+    return ops[::-1]
+
+
+def _words(quant: Quant) -> str:
+    return f"scale {np.float32(quant.scale[0])}, zero point {quant.zero_point[0]}"

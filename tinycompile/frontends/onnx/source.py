@@ -1,0 +1,102 @@
+"""One ONNX node with checked access to its attributes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from tinycompile.errors import MalformedModelError, UnsupportedError, one_line
+from tinycompile.frontends.onnx.model import tensor_value
+from tinycompile.ir.graph import Array, SourceLoc
+
+_TYPES = onnx.AttributeProto
+
+
+@dataclass(frozen=True, eq=False)
+class SourceNode:
+    """`opset` is the version of the node's own domain. Absent optional inputs are ""; trailing ones are left out."""
+
+    proto: Any
+    index: int
+    opset: int
+
+    @property
+    def op_type(self) -> str:
+        return str(self.proto.op_type)
+
+    @property
+    def domain(self) -> str:
+        return "" if self.proto.domain == "ai.onnx" else str(self.proto.domain)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        names = list(self.proto.input)
+        while names and not names[-1]:
+            names.pop()
+        return tuple(names)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(self.proto.output)
+
+    @property
+    def loc(self) -> SourceLoc:
+        name = self.proto.name or (self.outputs[0] if self.outputs else "") or str(self.index)
+        return SourceLoc(one_line(self.op_type, 60), plain_name(name))
+
+    def __str__(self) -> str:
+        return f"node {self.index}, {self.loc}"
+
+    def has(self, name: str) -> bool:
+        return any(a.name == name for a in self.proto.attribute)
+
+    def _attribute(self, name: str, kind: int) -> Any | None:
+        for attribute in self.proto.attribute:
+            if attribute.name == name:
+                if attribute.type != kind:
+                    raise MalformedModelError(f"attribute '{name}' has the wrong type", str(self), "export the model again")
+                return attribute
+        return None
+
+    def int(self, name: str, default: int) -> int:
+        attribute = self._attribute(name, _TYPES.INT)
+        return default if attribute is None else int(attribute.i)
+
+    def float(self, name: str, default: float) -> float:
+        attribute = self._attribute(name, _TYPES.FLOAT)
+        return default if attribute is None else float(attribute.f)
+
+    def text(self, name: str, default: str) -> str:
+        attribute = self._attribute(name, _TYPES.STRING)
+        return default if attribute is None else attribute.s.decode("utf-8", "replace")
+
+    def ints(self, name: str, length: int | None = None) -> tuple[int, ...] | None:
+        """A list of integers, of `length` where given; None when the attribute is absent."""
+        attribute = self._attribute(name, _TYPES.INTS)
+        if attribute is None:
+            return None
+        if length is not None and len(attribute.ints) != length:
+            raise MalformedModelError(
+                f"attribute '{name}' has {len(attribute.ints)} values, not {length}", str(self), "export the model again"
+            )
+        return tuple(int(v) for v in attribute.ints)
+
+    def floats(self, name: str) -> tuple[float, ...] | None:
+        attribute = self._attribute(name, _TYPES.FLOATS)
+        return None if attribute is None else tuple(float(v) for v in attribute.floats)
+
+    def tensor(self, name: str, folder: Path) -> Array | None:
+        attribute = self._attribute(name, _TYPES.TENSOR)
+        return None if attribute is None else tensor_value(attribute.t, folder)
+
+    def unsupported(self, what: str, fix: str = "export the model without this form of the operator") -> UnsupportedError:
+        return UnsupportedError(what, str(self), fix)
+
+
+def plain_name(name: str) -> str:
+    """A name from the file with everything replaced that could end a comment, a string or a line, at most 120 long."""
+    flat = "".join(c if c.isascii() and (c.isalnum() or c in "_./:;-+,#@ ") else "_" for c in name).strip()
+    return flat if len(flat) <= 120 else f"{flat[:80]}..{flat[-38:]}"

@@ -1,0 +1,43 @@
+"""fold_activation: an int8 clip with equal quantisation on both sides becomes the clamp of the operator before it."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from tinycompile.ir.graph import Graph, Op
+from tinycompile.ir.types import DType
+from tinycompile.ops.clip import ClipAttrs, quantized_range
+from tinycompile.passes.rewriter import Rewriter
+
+
+def fold_activation(graph: Graph) -> Graph:
+    """A graph without clips that a clamp can express."""
+    rewriter = Rewriter(graph)
+    consumers = graph.consumers()
+    for op in graph.ops:
+        made = rewriter.made_by(op.inputs[0]) if op.inputs[0] else None
+        alone = made is not None and len(consumers.get(made.outputs[0], ())) <= 1 and made.outputs[0] not in graph.outputs
+        if made is None or not alone or not _foldable(rewriter, op, made):
+            rewriter.keep(op)
+            continue
+        out = rewriter.tensor(op.outputs[0])
+        assert out.quant is not None and isinstance(op.attrs, ClipAttrs)
+        lo, hi = quantized_range(op.attrs.lo, op.attrs.hi, *out.quant.scalar())
+        attrs: Any = made.attrs
+        if attrs.clamp is not None:
+            lo, hi = (min(max(bound, lo), hi) for bound in attrs.clamp)
+        clamp = None if (lo, hi) == (-128, 127) else (lo, hi)
+        rewriter.emit(made.kind, made.inputs, replace(attrs, clamp=clamp), made, quant=out.quant, name=out.name)
+    return rewriter.finish()
+
+
+def _foldable(rewriter: Rewriter, op: Op, made: Op) -> bool:
+    x, out = rewriter.tensor(op.inputs[0]), rewriter.tensor(op.outputs[0])
+    return (
+        op.kind == "clip"
+        and x.dtype == out.dtype == DType.INT8
+        and x.quant is not None
+        and x.quant == out.quant
+        and any(f.name == "clamp" for f in fields(made.attrs))
+    )

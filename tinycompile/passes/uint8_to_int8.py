@@ -1,0 +1,54 @@
+"""uint8_to_int8: quantised uint8 tensors become int8 with the zero point less 128; the real values stay the same.
+
+Kernels then see int8 alone. Graph inputs and outputs keep the type of the source file behind a `requantize`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from tinycompile.ir.graph import Attrs, Graph, Op, Tensor
+from tinycompile.ir.types import DType
+from tinycompile.ops.pad import PadAttrs
+
+
+def _signed(tensor: Tensor, name: str) -> Tensor:
+    assert tensor.quant is not None
+    quant = replace(tensor.quant, zero_point=tuple(z - 128 for z in tensor.quant.zero_point))
+    data = None if tensor.data is None else (tensor.data.astype(np.int16) - 128).astype(np.int8)
+    return replace(tensor, name=name, dtype=DType.INT8, quant=quant, data=data)
+
+
+def _shifted(attrs: Any) -> Any:
+    """Attributes given in quantised units, less 128."""
+    if isinstance(attrs, PadAttrs):
+        return replace(attrs, value=attrs.value - 128)
+    if any(f.name == "clamp" for f in fields(attrs)) and attrs.clamp is not None:
+        return replace(attrs, clamp=(attrs.clamp[0] - 128, attrs.clamp[1] - 128))
+    return attrs
+
+
+def uint8_to_int8(graph: Graph) -> Graph:
+    """A graph whose quantised activations and weights are int8."""
+    old = {n: t for n, t in graph.tensors.items() if t.dtype == DType.UINT8 and t.quant is not None}
+    edges = {n: f"{n}/int8" for n in (*graph.inputs, *graph.outputs) if n in old}
+    signed = {n: _signed(t, edges.get(n, n)) for n, t in old.items()}
+    producers, consumers = graph.producers(), graph.consumers()
+
+    def edge(port: str, reads: bool) -> Op:
+        user = consumers[port][0] if reads else producers[port]
+        names = (port, edges[port]) if reads else (edges[port], port)
+        return Op("requantize", names[1], (names[0],), (names[1],), Attrs(), user.source)
+
+    before = [edge(n, True) for n in graph.inputs if n in edges and consumers[n]]
+    after = [edge(n, False) for n in dict.fromkeys(graph.outputs) if n in edges and n not in graph.inputs]
+    ops = []
+    for op in graph.ops:
+        attrs = _shifted(op.attrs) if op.outputs[0] in old else op.attrs
+        inputs, outputs = (tuple(edges.get(n, n) for n in names) for names in (op.inputs, op.outputs))
+        name = edges.get(op.name, op.name)
+        ops.append(replace(op, name=name, inputs=inputs, outputs=outputs, attrs=attrs))
+    return graph.rebuild([*before, *ops, *after], signed.values())
