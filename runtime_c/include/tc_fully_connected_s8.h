@@ -17,7 +17,7 @@ TC_INLINE void tc_fully_connected_s8_filters(int8_t *out, const int8_t *x, const
     }
     tc_dot_s8(acc, x, weights + oc * in_ch, in_ch, in_ch, filters);
     for (int32_t f = 0; f < filters; ++f) {
-        out[oc + f] = tc_output_s8(acc[f], multiplier[oc + f], shift[oc + f], out_zero_point, lo, hi);
+        out[oc + f] = tc_output_nearest_s8(acc[f], multiplier[oc + f], shift[oc + f], out_zero_point, lo, hi);
     }
 }
 

@@ -17,7 +17,7 @@ TC_INLINE void tc_fully_connected_s8_w16(int8_t *out, const int8_t *in0, const i
             for (int32_t i = 0; i < in_ch; ++i) {
                 acc += (uint32_t)(x[i] * w[i]);
             }
-            out[p * out_ch + oc] = tc_output_s8(acc, multiplier[oc], shift[oc], out_zero_point, lo, hi);
+            out[p * out_ch + oc] = tc_output_nearest_s8(acc, multiplier[oc], shift[oc], out_zero_point, lo, hi);
         }
     }
 }

@@ -49,4 +49,16 @@ TC_INLINE int8_t tc_output_s8(uint32_t acc, int32_t multiplier, int32_t shift, i
     return (int8_t)(tc_clamp(y, lo - zero_point, hi - zero_point) + zero_point);
 }
 
+/* The same in one rounding, to nearest with halves away from zero. multiplier: [0, 2^31); shift: -31..30.
+   Magnitudes are cut at 256, which is beyond int8 for any zero point. */
+TC_INLINE int8_t tc_output_nearest_s8(uint32_t acc, int32_t multiplier, int32_t shift, int32_t zero_point, int32_t lo,
+                                      int32_t hi)
+{
+    const int32_t negative = (int32_t)acc < 0;
+    const uint64_t product = (uint64_t)(negative ? 0u - acc : acc) * (uint32_t)multiplier;
+    const uint64_t scaled = (product + ((uint64_t)1 << (uint32_t)(30 - shift))) >> (uint32_t)(31 - shift);
+    const int32_t magnitude = scaled < 256u ? (int32_t)scaled : 256;
+    return (int8_t)(tc_clamp(negative ? -magnitude : magnitude, lo - zero_point, hi - zero_point) + zero_point);
+}
+
 #endif

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
-from convolution_cases import requantize, weight_quant
+from convolution_cases import weight_quant
 from litert_models import run_litert, schema, single_op_model
 from operator_cases import Case, activation, constant, make_node
 
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Node
+from tinycompile.ir.quant import Quant, multiply_by_quantized_multiplier, quantize_multiplier
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Grain
 from tinycompile.ops.fully_connected import FullyConnected, FullyConnectedAttrs
@@ -97,7 +100,6 @@ def test_equals_litert(name: str) -> None:
 
 
 def test_per_tensor_multipliers_equal_litert_for_many_scales() -> None:
-    """The float32 product of the scales decides the last bit of the multiplier."""
     for seed in range(40):
         node = layer((16, 40), 24, seed=seed)
         x = Case("scales", FC, node).inputs(seed + 3)[0]
@@ -118,7 +120,47 @@ def test_equals_plain_integers(name: str) -> None:
         for k in range(x.shape[1]):
             acc += (int(x[p, k]) + 9) * (int(node.const(1)[n, k]) - zeros[n])
         real = float(np.float32(0.0473)) * scales[n] / float(np.float32(0.31))
-        assert got == min(max(requantize(acc, real) + 11, -128), 127)
+        nearest = math.floor(abs(acc) * real + 0.5)
+        assert got == min(max((nearest if acc >= 0 else -nearest) + 11, -128), 127)
+
+
+def sums(values: Array, s_x: float, s_w: float, s_y: float, per_channel: bool) -> Node:
+    """A layer whose outputs have exactly the accumulators `values`."""
+    count = values.size if per_channel else 1
+    quant = Quant((float(np.float32(s_w)),) * count, (0,) * count, 0 if per_channel else None)
+    w = constant("w", np.ones((values.size, 1), dtype=np.int8), quant)
+    inputs = (activation("x", (1, 1), s_x), w, constant("b", values.astype(np.int32)))
+    return make_node(FC, inputs, activation("y", (), s_y), FullyConnectedAttrs())
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize(
+    ("s_x", "s_w"),
+    [
+        (0.25, 2.0**-9),  # exact halves
+        (0.25 * (1 + 2.0**-17), 2.0**-9 * (1 - 2.0**-17)),  # halves that fall short by 2^-34: no 31-bit multiple
+        (0.25 * (1 + 2.0**-17), 2.0**-9 * (1 - 2.0**-17) * (1 + 2.0**-22)),
+        (0.25, 0.0011),
+        (0.25, 2.9e-6),
+    ],
+)
+def test_rounds_to_the_bit_around_every_half(s_x: float, s_w: float, per_channel: bool) -> None:
+    real = float(np.float32(s_x)) * float(np.float32(s_w)) / 0.5
+    halves = np.round((np.arange(-140, 140) + 0.5) / real).astype(np.int64)
+    values = (halves[:, None] + np.arange(-1, 2)).reshape(-1)
+    node = sums(values, s_x, s_w, 0.5, per_channel)
+    x = np.zeros((1, 1), dtype=np.int8)
+    np.testing.assert_array_equal(reference(node, x), litert(node, x))
+
+
+def test_double_rounding_would_be_noticed() -> None:
+    """The control: the convolutions' rounding differs from LiteRT's fully connected one near halves."""
+    real = float(np.float32(0.0011)) / 2
+    values = np.round((np.arange(-120, 120) + 0.5) / real).astype(np.int64)
+    values = (values[:, None] + np.arange(-1, 2)).reshape(-1)
+    node = sums(values, 0.25, 0.0011, 0.5, False)
+    twice = multiply_by_quantized_multiplier(values, *quantize_multiplier(real))
+    assert (twice != litert(node, np.zeros((1, 1), dtype=np.int8))[0]).any()
 
 
 def test_regrouped_rows_are_whole_calls() -> None:

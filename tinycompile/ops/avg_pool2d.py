@@ -2,7 +2,8 @@
 
 With equal input and output quantisation this is LiteRT's kernel: integer sum over the taps inside the input, divided by
 their number (or by the window's size with `include_pad`, ONNX count_include_pad, where padding counts as real zero).
-Otherwise the offset sum is requantised by ``s_x / (s_y * count)``, one multiplier per possible count.
+Otherwise the offset sum is requantised by ``s_x / (s_y * count)`` in one rounding, one multiplier per possible count.
+A window without taps gives 0, or the output's zero point.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Array, Node
-from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_multiplier
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import ConstArray, KernelCall, pad_region
 from tinycompile.ops.convolution import clamp_range, tensor_quant
 from tinycompile.ops.geometry import row_windows
 from tinycompile.ops.pooling import Pool, PoolAttrs
+from tinycompile.ops.single_rounding import multiply_nearest, nearest_multipliers
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,11 @@ class AvgPool2d(Pool):
     kind = "avg_pool2d"
     attrs_class = AvgPool2dAttrs
 
-    def _multipliers(self, node: Node) -> list[tuple[int, int]]:
-        """Multiplier and shift for windows of 1, 2, ... taps."""
+    def _multipliers(self, node: Node) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Multipliers and shifts for windows of 1, 2, ... taps."""
         (s_x, _), (s_y, _) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
         taps = node.attrs.kernel[0] * node.attrs.kernel[1]
-        return [quantize_multiplier(s_x / (s_y * count)) for count in range(1, taps + 1)]
-
-    def unsupported(self, node: Node) -> str | None:
-        (top, bottom, left, right), (kh, kw) = node.attrs.pad, node.attrs.kernel
-        if max(top, bottom) >= kh or max(left, right) >= kw:
-            return "average pooling with padding as large as the window: some windows hold no input"
-        return super().unsupported(node)
+        return nearest_multipliers([s_x / (s_y * count) for count in range(1, taps + 1)])
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         a = node.attrs
@@ -60,10 +56,11 @@ class AvgPool2d(Pool):
                 count += inside[rows, cols]
         if (s_x, zp_x) == (s_y, zp_y):
             plain = total + zp_x * count
-            values = np.sign(plain) * ((np.abs(plain) + count // 2) // count)
+            values = np.sign(plain) * ((np.abs(plain) + count // 2) // np.maximum(count, 1))
         else:
-            pairs = np.array(self._multipliers(node), dtype=np.int64)[count[:, :, 0] - 1]
-            values = multiply_by_quantized_multiplier(total, pairs[:, :, :1], pairs[:, :, 1:]) + zp_y
+            entry = np.maximum(count, 1) - 1
+            multiplier, shift = self._multipliers(node)
+            values = multiply_nearest(total, multiplier[entry], shift[entry]) + zp_y
         return np.asarray(np.clip(values, *clamp_range(a.clamp)).astype(np.int8))
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
@@ -74,10 +71,7 @@ class AvgPool2d(Pool):
         consts = (*self.window_consts(node, out), ("include_pad", int(a.include_pad)), ("in_zero_point", zp_x))
         if (s_x, zp_x) == (s_y, zp_y):
             return (KernelCall("tc_avg_pool2d_s8", windows, (), (*consts, ("lo", lo), ("hi", hi))),)
-        pairs = np.array(self._multipliers(node))
-        arrays = (
-            ConstArray("multiplier", pairs[:, 0].astype(np.int32)),
-            ConstArray("shift", pairs[:, 1].astype(np.int8)),
-        )
+        multiplier, shift = self._multipliers(node)
+        arrays = (ConstArray("multiplier", multiplier.astype(np.int32)), ConstArray("shift", shift.astype(np.int8)))
         consts = (*consts, ("out_zero_point", zp_y), ("lo", lo), ("hi", hi))
         return (KernelCall("tc_avg_pool2d_requantize_s8", windows, arrays, consts),)

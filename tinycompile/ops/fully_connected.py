@@ -1,7 +1,7 @@
-"""fully_connected: input [...,K], weights [N,K], bias [N] or absent; out [prod(...),N], or [...,N] with keep_dims."""
+"""fully_connected: input [...,K], weights [N,K], bias [N] or absent; out [prod(...),N], or [...,N] with keep_dims.
 
-# TODO(C1, from the lead): LiteRT's BUILTIN_REF rounds fully connected layers ONCE: (acc * m + 2^(30 - s)) >> (31 - s) in
-# 64 bits (measured on mlperf_ad01/kws: double rounding differs, single is exact). Fix compute and kernel, then drop this.
+Unlike convolutions, LiteRT requantises it in one rounding (ops/single_rounding.py).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
-from tinycompile.ir.quant import quantize_multiplier
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import Grain, KernelCall, Need, Operator, RowWindow
 from tinycompile.ops.convolution import (
@@ -23,10 +22,10 @@ from tinycompile.ops.convolution import (
     integer_unsupported,
     offset_weights,
     output_arrays,
-    output_multipliers,
-    requantize_output,
     tensor_quant,
+    weight_quant,
 )
+from tinycompile.ops.single_rounding import multiply_nearest, nearest_multipliers
 
 
 @dataclass(frozen=True)
@@ -63,16 +62,10 @@ class FullyConnected(Operator):
         return (need, *(None for _ in node.inputs[1:]))
 
     def _multipliers(self, node: Node) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        n = node.tensor(1).shape[0]
-        quant = node.tensor(1).quant
-        if quant is None or quant.per_channel:
-            return output_multipliers(node, n)
-        # One weight scale: LiteRT multiplies the two scales in float32 first (GetQuantizedConvolutionMultipler).
+        scales, _ = weight_quant(node, node.tensor(1).shape[0])
         s_x, _ = tensor_quant(node, node.tensor(0))
         s_y, _ = tensor_quant(node, node.out)
-        product = float(np.float32(s_x) * np.float32(quant.scale[0]))
-        multiplier, shift = quantize_multiplier(product / s_y)
-        return np.full(n, multiplier, dtype=np.int64), np.full(n, shift, dtype=np.int64)
+        return nearest_multipliers([s_x * s_w / s_y for s_w in scales])
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         x = inputs[0]
@@ -87,8 +80,9 @@ class FullyConnected(Operator):
             start = out.y0 * y.width + out.x0 - (out.y0 * y.width + out.x0) // form.width * form.width
             pixels = pixels[start : start + out.rows * out.cols]
         acc = ((pixels.astype(np.float64) - zp_x) @ weights.T).astype(np.int64) + bias_values(node, n)
-        result = requantize_output(acc, self._multipliers(node), zp_y, node.attrs.clamp)
-        return result.reshape(out.rows, out.cols, n)
+        scaled = multiply_nearest(acc.astype(np.int32).astype(np.int64), *self._multipliers(node)) + zp_y
+        values = np.clip(scaled, *clamp_range(node.attrs.clamp)).astype(np.int8)
+        return np.asarray(values.reshape(out.rows, out.cols, n))
 
     def grain(self, node: Node) -> Grain:
         return Grain.FLAT if node.tensor(0).form.width == node.out.form.width else Grain.WHOLE

@@ -1,131 +1,115 @@
-"""Offsets: packing columns of (time x bytes) rectangles into the smallest arena.
+"""Addresses: packs blocks into the least arena.
 
-First fit in several orders, then, only if that is above the bound, CP-SAT with one worker, a fixed seed and a deterministic
-time limit, so that the same model gives the same addresses on every machine.
+Contention-ordered first fit, and other orderings of it, usually meet the live bytes. Where none does, CP-SAT packs
+exactly (rectangles may not overlap; fixed seed, one worker, a deterministic limit: equal inputs give equal plans).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from tinycompile.schedule.lifetimes import Column, Rectangle
+from tinycompile.schedule.blocks import Block
+
+MAX_EXACT_RECTANGLES = 1500
 
 
 @dataclass(frozen=True)
-class Allocation:
-    """Base address per column, and the arena they need."""
+class Packing:
+    """`bases`: byte offset of each block. `method`: what found it."""
 
     bases: tuple[int, ...]
     arena_bytes: int
     method: str
 
 
-def _align(value: int, align: int) -> int:
-    return -(-value // align) * align
+def _height(blocks: Sequence[Block], bases: Sequence[int]) -> int:
+    return max((base + block.size for block, base in zip(blocks, bases, strict=True)), default=0)
 
 
-def _in_time(a: Rectangle, b: Rectangle) -> bool:
-    return a.start <= b.end and b.start <= a.end
-
-
-def _first_fit(columns: Sequence[Column], order: Sequence[int]) -> Allocation:
-    """Each column, in the given order, at the lowest address where it touches no placed one."""
-    bases = [0] * len(columns)
-    placed: list[int] = []
-    arena = 0
+def _first_fit(blocks: Sequence[Block], order: Sequence[int]) -> tuple[int, ...]:
+    """Each block in turn at the lowest aligned base where it overlaps none before it."""
+    bases: dict[int, int] = {}
     for k in order:
-        column = columns[k]
-        # A rectangle of a placed column forbids an interval of base addresses.
-        forbidden = sorted(
-            (bases[p] - r.size_bytes, bases[p] + other.size_bytes)
-            for p in placed
-            for other in columns[p].rectangles
-            for r in column.rectangles
-            if r.size_bytes and other.size_bytes and _in_time(r, other)
-        )
+        block = blocks[k]
+        taken: list[tuple[int, int]] = []  # bases strictly between the two are not possible
+        for other, at in bases.items():
+            for p in blocks[other].outline:
+                for r in block.outline:
+                    if p.first <= r.last and r.first <= p.last:
+                        taken.append((at + p.low - r.high, at + p.high - r.low))
         base = 0
-        for low, high in forbidden:
+        for low, high in sorted(taken):
             if low < base < high:
-                base = _align(high, column.align_bytes)
+                base = -(-high // block.align) * block.align
         bases[k] = base
-        placed.append(k)
-        arena = max(arena, base + column.size_bytes)
-    return Allocation(tuple(bases), arena, "first fit")
+    return tuple(bases[k] for k in range(len(blocks)))
 
 
-def _orders(columns: Sequence[Column]) -> list[list[int]]:
-    """Orders to try: by size, by area, by contention at the peak, by time."""
+def greedy(blocks: Sequence[Block], bound_bytes: int) -> Packing:
+    """The best of several first-fit orderings; stops at the first that meets `bound_bytes`."""
+    times = range(max((r.last for b in blocks for r in b.outline), default=0) + 1)
+    live = [0] * len(times)
+    for b in blocks:
+        for r in b.outline:
+            for t in range(r.first, r.last + 1):
+                live[t] += r.high - r.low
 
-    def area(c: Column) -> int:
-        return sum(r.size_bytes * (r.end - r.start + 1) for r in c.rectangles)
+    def contention(k: int) -> int:
+        return max(live[t] for r in blocks[k].outline for t in range(r.first, r.last + 1))
 
-    def start(c: Column) -> int:
-        return min(r.start for r in c.rectangles)
+    def area(k: int) -> int:
+        return sum((r.high - r.low) * (r.last - r.first + 1) for r in blocks[k].outline)
 
-    def length(c: Column) -> int:
-        return max(r.end for r in c.rectangles) - start(c)
-
-    steps = max(r.end for c in columns for r in c.rectangles) + 1
-    load = [0] * steps
-    for c in columns:
-        for r in c.rectangles:
-            for t in range(r.start, r.end + 1):
-                load[t] += r.size_bytes
-
-    def contention(c: Column) -> int:
-        return max(load[t] for r in c.rectangles for t in range(r.start, r.end + 1))
-
-    keys: list[Callable[[Column], Any]] = [
-        lambda c: -c.size_bytes,
-        lambda c: -area(c),
-        lambda c: (-contention(c), -c.size_bytes),
-        lambda c: (-contention(c), -length(c), -c.size_bytes),
-        lambda c: (-length(c), -c.size_bytes),
-        start,
-    ]
-    indices = range(len(columns))
-    return [sorted(indices, key=lambda k, key=key: (key(columns[k]), k)) for key in keys]  # type: ignore[misc]
-
-
-def allocate(columns: Sequence[Column], bound_bytes: int, effort: float = 8.0) -> Allocation:
-    """Addresses for all columns; `bound_bytes` is the live peak that none can beat. `effort` in deterministic seconds."""
-    if not columns:
-        return Allocation((), 0, "nothing to place")
-    best = min((_first_fit(columns, order) for order in _orders(columns)), key=lambda a: a.arena_bytes)
-    if best.arena_bytes <= bound_bytes:
-        return best
-    return _exact(columns, bound_bytes, best, effort)
+    contentions = [contention(k) for k in range(len(blocks))]
+    keys: tuple[tuple[str, Callable[[int], tuple[int, ...]]], ...] = (
+        ("contention, then size", lambda k: (-contentions[k], -blocks[k].size, k)),
+        ("contention, then area", lambda k: (-contentions[k], -area(k), k)),
+        ("contention, then time", lambda k: (-contentions[k], blocks[k].outline[0].first, k)),
+        ("size", lambda k: (-blocks[k].size, k)),
+        ("area", lambda k: (-area(k), k)),
+        ("time", lambda k: (blocks[k].outline[0].first, -blocks[k].size, k)),
+    )
+    best: Packing | None = None
+    for name, key in keys:
+        bases = _first_fit(blocks, sorted(range(len(blocks)), key=key))
+        packing = Packing(bases, _height(blocks, bases), f"first fit by {name}")
+        if best is None or packing.arena_bytes < best.arena_bytes:
+            best = packing
+        if best.arena_bytes <= bound_bytes:
+            break
+    assert best is not None
+    return best
 
 
-def _exact(columns: Sequence[Column], bound_bytes: int, best: Allocation, effort: float) -> Allocation:
-    """CP-SAT: two-dimensional no-overlap, time fixed, bytes free."""
-    from ortools.sat.python import cp_model
+def exact(blocks: Sequence[Block], start: Packing, bound_bytes: int, limit: float) -> Packing:
+    """The least packing that CP-SAT finds within `limit` units of deterministic time, never worse than `start`."""
+    if sum(len(b.outline) for b in blocks) > MAX_EXACT_RECTANGLES:
+        return start
+    from ortools.sat.python import cp_model  # slow to import, and seldom needed
 
     model = cp_model.CpModel()
-    arena = model.new_int_var(bound_bytes, best.arena_bytes, "arena")
-    times, spans, bases = [], [], []
-    for k, column in enumerate(columns):
-        top = (best.arena_bytes - column.size_bytes) // column.align_bytes
-        unit = model.new_int_var(0, top, f"base{k}")
-        model.add_hint(unit, best.bases[k] // column.align_bytes)
-        base = unit * column.align_bytes
-        bases.append(base)
-        for r in column.rectangles:
-            if r.size_bytes:
-                times.append(model.new_fixed_size_interval_var(r.start, r.end - r.start + 1, f"t{k}_{r.label}"))
-                spans.append(model.new_interval_var(base, r.size_bytes, base + r.size_bytes, f"b{k}_{r.label}"))
-        model.add(base + column.size_bytes <= arena)
-    model.add_no_overlap_2d(times, spans)
+    arena = model.new_int_var(bound_bytes, start.arena_bytes, "arena")
+    spans, sides = [], []
+    bases = []
+    for k, block in enumerate(blocks):
+        unit = model.new_int_var(0, (start.arena_bytes - block.size) // block.align, f"base{k}")
+        model.add_hint(unit, start.bases[k] // block.align)
+        bases.append(unit)
+        model.add(unit * block.align + block.size <= arena)
+        for r in block.outline:
+            spans.append(model.new_fixed_size_interval_var(r.first, r.last + 1 - r.first, ""))
+            sides.append(model.new_fixed_size_interval_var(unit * block.align + r.low, r.high - r.low, ""))
+    model.add_no_overlap_2d(spans, sides)
     model.minimize(arena)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 1
-    solver.parameters.max_deterministic_time = effort
+    solver.parameters.max_deterministic_time = limit
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return best
-    solved = tuple(int(solver.value(b)) for b in bases)
-    size = max(b + c.size_bytes for b, c in zip(solved, columns, strict=True))
-    return Allocation(solved, size, "CP-SAT") if size < best.arena_bytes else best
+        return start
+    found = tuple(int(solver.value(u)) * b.align for u, b in zip(bases, blocks, strict=True))
+    height = _height(blocks, found)
+    proven = "proven least for this order" if status == cp_model.OPTIMAL else "time limit reached"
+    return Packing(found, height, f"CP-SAT, {proven}") if height <= start.arena_bytes else start

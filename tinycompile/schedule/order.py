@@ -1,8 +1,9 @@
-"""Operator order of least peak, whole buffers.
+"""Operator order: the sequence of steps whose peak of live bytes is least.
 
-The live bytes after a set of ops has run do not depend on their order, so orders are paths through sets of executed ops
-and the least peak is a minimax shortest path (best first). Small graphs are searched completely; wide ones by a beam, and
-then the bound is only that of each op by itself.
+A state is the set of steps done; the bytes live in it do not depend on how it was reached, so a best-first search over
+states with the peak so far as the key (minimax Dijkstra) is exact. A ready step that raises neither the peak so far nor
+the bytes live is taken at once: it can only free bytes earlier. Beyond `MAX_STATES` a beam search gives an order, and
+the least key left in the exact search remains a proven lower bound.
 """
 
 from __future__ import annotations
@@ -10,128 +11,142 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
-from tinycompile.schedule.storage import Storage
+from tinycompile.schedule.storage import StepInfo, Storage
 
-MAX_STATES = 60_000
-BEAM = 400
+MAX_STATES = 20_000
+BEAM_WIDTH = 32
 
 
 @dataclass(frozen=True)
 class Order:
-    """`sequence`: indices of works. `peak_bytes`: most live bytes at any step. `exact`: no order has a lower peak."""
+    """`sequence`: positions in ``Storage.steps``. No order has a peak below `lower_bound_bytes`."""
 
     sequence: tuple[int, ...]
     peak_bytes: int
-    exact: bool
     lower_bound_bytes: int
 
 
-class _Model:
-    """Bit masks: what each group waits for, what each work needs."""
+class LiveBytes:
+    """Bytes live before, during and after steps, for any set of steps done (a bit mask over ``Storage.steps``)."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        works = storage.works
-        self.sizes = [g.size_bytes for g in storage.groups]
-        self.readers = [0] * len(self.sizes)
-        self.writers = [0] * len(self.sizes)
-        for k, work in enumerate(works):
-            self.writers[work.writes] |= 1 << k
-            for g in work.reads:
-                self.readers[g] |= 1 << k
-        # A work waits for every op that writes what it reads, and for those that read what it would overwrite: none,
-        # since groups are written by their own producers only.
-        self.needs = [0] * len(works)
-        for k, work in enumerate(works):
-            for g in work.reads:
-                self.needs[k] |= self.writers[g] & ~(1 << k)
-        self.start_bytes = sum(self.sizes[g] for g in storage.inputs)
-        self.all = (1 << len(works)) - 1
+        position = {step.op: k for k, step in enumerate(storage.steps)}
+        self.readers = [sum(1 << position[c] for c in v.consumers) for v in storage.values]
+        self.needs = [
+            sum(1 << position[p] for p in {storage.values[v].producer for v in step.reads} if p is not None)
+            for step in storage.steps
+        ]
+        inputs = [v for v in storage.values if v.producer is None]
+        self.entry_bytes = sum(v.nbytes for v in inputs)
+        self.start_bytes = sum(v.nbytes for v in inputs if v.consumers or v.is_output)
 
-    def dies(self, group: int, done: int) -> bool:
-        """Whether nothing reads or writes the group any more once the works of mask `done` have run."""
-        return group not in self.storage.outputs and not (self.readers[group] | self.writers[group]) & ~done
+    def dies(self, value: int, done: int) -> bool:
+        return not self.storage.values[value].is_output and not self.readers[value] & ~done
 
-    def run(self, work: int, done: int, live: int) -> tuple[int, int, int]:
-        """(mask, live bytes after, bytes at this step) of running a work."""
-        w = self.storage.works[work]
-        after = done | 1 << work
-        dying = [g for g in w.reads if self.dies(g, after)]
-        fresh = 0
-        if not self.writers[w.writes] & done and w.writes not in self.storage.inputs:
-            fresh = self.sizes[w.writes]
-        saved = max((min(fresh, self.sizes[g]) for g in w.in_place if g in dying), default=0)
-        peak = live + fresh - saved + w.scratch_bytes
-        live = live + fresh - sum(self.sizes[g] for g in dying)
-        if self.dies(w.writes, after) and w.writes not in dying:
-            live -= self.sizes[w.writes]  # a result that nobody reads
-        return after, live, peak
+    def step(self, k: int, done: int, live: int) -> tuple[int, int]:
+        """Bytes live during step `k` and after it, when `done` are done and `live` bytes are live before."""
+        info = self.storage.steps[k]
+        after_mask = done | 1 << k
+        dead = {v for v in info.reads if self.dies(v, after_mask)}
+        out = self.storage.values[info.out]
+        overlaid = any(o.dying <= dead for o in info.overlays)
+        during = live + info.scratch_bytes + (0 if overlaid else out.nbytes)
+        kept = 0 if self.dies(info.out, after_mask) else out.nbytes
+        return during, live - sum(self.storage.values[v].nbytes for v in dead) + kept
 
     def ready(self, done: int) -> list[int]:
-        return [k for k, need in enumerate(self.needs) if not done >> k & 1 and need & ~done == 0]
+        return [k for k, need in enumerate(self.needs) if not done >> k & 1 and not need & ~done]
 
-    def start(self) -> int:
-        """Live bytes before the first step: all inputs, read later or not."""
-        return self.start_bytes
+    def peak(self, sequence: tuple[int, ...]) -> int:
+        done, live, peak = 0, self.start_bytes, self.entry_bytes
+        for k in sequence:
+            during, live = self.step(k, done, live)
+            peak, done = max(peak, during), done | 1 << k
+        return peak
 
-    def alone(self) -> int:
-        """A bound that holds for every order: the start, and each work's own reads and result."""
-        bound = self.start_bytes
-        for w in self.storage.works:
-            fresh = 0 if w.writes in self.storage.inputs or w.writes in w.reads else self.sizes[w.writes]
-            saved = max((min(fresh, self.sizes[g]) for g in w.in_place), default=0)
-            bound = max(bound, sum(self.sizes[g] for g in w.reads) + fresh - saved + w.scratch_bytes)
-        return bound
+    def trivial_bound(self) -> int:
+        """The network inputs together, the outputs together, and each step by itself with its best in-place choice."""
+
+        def alone(step: StepInfo) -> int:
+            own = sum(self.storage.values[v].nbytes for v in step.reads) + step.scratch_bytes
+            return own + (0 if step.overlays else self.storage.values[step.out].nbytes)
+
+        outputs = sum(v.nbytes for v in self.storage.values if v.is_output)
+        return max(self.entry_bytes, outputs, *(alone(s) for s in self.storage.steps), 0)
 
 
-def least_peak_order(storage: Storage) -> Order:
-    """The order of least peak; among equals the one closest to the file's."""
-    model = _Model(storage)
-    if not storage.works:
-        return Order((), model.start(), True, model.start())
-    best: dict[int, int] = {0: model.start()}
-    came: dict[int, tuple[int, int]] = {}
-    queue: list[tuple[int, int, int, int]] = [(model.start(), len(storage.works), 0, model.start())]
-    closed: set[int] = set()
-    while queue:
-        peak, left, done, live = heapq.heappop(queue)
-        if done in closed:
+def best_order(storage: Storage) -> Order:
+    """The order of least peak; the graph's own order where that has the least peak."""
+    model = LiveBytes(storage)
+    given = tuple(range(len(storage.steps)))
+    peak = model.peak(given)
+    bound = model.trivial_bound()
+    if peak == bound:
+        return Order(given, peak, bound)
+    exact, proven = _search(model, peak)
+    bound = max(bound, proven)
+    if exact is None:
+        exact = given if peak == proven else _beam(model)
+    found = model.peak(exact)
+    return Order(given, peak, bound) if peak <= found else Order(exact, found, bound)
+
+
+def _search(model: LiveBytes, upper: int) -> tuple[tuple[int, ...] | None, int]:
+    """A sequence of least peak below `upper` if there is one, and a proven lower bound on the peak of every order."""
+    goal = (1 << len(model.storage.steps)) - 1
+    # Among equal peaks the state with more steps done comes first, then the one with the earlier steps.
+    heap: list[tuple[int, int, int, int]] = [(model.entry_bytes, 0, 0, model.start_bytes)]
+    parents: dict[int, tuple[int, int, int]] = {}  # state -> (key, last step, state before it)
+    expanded: set[int] = set()
+    while heap:
+        peak, _, done, live = heapq.heappop(heap)
+        if done in expanded:
             continue
-        closed.add(done)
-        if done == model.all:
-            return Order(_path(came, done), peak, True, peak)
-        if len(closed) > MAX_STATES:
-            return _beam(model)
-        for k in model.ready(done):
-            mask, after, at_step = model.run(k, done, live)
-            reached = max(peak, at_step)
-            if reached < best.get(mask, 1 << 62):
-                best[mask] = reached
-                came[mask] = done, k
-                heapq.heappush(queue, (reached, left - 1, mask, after))
-    raise AssertionError("a graph in topological order always has a next op")
+        if peak >= upper:
+            break
+        if done == goal:
+            return _rebuild(parents, done), peak
+        if len(expanded) == MAX_STATES:
+            return None, peak
+        expanded.add(done)
+        for k, during, left in _moves(model, done, live, peak):
+            key, after = max(peak, during), done | 1 << k
+            if after not in expanded and (after not in parents or key < parents[after][0]):
+                parents[after] = (key, k, done)
+                heapq.heappush(heap, (key, -after.bit_count(), after, left))
+    return None, upper
 
 
-def _path(came: dict[int, tuple[int, int]], done: int) -> tuple[int, ...]:
+def _moves(model: LiveBytes, done: int, live: int, peak: int) -> list[tuple[int, int, int]]:
+    """Steps to branch over from a state as (step, bytes during, bytes after)."""
+    moves = []
+    for k in model.ready(done):
+        during, after = model.step(k, done, live)
+        if during <= peak and after <= live:
+            return [(k, during, after)]
+        moves.append((k, during, after))
+    return moves
+
+
+def _rebuild(parents: dict[int, tuple[int, int, int]], done: int) -> tuple[int, ...]:
     sequence: list[int] = []
     while done:
-        done, work = came[done]
-        sequence.append(work)
+        _, step, done = parents[done]
+        sequence.append(step)
     return tuple(reversed(sequence))
 
 
-def _beam(model: _Model) -> Order:
-    """The best of a bounded number of partial orders per depth."""
-    states: list[tuple[int, int, int, tuple[int, ...]]] = [(model.start(), model.start(), 0, ())]
-    for _ in model.storage.works:
-        found: dict[int, tuple[int, int, int, tuple[int, ...]]] = {}
+def _beam(model: LiveBytes) -> tuple[int, ...]:
+    """An order found by keeping the `BEAM_WIDTH` states of least peak, then fewest live bytes, after every step."""
+    states: list[tuple[int, int, int, tuple[int, ...]]] = [(model.entry_bytes, model.start_bytes, 0, ())]
+    for _ in model.storage.steps:
+        best: dict[int, tuple[int, int, int, tuple[int, ...]]] = {}
         for peak, live, done, sequence in states:
-            for k in model.ready(done):
-                mask, after, at_step = model.run(k, done, live)
-                state = (max(peak, at_step), after, mask, (*sequence, k))
-                if mask not in found or state < found[mask]:
-                    found[mask] = state
-        states = sorted(found.values())[:BEAM]
-    peak, _, _, sequence = states[0]
-    bound = model.alone()
-    return Order(sequence, peak, peak == bound, bound)
+            for k, during, left in _moves(model, done, live, peak):
+                after = done | 1 << k
+                candidate = (max(peak, during), left, after, (*sequence, k))
+                if after not in best or candidate < best[after]:
+                    best[after] = candidate
+        states = sorted(best.values())[:BEAM_WIDTH]
+    return states[0][3]

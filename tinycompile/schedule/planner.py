@@ -1,27 +1,29 @@
-"""Graph -> Plan: order, views, in-place writes, addresses, steps, certificate. Whole buffers.
-
-The plan is in row form (steps over rows, an address per row), so that a streaming search can replace this module and
-nothing after it.
-"""
+"""`plan_graph`: order, views, in-place steps and addresses of a graph, in whole buffers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
+from tinycompile.errors import InternalError, UsageError
 from tinycompile.ir.graph import Graph, Op
 from tinycompile.ir.interface import Interface, Port
-from tinycompile.ir.plan import Certificate, InputMode, Placement, Plan, Step
+from tinycompile.ir.plan import InputMode, Placement, Plan, Step
 from tinycompile.ops.base import Grain, whole
-from tinycompile.schedule.allocate import Allocation, allocate
-from tinycompile.schedule.lifetimes import Lifetimes, find_lifetimes
-from tinycompile.schedule.order import Order, least_peak_order
-from tinycompile.schedule.storage import Storage, find_storage
+from tinycompile.ops.registry import operator
+from tinycompile.schedule.allocate import Packing, exact, greedy
+from tinycompile.schedule.blocks import BlockSet, build_blocks
+from tinycompile.schedule.certificate import certify
+from tinycompile.schedule.liveness import Interval, lifetimes, live_at
+from tinycompile.schedule.order import best_order
+from tinycompile.schedule.storage import Storage, analyse_storage
 
 ARENA_ALIGN = 16
+MAX_VARIATIONS = 32
 
 
-class TargetLike(Protocol):
-    """What the scheduler asks of a target."""
+class TargetFeatures(Protocol):
+    """What planning asks of a target."""
 
     @property
     def name(self) -> str: ...
@@ -30,118 +32,142 @@ class TargetLike(Protocol):
     def features(self) -> frozenset[str]: ...
 
 
-def _interface(graph: Graph, target: str, prefix: str, arena_bytes: int) -> Interface:
-    def ports(names: tuple[str, ...], word: str) -> tuple[Port, ...]:
-        result = []
-        for k, name in enumerate(names):
-            t = graph.tensors[name]
-            scale, zero_point = t.quant.scalar() if t.quant is not None and not t.quant.per_channel else (None, None)
-            c_name = word if len(names) == 1 else f"{word}_{k}"
-            result.append(Port(name, c_name, t.shape, t.dtype, scale, zero_point))
-        return tuple(result)
+def plan_graph(
+    graph: Graph,
+    target: TargetFeatures,
+    *,
+    prefix: str = "model",
+    input_mode: InputMode = InputMode.RESIDENT,
+    time_limit_s: float = 2.0,
+) -> Plan:
+    """The plan of least arena for `graph`, whole buffers, layer by layer.
 
-    return Interface(
-        prefix, target, arena_bytes, ARENA_ALIGN, ports(graph.inputs, "input"), ports(graph.outputs, "output")
+    `prefix`: C identifier of the generated model. `time_limit_s`: limit of the exact packing, in CP-SAT's deterministic
+    time (about a second each). Raises UnsupportedError for constant outputs, UsageError for other input modes.
+    """
+    if input_mode is not InputMode.RESIDENT:
+        raise UsageError(
+            f"input mode '{input_mode.value}' is not available", "plan", "use the resident input mode"
+        )
+    storage = analyse_storage(graph)
+    order = best_order(storage)
+    lives = lifetimes(storage, order.sequence)
+    blocks, packing, bound = _pack(storage, order.sequence, lives, time_limit_s)
+    offsets = {
+        value: base + offset
+        for block, base in zip(blocks.blocks, packing.bases, strict=True)
+        for value, offset in block.offsets.items()
+    }
+    scratch = {
+        b.scratch_of: base for b, base in zip(blocks.blocks, packing.bases, strict=True) if b.scratch_of is not None
+    }
+    placements = {}
+    for name, parts in storage.parts.items():
+        tensor = graph.tensors[name]
+        placements[name] = Placement.contiguous(offsets[parts[0].value], tensor.form.rows, tensor.row_bytes)
+    made = [storage.steps[k].op for k in order.sequence]
+    sequence = _with_views(graph, made)
+    position = {k: i for i, k in enumerate(sequence)}
+    times = range(1, len(made) + 1)
+    return Plan(
+        graph=graph,
+        target=target.name,
+        ops=tuple(graph.ops[k] for k in sequence),
+        steps=tuple(_step(graph, graph.ops[k], position[k]) for k in made),
+        placements=placements,
+        variants=tuple(_variant(graph.ops[k], target.features) for k in sequence),
+        scratch=tuple(scratch.get(k) for k in sequence),
+        arena_bytes=packing.arena_bytes,
+        arena_align=ARENA_ALIGN,
+        input_mode=input_mode,
+        certificate=certify(packing.arena_bytes, bound, order.lower_bound_bytes, packing.method),
+        live=tuple(tuple(storage.values[v].tensor for v in live_at(lives, t)) for t in times),
+        live_bytes=tuple(blocks.live_bytes(t) for t in times),
+        interface=_interface(graph, prefix, target.name, packing.arena_bytes),
     )
 
 
-def _execution_order(storage: Storage, order: Order) -> tuple[Op, ...]:
-    """All ops: works in the searched order, each view as soon as what it views exists."""
-    waiting = list(storage.views)
-    made = {w.node.out.name for w in storage.works} | {v.out.name for v in storage.views}
-    done: set[str] = set()
-    ops: list[Op] = []
+def _pack(
+    storage: Storage, sequence: tuple[int, ...], lives: tuple[Interval, ...], time_limit_s: float
+) -> tuple[BlockSet, Packing, int]:
+    """The best packing over in-place choices, and the live bytes at the peak.
 
-    def place_views() -> None:
-        progress = True
-        while progress:
-            progress = False
-            for view in list(waiting):
-                if all(t is None or t.name in done or t.name not in made for t in view.inputs):
-                    waiting.remove(view)
-                    ops.append(view.op)
-                    done.add(view.out.name)
-                    progress = True
+    Stops at the first that meets the bound; variations of the choices are tried greedily, then the best is packed
+    exactly.
+    """
 
-    place_views()
-    for k in order.sequence:
-        node = storage.works[k].node
-        ops.append(node.op)
-        done.add(node.out.name)
-        place_views()
-    return tuple(ops)
+    def bound_of(blocks: BlockSet) -> int:
+        return max(blocks.live_bytes(t) for t in range(len(sequence) + 1))
+
+    first = build_blocks(storage, sequence, lives, {})
+    bound = bound_of(first)
+    best = (greedy(first.blocks, bound), first)
+    for preferred in _variations(first):
+        if best[0].arena_bytes <= bound:
+            break
+        blocks = build_blocks(storage, sequence, lives, preferred)
+        if bound_of(blocks) <= bound:
+            packing = greedy(blocks.blocks, bound)
+            if packing.arena_bytes < best[0].arena_bytes:
+                best = (packing, blocks)
+    packing, blocks = best
+    if packing.arena_bytes > bound:
+        packing = exact(blocks.blocks, packing, bound, time_limit_s)
+    return blocks, packing, bound
 
 
-def _placements(graph: Graph, storage: Storage, bases: dict[int, int]) -> dict[str, Placement]:
-    result = {}
-    for g, group in enumerate(storage.groups):
-        for name, offset in group.members.items():
-            tensor = graph.tensors[name]
-            result[name] = Placement.contiguous(bases[g] + offset, tensor.form.rows, tensor.row_bytes)
+def _variations(blocks: BlockSet) -> Iterator[dict[int, int]]:
+    """Other in-place choices: each step's alternatives (and none) by themselves, at most `MAX_VARIATIONS`."""
+    singles = [{step: n} for step, count in blocks.choices.items() for n in range(1, count + 1)]
+    yield from singles[:MAX_VARIATIONS]
+
+
+def _with_views(graph: Graph, made: list[int]) -> list[int]:
+    """Op indices of all ops: `made` in their order, each view as soon as its inputs are there."""
+    producer = {name: k for k, op in enumerate(graph.ops) for name in op.outputs}
+    steps = set(made)
+    done: set[int] = set()
+    result: list[int] = []
+
+    def ready(op: Op) -> bool:
+        return all(producer[i] in done for i in op.inputs if i in producer)
+
+    def take(k: int) -> None:
+        done.add(k)
+        result.append(k)
+
+    views = [k for k in range(len(graph.ops)) if k not in steps]
+    for k in [None, *made]:
+        if k is not None:
+            take(k)
+        for v in views:
+            if v not in done and ready(graph.ops[v]):
+                take(v)
+    if len(result) != len(graph.ops):
+        raise InternalError("some operators were left out of the plan", "planner", "report this bug")
     return result
 
 
-def _solve(graph: Graph, concat_views: bool) -> tuple[Storage, Order, Lifetimes, Allocation]:
-    storage = find_storage(graph, concat_views)
-    order = least_peak_order(storage)
-    lifetimes = find_lifetimes(storage, order)
-    return storage, order, lifetimes, allocate(lifetimes.columns, max(lifetimes.live_bytes))
+def _step(graph: Graph, op: Op, position: int) -> Step:
+    node = graph.node(op)
+    return Step(position, whole(node.out), merge=operator(op.kind).grain(node) is not Grain.ROW)
 
 
-def plan_graph(
-    graph: Graph, target: TargetLike, prefix: str = "model", input_mode: InputMode = InputMode.RESIDENT
-) -> Plan:
-    """The plan of least arena found, with what is proven about it.
+def _variant(op: Op, features: frozenset[str]) -> str:
+    for variant in operator(op.kind).variants:
+        if variant.requires <= features:
+            return variant.name
+    raise InternalError(f"no kernel variant of '{op.kind}' for this target", str(op.source), "report this bug")
 
-    Raises UnsupportedError for graphs that have no plan (a constant output).
-    """
-    solutions = [_solve(graph, concat_views=True)]
-    if any(v.op.kind == "concat" for v in solutions[0][0].views):
-        # Writing into a concat's output can hold its whole buffer early: keep views only where they do not cost bytes.
-        solutions.append(_solve(graph, concat_views=False))
-    storage, order, lifetimes, allocation = min(solutions, key=lambda s: s[3].arena_bytes)
-    bound = min(s[1].lower_bound_bytes for s in solutions)
-    bases: dict[int, int] = {}
-    scratch_at: dict[int, int] = {}
-    for column, base in zip(lifetimes.columns, allocation.bases, strict=True):
-        for r in column.rectangles:
-            if r.label >= 0:
-                bases[r.label] = base
-            else:
-                scratch_at[-1 - r.label] = base
-    ops = _execution_order(storage, order)
-    index_of = {op.name: i for i, op in enumerate(ops)}
-    placements = _placements(graph, storage, bases)
-    steps: list[Step] = []
-    variants = ["generic"] * len(ops)
-    scratch: list[int | None] = [None] * len(ops)
-    for t, k in enumerate(order.sequence):
-        work = storage.works[k]
-        i = index_of[work.node.op.name]
-        region = whole(work.node.out)
-        steps.append(Step(i, region, merge=work.operator.grain(work.node) is not Grain.ROW))
-        variants[i] = next(v.name for v in work.operator.variants if v.requires <= target.features)
-        scratch[i] = scratch_at.get(t)
-    names = {g: next(iter(group.members)) for g, group in enumerate(storage.groups)}
-    live = tuple(tuple(names[label] for label in labels if label >= 0) for labels in lifetimes.live)
-    arena = allocation.arena_bytes
-    how = "every order searched" if order.exact else "beam search over orders; the bound is the largest single operator"
-    certificate = Certificate(
-        bound, max(lifetimes.live_bytes), arena == bound, "whole buffers", f"{how}; packing by {allocation.method}"
-    )
-    return Plan(
-        graph,
-        target.name,
-        ops,
-        tuple(steps),
-        placements,
-        tuple(variants),
-        tuple(scratch),
-        arena,
-        ARENA_ALIGN,
-        input_mode,
-        certificate,
-        live if steps else (),
-        lifetimes.live_bytes if steps else (),
-        _interface(graph, target.name, prefix, arena),
-    )
+
+def _interface(graph: Graph, prefix: str, target: str, arena_bytes: int) -> Interface:
+    def ports(names: tuple[str, ...], stem: str) -> tuple[Port, ...]:
+        result = []
+        for k, name in enumerate(names):
+            t = graph.tensors[name]
+            scale, zero_point = (None, None) if t.quant is None or t.quant.per_channel else t.quant.scalar()
+            c_name = stem if len(names) == 1 else f"{stem}_{k}"
+            result.append(Port(name, c_name, t.shape, t.dtype, scale, zero_point))
+        return tuple(result)
+
+    return Interface(prefix, target, arena_bytes, ARENA_ALIGN, ports(graph.inputs, "input"), ports(graph.outputs, "output"))

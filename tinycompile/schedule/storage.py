@@ -1,7 +1,11 @@
-"""Storage groups: run-time tensors that are the same bytes because one is a view of the other.
+"""Storage: which run-time tensors share bytes whatever the order of execution (views).
 
-A reshape's output is its input's bytes; a concat's inputs may be written straight into its output. Everything after this
-module (order, lifetimes, packing) works on groups, and sees views no more.
+A `Value` is the bytes that one step writes or the caller fills. A reshape's output is its input's values; a concat that
+joins whole contiguous runs is a view of its inputs' values laid side by side, so that their producers write into place
+and no step copies. What is neither is a step of the plan.
+
+Invariants: every run-time tensor is a sequence of pieces that cover it without gaps; the values of a joined group keep
+fixed distances and never share a byte.
 """
 
 from __future__ import annotations
@@ -9,140 +13,183 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tinycompile.errors import UnsupportedError
+from tinycompile.errors import UnsupportedError, one_line
 from tinycompile.ir.graph import Graph, Node
-from tinycompile.ops.base import Operator
 from tinycompile.ops.concat import Concat
 from tinycompile.ops.registry import operator
 
 
 @dataclass(frozen=True)
-class Group:
-    """`members`: tensor name -> byte offset inside the group. `align_bytes` is the strictest of its members'."""
+class Value:
+    """Bytes with one writer. `producer` is an op index (None: a network input), `consumers` the steps that read it."""
 
-    size_bytes: int
-    align_bytes: int
-    members: Mapping[str, int]
+    tensor: str
+    nbytes: int
+    align: int
+    producer: int | None
+    consumers: frozenset[int]
+    is_output: bool
 
 
 @dataclass(frozen=True)
-class Work:
-    """One op that does something at run time, in terms of groups (indices into `Storage.groups`).
+class Piece:
+    """Value `value` (an index) at byte `offset` of a tensor or group."""
 
-    `in_place`: groups that the output may be written over while the op reads them, when they die at this op.
-    """
+    value: int
+    offset: int
 
-    node: Node
-    operator: Operator
-    reads: tuple[int, ...]
-    writes: int
-    in_place: tuple[int, ...]
+
+@dataclass(frozen=True)
+class Overlay:
+    """An in-place choice: the output may begin where input `index` begins once all `dying` values have no later use."""
+
+    index: int
+    dying: frozenset[int]
+    start: int
+    """The value that holds the input's first byte."""
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What a step touches: indices of values, its in-place choices and scratch."""
+
+    op: int
+    reads: frozenset[int]
+    out: int
+    overlays: tuple[Overlay, ...]
     scratch_bytes: int
 
 
 @dataclass(frozen=True)
 class Storage:
-    """`works` in the graph's own order; `views` are the ops that need no step."""
+    """`parts`: run-time tensor -> its values in order. `groups`: values at fixed distances (every value is in one)."""
 
-    groups: tuple[Group, ...]
-    works: tuple[Work, ...]
-    views: tuple[Node, ...]
-    inputs: frozenset[int]
-    outputs: frozenset[int]
-    group_of: Mapping[str, int]
+    values: tuple[Value, ...]
+    parts: Mapping[str, tuple[Piece, ...]]
+    groups: tuple[tuple[Piece, ...], ...]
+    steps: tuple[StepInfo, ...]
 
 
-class _Places:
-    """Union of tensors by (root tensor, byte offset)."""
+class _Builder:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.sizes: list[tuple[str, int, int, int | None]] = []
+        self.parts: dict[str, tuple[Piece, ...]] = {}
+        self.group_of: dict[int, dict[int, int]] = {}
 
-    def __init__(self) -> None:
-        self.place: dict[str, tuple[str, int]] = {}
+    def add_value(self, name: str, producer: int | None) -> None:
+        tensor = self.graph.tensors[name]
+        value = len(self.sizes)
+        self.sizes.append((name, tensor.nbytes, tensor.dtype.itemsize, producer))
+        self.parts[name] = (Piece(value, 0),)
+        self.group_of[value] = {value: 0}
 
-    def find(self, name: str) -> tuple[str, int]:
-        root, offset = self.place.get(name, (name, 0))
-        if root == name:
-            return name, offset
-        above, more = self.find(root)
-        self.place[name] = above, offset + more
-        return self.place[name]
-
-    def put(self, name: str, root: str, offset: int) -> None:
-        """`name` lies at `offset` inside `root`."""
-        own, own_offset = self.find(name)
-        self.place[own] = root, offset - own_offset
-
-
-def _concat_inside(graph: Graph, node: Node, places: _Places, taken: set[str]) -> bool:
-    """Let the inputs of a concat live inside its output when each is a run of it, made by an op, and in no other concat."""
-    oper = operator(node.op.kind)
-    offsets = oper.row_view_offsets(node) if isinstance(oper, Concat) else None
-    if offsets is None:
-        return False
-    roots = [places.find(name) for name in node.op.inputs]
-    fixed = set(graph.inputs) | taken
-    members = {n for n in graph.tensors if places.find(n)[0] in {r for r, _ in roots}}
-    if len({r for r, _ in roots}) != len(roots) or members & fixed:
-        return False
-    if any(graph.tensors[r].nbytes != t.nbytes for (r, _), t in zip(roots, node.inputs, strict=True) if t is not None):
-        return False
-    for name, offset in zip(node.op.inputs, offsets, strict=True):
-        places.put(name, node.out.name, offset)
-        taken.add(name)
-    return True
-
-
-def find_storage(graph: Graph, concat_views: bool = True) -> Storage:
-    """Groups and works of a lowered graph. Raises UnsupportedError for outputs that are constants."""
-    for name in graph.outputs:
-        if graph.tensors[name].is_const:
-            raise UnsupportedError(
-                f"output '{name}' is a constant", graph.name, "remove the output from the model; it needs no computation"
-            )
-    places, taken = _Places(), set[str]()
-    views: list[Node] = []
-    nodes: list[Node] = []
-    for node in graph.nodes():
-        source = operator(node.op.kind).view(node)
-        if source is not None:
-            places.put(node.out.name, node.op.inputs[source], 0)
-            views.append(node)
-        elif concat_views and node.op.kind == Concat.kind and _concat_inside(graph, node, places, taken):
-            views.append(node)
-        else:
-            nodes.append(node)
-    runtime = [n for n in dict.fromkeys((*graph.inputs, *graph.tensors)) if not graph.tensors[n].is_const]
-    members: dict[str, dict[str, int]] = {}
-    for name in runtime:
-        root, offset = places.find(name)
-        members.setdefault(root, {})[name] = offset
-    group_of = {name: k for k, names in enumerate(members.values()) for name in names}
-    groups = tuple(
-        Group(
-            max(offset + graph.tensors[n].nbytes for n, offset in names.items()),
-            max(graph.tensors[n].dtype.itemsize for n in names),
-            names,
-        )
-        for names in members.values()
-    )
-
-    def whole(name: str) -> bool:
-        """Whether a tensor is all of its group."""
-        return groups[group_of[name]].size_bytes == graph.tensors[name].nbytes
-
-    works = []
-    for node in nodes:
+    def add_view(self, node: Node) -> bool:
+        """Makes the node's output a view of its inputs when it can be one."""
         oper = operator(node.op.kind)
-        reads = tuple(dict.fromkeys(group_of[node.tensor(i).name] for i in node.activations))
-        candidates = [node.tensor(i).name for i in oper.in_place(node)]
-        in_place = tuple(
-            dict.fromkeys(group_of[n] for n in candidates if n in group_of and whole(n) and whole(node.out.name))
+        source = oper.view(node)
+        if source is not None:
+            self.parts[node.out.name] = self.parts[node.tensor(source).name]
+            return True
+        if not isinstance(oper, Concat):
+            return False
+        offsets = oper.row_view_offsets(node)
+        return offsets is not None and self._join(node, offsets)
+
+    def _join(self, node: Node, offsets: tuple[int, ...]) -> bool:
+        """Lays the inputs of a concat side by side, together with all that they are already joined to; False when some
+        value would have to be in two places or share bytes with another."""
+        layout: dict[int, int] = {}
+        pieces: list[Piece] = []
+        for k, offset in enumerate(offsets):
+            for piece in self.parts[node.tensor(k).name]:
+                at = offset + piece.offset
+                pieces.append(Piece(piece.value, at))
+                group = self.group_of[piece.value]
+                for member, where in group.items():
+                    target = where - group[piece.value] + at
+                    if layout.setdefault(member, target) != target:
+                        return False
+        if len({p.value for p in pieces}) < len(pieces):
+            return False
+        ordered = sorted(layout, key=lambda v: layout[v])
+        if any(layout[a] + self.sizes[a][1] > layout[b] for a, b in zip(ordered, ordered[1:], strict=False)):
+            return False
+        for member in layout:
+            self.group_of[member] = layout
+        self.parts[node.out.name] = tuple(pieces)
+        return True
+
+    def overlays(self, node: Node) -> tuple[Overlay, ...]:
+        allowed = operator(node.op.kind).in_place(node)
+        parts = {k: self.parts[node.tensor(k).name] for k in node.activations}
+        result = []
+        for k in allowed:
+            x, y = node.tensor(k), node.out
+            if k not in parts or x.form.rows != y.form.rows or x.row_bytes < y.row_bytes:
+                continue
+            dying = frozenset(p.value for p in parts[k])
+            readers = [j for j, p in parts.items() if any(q.value in dying for q in p)]
+            if all(j in allowed and parts[j] == parts[k] for j in readers):
+                result.append(Overlay(k, dying, parts[k][0].value))
+        return tuple(result)
+
+
+def analyse_storage(graph: Graph) -> Storage:
+    """The values of `graph` and the steps that make them.
+
+    Raises UnsupportedError for an output or a view that does not depend on a network input.
+    """
+    builder = _Builder(graph)
+    for name in graph.inputs:
+        builder.add_value(name, None)
+    made: list[tuple[int, Node]] = []
+    for k, node in enumerate(graph.nodes()):
+        source = operator(node.op.kind).view(node)
+        if source is not None and node.tensor(source).name not in builder.parts:
+            _reject(node.out.name, f"{node.op.kind} of a constant")
+        if not builder.add_view(node):
+            builder.add_value(node.out.name, k)
+            made.append((k, node))
+    for name in graph.outputs:
+        if name not in builder.parts:
+            _reject(name, "a network output that is a constant")
+    reads = {
+        k: frozenset(p.value for i in node.activations for p in builder.parts[node.tensor(i).name]) for k, node in made
+    }
+    outputs = {p.value for name in graph.outputs for p in builder.parts[name]}
+    consumers: list[set[int]] = [set() for _ in builder.sizes]
+    for k, values in reads.items():
+        for value in values:
+            consumers[value].add(k)
+    steps = tuple(
+        StepInfo(
+            k,
+            reads[k],
+            builder.parts[node.out.name][0].value,
+            builder.overlays(node),
+            operator(node.op.kind).scratch_bytes(node),
         )
-        works.append(Work(node, oper, reads, group_of[node.out.name], in_place, oper.scratch_bytes(node)))
-    return Storage(
-        groups,
-        tuple(works),
-        tuple(views),
-        frozenset(group_of[n] for n in graph.inputs),
-        frozenset(group_of[n] for n in graph.outputs),
-        group_of,
+        for k, node in made
+    )
+    values = tuple(
+        Value(name, nbytes, align, producer, frozenset(consumers[v]), v in outputs)
+        for v, (name, nbytes, align, producer) in enumerate(builder.sizes)
+    )
+    return Storage(values, builder.parts, _groups(builder), steps)
+
+
+def _groups(builder: _Builder) -> tuple[tuple[Piece, ...], ...]:
+    seen: set[int] = set()
+    groups = []
+    for value, layout in builder.group_of.items():
+        if value not in seen:
+            seen.update(layout)
+            groups.append(tuple(Piece(v, layout[v]) for v in sorted(layout)))
+    return tuple(groups)
+
+
+def _reject(tensor: str, what: str) -> None:
+    raise UnsupportedError(
+        f"{what} is not supported", f"tensor '{one_line(tensor, 120)}'", "remove the constant branch from the model"
     )
