@@ -37,7 +37,8 @@ def make_node(operator: Operator, inputs: tuple[Tensor | None, ...], out: Tensor
 class Case:
     """`macs` counts multiply-accumulates by brute force, taps in the padding included; None: not counted in MACs.
 
-    `values(node, rng)` makes run-time inputs where uniformly random bytes of the type will not do.
+    `values(node, rng)` makes run-time inputs where uniformly random bytes of the type will not do. `columns`: the kernel
+    can make a part of a row.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Case:
     node: Node
     macs: Callable[[Node], int] | None = None
     values: Callable[[Node, np.random.Generator], tuple[Array | None, ...]] | None = None
+    columns: bool = True
 
     def inputs(self, seed: int) -> tuple[Array | None, ...]:
         """Run-time inputs in their own shapes, None elsewhere: extremes of the type for seeds 0 to 2, then random."""

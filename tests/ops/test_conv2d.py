@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from convolution_cases import brute_force, convolution, count_macs, litert_inputs, litert_padding, reference
+from convolution_cases import (
+    brute_force,
+    convolution,
+    count_macs,
+    litert_inputs,
+    litert_padding,
+    near_halves,
+    reference,
+)
 from litert_models import run_litert, schema, single_op_model
 from operator_cases import Case
 
@@ -13,6 +21,7 @@ from tinycompile.ir.graph import Array, Node
 from tinycompile.ops.conv2d import Conv2d
 
 NODES = {
+    "near_halves": near_halves(depthwise=False),
     "pointwise": convolution((5, 6), 7, 9, (1, 1)),
     "pointwise_stride2": convolution((5, 6), 4, 8, (1, 1), stride=(2, 2), relu=True),
     "3x3": convolution((6, 7), 3, 5, (3, 3)),

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from convolution_cases import brute_force, convolution, count_macs, litert_inputs, litert_padding, reference
+from convolution_cases import (
+    brute_force,
+    convolution,
+    count_macs,
+    litert_inputs,
+    litert_padding,
+    near_halves,
+    reference,
+)
 from litert_models import run_litert, schema, single_op_model
 from operator_cases import Case
 
@@ -12,6 +20,7 @@ from tinycompile.ir.graph import Array, Node
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d
 
 NODES = {
+    "near_halves": near_halves(depthwise=True),
     "3x3": convolution((6, 7), 5, 0, (3, 3), multiplier=1),
     "3x3_stride2_relu": convolution((8, 7), 4, 0, (3, 3), stride=(2, 2), multiplier=1, relu=True, per_channel=False),
     "3x3_multiplier2": convolution((5, 4), 3, 0, (3, 3), multiplier=2),

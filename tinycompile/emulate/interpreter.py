@@ -1,96 +1,188 @@
-"""The Plan on one NumPy byte arena, with the operators' references: finds planner bugs without any C.
+"""The interpreter: executes a Plan on one NumPy byte arena of exactly ``arena_bytes``, and a Graph without any arena.
 
-Reads and writes go through the plan's row addresses, so a wrong address, order or overlap gives a wrong result here, as
-it would on the chip.
+Every value passes through the arena's bytes at the plan's offsets, so a plan that overwrites a byte too early gives a
+wrong result here as it would in C. Rows of a step are computed at once only where that cannot hide such an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tinycompile.errors import InternalError, UsageError, one_line
 from tinycompile.ir.graph import Array, Graph, Node, Tensor
 from tinycompile.ir.plan import Plan, Step
 from tinycompile.ir.types import Region
-from tinycompile.ops.base import Operator, whole
+from tinycompile.ops.base import Need, Operator, whole
 from tinycompile.ops.registry import operator
 
-Observer = Callable[[Node, Array], None]
+Bytes = NDArray[np.uint8]
 
 
 class _Arena:
     def __init__(self, plan: Plan, fill: int) -> None:
         self.plan = plan
-        self.bytes = np.full(plan.arena_bytes, fill, dtype=np.uint8)
+        self.bytes: Bytes = np.full(plan.arena_bytes, fill, dtype=np.uint8)
+
+    def _span(self, low: int, size: int, what: str) -> Bytes:
+        if low < 0 or low + size > self.bytes.size:
+            raise InternalError(
+                f"bytes [{low}, {low + size}) are outside the arena of {self.bytes.size}", what, "report this bug"
+            )
+        return self.bytes[low : low + size]
+
+    def _rows(self, tensor: Tensor, y0: int, y1: int) -> list[Bytes]:
+        """The arena's bytes of rows [y0, y1): one span when they are adjacent, else one per row."""
+        place = self.plan.placements[tensor.name]
+        where = f"tensor '{one_line(tensor.name, 80)}'"
+        if place.contiguous_rows(y0, y1):
+            return [self._span(place.offsets[y0], (y1 - y0) * tensor.row_bytes, where)]
+        return [self._span(place.offsets[y], tensor.row_bytes, where) for y in range(y0, y1)]
 
     def read(self, tensor: Tensor, region: Region) -> Array:
         """A copy of a region, (rows, cols, channels)."""
-        offsets = self.plan.placements[tensor.name].offsets[region.y0 : region.y1]
-        pixel = tensor.form.channels * tensor.dtype.itemsize
-        rows = [self.bytes[o + region.x0 * pixel : o + region.x1 * pixel] for o in offsets]
-        data = np.stack(rows) if rows else np.empty((0, region.cols * pixel), dtype=np.uint8)
-        return data.view(tensor.dtype.numpy).reshape(region.rows, region.cols, tensor.form.channels)
-
-    def write(self, tensor: Tensor, region: Region, values: Array) -> None:
-        """Rows in ascending order."""
-        data = np.ascontiguousarray(values, dtype=tensor.dtype.numpy).reshape(region.rows, -1).view(np.uint8)
-        pixel = tensor.form.channels * tensor.dtype.itemsize
-        for row, offset in zip(data, self.plan.placements[tensor.name].offsets[region.y0 : region.y1], strict=True):
-            self.bytes[offset + region.x0 * pixel : offset + region.x1 * pixel] = row
-
-    def overlap(self, node: Node) -> bool:
-        """Whether the output shares bytes with a run-time input."""
-
-        def extent(tensor: Tensor) -> tuple[int, int]:
-            placement = self.plan.placements[tensor.name]
-            return min(placement.offsets), max(placement.offsets) + placement.row_bytes
-
-        low, high = extent(node.out)
-        return any(extent(node.tensor(i))[0] < high and low < extent(node.tensor(i))[1] for i in node.activations)
-
-
-def _compute(arena: _Arena, node: Node, oper: Operator, region: Region) -> Array:
-    inputs = [
-        None if need is None or tensor is None or tensor.is_const else arena.read(tensor, need.region)
-        for tensor, need in zip(node.inputs, oper.in_region(node, region), strict=True)
-    ]
-    return oper.compute(node, region, inputs)
-
-
-def _run_step(arena: _Arena, step: Step, node: Node, observe: Observer | None) -> None:
-    oper = operator(node.op.kind)
-    region = step.region
-    if step.merge or not arena.overlap(node):
-        regions = [region]  # nothing the step writes can be read by it later: all rows at once
-    else:
-        regions = [Region(y, y + 1, region.x0, region.x1) for y in range(region.y0, region.y1)]
-    for part in regions:
-        arena.write(node.out, part, _compute(arena, node, oper, part))
-    if observe is not None and region == whole(node.out):
-        observe(node, arena.read(node.out, region).reshape(node.out.shape))
-
-
-def run_plan(plan: Plan, inputs: Sequence[Array], fill: int = 0xA5, observe: Observer | None = None) -> list[Array]:
-    """Outputs of one inference; inputs in the order and shapes of ``plan.graph.inputs``.
-
-    The arena starts filled with `fill`. `observe(node, value)` sees each whole tensor right after its step.
-    Raises ValueError or IndexError when the plan leaves its arena.
-    """
-    arena = _Arena(plan, fill)
-    for name, value in zip(plan.graph.inputs, inputs, strict=True):
-        tensor = plan.tensor(name)
         form = tensor.form
-        arena.write(tensor, whole(tensor), np.asarray(value).reshape(form.rows, form.width, form.channels))
+        if region.rows == 0:
+            return np.empty((0, region.cols, form.channels), dtype=tensor.dtype.numpy)
+        data = np.concatenate(self._rows(tensor, region.y0, region.y1))
+        rows = data.view(tensor.dtype.numpy).reshape(region.rows, form.width, form.channels)
+        return np.ascontiguousarray(rows[:, region.x0 : region.x1])
+
+    def write(self, tensor: Tensor, region: Region, value: Array) -> None:
+        data = np.ascontiguousarray(value, dtype=tensor.dtype.numpy)
+        form = tensor.form
+        if data.shape != (region.rows, region.cols, form.channels):
+            raise InternalError(
+                f"a region of shape {list(data.shape)} instead of {[region.rows, region.cols, form.channels]}",
+                f"tensor '{one_line(tensor.name, 80)}'",
+                "report this bug",
+            )
+        raw = data.view(np.uint8).reshape(region.rows, -1)
+        if region.cols == form.width:
+            spans = self._rows(tensor, region.y0, region.y1)
+            for span, rows in zip(spans, raw.reshape(len(spans), -1), strict=True):
+                span[:] = rows
+            return
+        pixel = form.channels * tensor.dtype.itemsize
+        for k, row in enumerate(raw):
+            (span,) = self._rows(tensor, region.y0 + k, region.y0 + k + 1)
+            span[region.x0 * pixel : region.x1 * pixel] = row
+
+    def scratch(self, offset: int | None, size: int, what: str) -> None:
+        """Fills scratch as a kernel that uses it would: with anything."""
+        if size:
+            self._span(-1 if offset is None else offset, size, what)[:] = 0x5A
+
+
+def _bounds(plan: Plan, tensor: Tensor, region: Region) -> tuple[int, int]:
+    offsets = plan.placements[tensor.name].offsets[region.y0 : region.y1]
+    return min(offsets), max(offsets) + tensor.row_bytes
+
+
+def _at_once(plan: Plan, node: Node, oper: Operator, step: Step, needs: Sequence[Need | None]) -> bool:
+    """Whether all rows of a step can be computed before any is written: its output overlaps none of its inputs, or one
+    call makes all rows and the operator allows the overlap."""
+    low, high = _bounds(plan, node.out, step.region)
+    for k, need in enumerate(needs):
+        if need is None or need.region.rows == 0:
+            continue
+        start, end = _bounds(plan, node.tensor(k), need.region)
+        if low < end and start < high and not (step.merge and k in oper.in_place(node) and low <= start):
+            return False
+    return True
+
+
+def _run_step(arena: _Arena, step: Step) -> None:
+    plan = arena.plan
+    node = plan.graph.node(plan.ops[step.op])
+    oper, region = operator(node.op.kind), step.region
+    scratch = plan.scratch[step.op], oper.scratch_bytes(node), str(node.op.source)
+    pieces = [region]
+    if not _at_once(plan, node, oper, step, oper.in_region(node, region)):
+        pieces = [Region(y, y + 1, region.x0, region.x1) for y in range(region.y0, region.y1)]
+    for piece in pieces:
+        arena.scratch(*scratch)
+        inputs = [
+            None if need is None else arena.read(node.tensor(k), need.region)
+            for k, need in enumerate(oper.in_region(node, piece))
+        ]
+        arena.write(node.out, piece, oper.compute(node, piece, inputs))
+
+
+def _given(tensors: Sequence[Tensor], inputs: Sequence[Array]) -> list[Array]:
+    """The caller's arrays in the network inputs' shapes; raises UsageError when they do not fit."""
+    if len(inputs) != len(tensors):
+        raise UsageError(f"{len(inputs)} arrays for {len(tensors)} network inputs", "inputs", "give one array per input")
+    result = []
+    for tensor, array in zip(tensors, inputs, strict=True):
+        if array.dtype != tensor.dtype.numpy or array.size != tensor.elems:
+            raise UsageError(
+                f"an array of {array.dtype} {list(array.shape)} for {tensor.dtype.value} {list(tensor.shape)}",
+                f"network input '{one_line(tensor.name, 80)}'",
+                "give an array of the input's type and shape",
+            )
+        result.append(array.reshape(tensor.shape))
+    return result
+
+
+def _as_rows(tensor: Tensor, array: Array) -> Array:
+    form = tensor.form
+    return array.reshape(form.rows, form.width, form.channels)
+
+
+def _start(plan: Plan, inputs: Sequence[Array], fill: int) -> _Arena:
+    tensors = [plan.tensor(name) for name in plan.graph.inputs]
+    arena = _Arena(plan, fill)
+    for tensor, array in zip(tensors, _given(tensors, inputs), strict=True):
+        arena.write(tensor, whole(tensor), _as_rows(tensor, array))
+    return arena
+
+
+def run_plan(plan: Plan, inputs: Sequence[Array], fill: int = 0xA5) -> list[Array]:
+    """The network outputs, in their own shapes, of one inference in an arena that is `fill` in every byte at the start.
+
+    `inputs`: one array per network input, of its dtype and number of elements. Raises UsageError when they do not fit,
+    InternalError when the plan leaves the arena.
+    """
+    arena = _start(plan, inputs, fill)
     for step in plan.steps:
-        _run_step(arena, step, plan.graph.node(plan.ops[step.op]), observe)
-    return [arena.read(plan.tensor(n), whole(plan.tensor(n))).reshape(plan.tensor(n).shape) for n in plan.graph.outputs]
+        _run_step(arena, step)
+    tensors = [plan.tensor(name) for name in plan.graph.outputs]
+    return [arena.read(t, whole(t)).reshape(t.shape) for t in tensors]
+
+
+def run_plan_layers(plan: Plan, inputs: Sequence[Array], fill: int = 0xA5) -> dict[str, Array]:
+    """As `run_plan`, but the value of every run-time tensor as its steps left it, by tensor name."""
+    arena = _start(plan, inputs, fill)
+    tensors = [plan.tensor(name) for name in plan.graph.inputs]
+    values: dict[str, Any] = {t.name: a.copy() for t, a in zip(tensors, _given(tensors, inputs), strict=True)}
+    for step in plan.steps:
+        _run_step(arena, step)
+        out, r = plan.tensor(plan.ops[step.op].outputs[0]), step.region
+        kept = values.setdefault(out.name, np.zeros(out.shape, dtype=out.dtype.numpy))
+        _as_rows(out, kept)[r.y0 : r.y1, r.x0 : r.x1] = arena.read(out, r)
+    stepped = {step.op for step in plan.steps}
+    for k, op in enumerate(plan.ops):
+        if k not in stepped:
+            node = plan.graph.node(op)
+            values[op.outputs[0]] = operator(op.kind).reference(node, _operands(node, values))
+    return values
+
+
+def _operands(node: Node, values: dict[str, Array]) -> list[Array | None]:
+    return [None if t is None or t.is_const else values[t.name] for t in node.inputs]
 
 
 def run_graph(graph: Graph, inputs: Sequence[Array]) -> dict[str, Array]:
-    """Every tensor's value, operator by operator, with no plan: the definition of correct."""
-    values = {n: np.asarray(v).reshape(graph.tensors[n].shape) for n, v in zip(graph.inputs, inputs, strict=True)}
+    """Every run-time tensor of `graph` by the operators' references, by name: no arena, no plan."""
+    tensors = [graph.tensors[name] for name in graph.inputs]
+    values = dict(zip(graph.inputs, _given(tensors, inputs), strict=True))
     for node in graph.nodes():
-        given = [None if t is None or t.is_const else values[t.name] for t in node.inputs]
-        values[node.out.name] = operator(node.op.kind).reference(node, given)
+        result = operator(node.op.kind).reference(node, _operands(node, values))
+        assert math.prod(result.shape) == node.out.elems
+        values[node.out.name] = result
     return values

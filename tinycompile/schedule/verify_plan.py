@@ -1,246 +1,308 @@
-"""The plan, replayed over a byte map: an independent check that shares no code with the planner.
+"""`verify_plan`: the proof that a plan is right, independent of the planner.
 
-Every byte of the arena carries which byte of which tensor it holds. Each kernel call must find every byte it reads, and
-may not destroy what it still reads. The only knowledge used is what operators declare: the input region of an output
-region, which inputs may be overwritten in place, and what is a view. Any placement goes: whole buffers, rings, overlaps.
+The plan's steps are replayed, call by call, over a map of the arena in which every byte knows which byte of which tensor
+it holds. The first read that would find anything else is named. Nothing here knows of rings, views, in-place steps or
+whole buffers; only of reads, writes and offsets, so any placement of rows and any interleaving of steps can be checked.
+
+Tensors that share bytes (outputs of ops without steps: views) are one *root* tensor, and a byte is tagged with its root
+and its index in it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tinycompile.errors import InternalError
+from tinycompile.errors import InternalError, one_line
 from tinycompile.ir.graph import Node, Tensor
-from tinycompile.ir.plan import Placement, Plan, Step
+from tinycompile.ir.plan import InputMode, Placement, Plan, Step
 from tinycompile.ir.types import Region
-from tinycompile.ops.base import Grain, Operator
+from tinycompile.ops.base import Grain, Need, Operator
 from tinycompile.ops.concat import Concat
 from tinycompile.ops.registry import operator
 
-NOTHING = -1
-
-
-def _fail(what: str, where: str) -> NoReturn:
-    raise InternalError(f"plan check: {what}", where, "this is a bug in tinycompile: please report it with the model")
+Tags = NDArray[np.int64]
+_EMPTY = -1
+_ROOT_SHIFT = 40  # tag = root number << 40 | byte index: tensors are bounded far below 2^40 bytes
 
 
 @dataclass(frozen=True)
-class _Bytes:
-    """Bytes [start, start + size) of the arena, holding bytes [first, first + size) of root tensor `root`."""
+class _Call:
+    """One kernel call: the output rows it makes, and where messages say it is."""
 
-    start: int
-    size: int
-    root: int
-    first: int
+    step: int
+    node: Node
+    oper: Operator
+    region: Region
+    merged: bool
+
+    def fail(self, what: str) -> NoReturn:
+        _fail(f"{what}", f"step {self.step} ({self.node.op.kind} '{one_line(self.node.op.name, 80)}'), {_rows(self.region)}")
 
 
+@dataclass
 class _Replay:
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.owner = np.full(plan.arena_bytes, NOTHING, dtype=np.int32)
-        self.index = np.zeros(plan.arena_bytes, dtype=np.int64)
-        self.roots = self.find_roots()
-        self.ids = {name: k for k, name in enumerate(sorted({r for r, _ in self.roots.values()}))}
-        self.names = {k: name for name, k in self.ids.items()}
+    """The arena as it is after the calls so far."""
 
-    # --- what the plan must say about every tensor -------------------------------------------------------------------
+    plan: Plan
+    arena: Tags
+    tags: dict[str, Tags]
+    done: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
-    def find_roots(self) -> dict[str, tuple[str, int]]:
-        """Tensor -> (root tensor, byte offset), through ops that have no step; checks that these are views."""
-        plan = self.plan
-        stepped = {s.op for s in plan.steps}
-        roots = {n: (n, 0) for n, t in plan.graph.tensors.items() if not t.is_const}
-        nodes = [plan.graph.node(op) for op in plan.ops]
-        # A concat's inputs are made before it, so their root is known only once the concat has been seen.
-        for i, node in reversed(list(enumerate(nodes))):
-            if i in stepped:
-                continue
-            oper = operator(node.op.kind)
-            if isinstance(oper, Concat):
-                offsets = oper.row_view_offsets(node)
-                if offsets is None:
-                    _fail("an op has no step and is no view", str(node.op.source))
-                root, base = roots[node.out.name]
-                for name, offset in zip(node.op.inputs, offsets, strict=True):
-                    roots[name] = root, base + offset
-        for i, node in enumerate(nodes):
-            if i in stepped or node.op.kind == Concat.kind:
-                continue
-            source = operator(node.op.kind).view(node)
-            if source is None:
-                _fail("an op has no step and is no view", str(node.op.source))
-            name = node.op.inputs[source]
-            if name not in roots:
-                _fail("a view of a constant", str(node.op.source))
-            mine, its = roots[node.out.name], roots[name]
-            if mine != (node.out.name, 0):  # the output already lies inside a concat: so does what it views
-                roots[name] = mine
-            else:
-                roots[node.out.name] = its
-        return roots
-
-    def check_placements(self) -> None:
-        plan = self.plan
-        for name in self.roots:
-            tensor, placement = plan.tensor(name), plan.placements.get(name)
-            if placement is None:
-                _fail(f"tensor '{name}' has no place", name)
-            if len(placement.offsets) != tensor.form.rows or placement.row_bytes != tensor.row_bytes:
-                _fail(f"tensor '{name}' has {len(placement.offsets)} rows placed, needs {tensor.form.rows}", name)
-            for row, offset in enumerate(placement.offsets):
-                if offset < 0 or offset + placement.row_bytes > plan.arena_bytes:
-                    _fail(f"row {row} at {offset} leaves the arena of {plan.arena_bytes} bytes", name)
-                if offset % tensor.dtype.itemsize:
-                    _fail(f"row {row} at {offset} is not aligned for {tensor.dtype.value}", name)
-        for name, (root, base) in self.roots.items():
-            if name != root:
-                self.check_alias(name, root, base)
-
-    def check_alias(self, name: str, root: str, base: int) -> None:
-        """A view's bytes must be the very addresses of the root's bytes."""
-        mine = self.addresses(self.plan.placements[name])
-        its = self.addresses(self.plan.placements[root])[base : base + len(mine)]
-        if not np.array_equal(mine, its):
-            _fail(f"view '{name}' does not lie on the bytes of '{root}'", name)
-
-    @staticmethod
-    def addresses(placement: Placement) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        offsets = np.array(placement.offsets, dtype=np.int64)
-        result: np.ndarray[tuple[int], np.dtype[np.int64]] = (
-            offsets[:, None] + np.arange(placement.row_bytes, dtype=np.int64)
-        ).reshape(-1)
-        return result
-
-    # --- bytes ---------------------------------------------------------------------------------------------------------
-
-    def spans(self, tensor: Tensor, region: Region) -> list[_Bytes]:
-        """The arena bytes of a region, a span per row."""
-        placement = self.plan.placements[tensor.name]
-        root, base = self.roots[tensor.name]
+    def row(self, tensor: Tensor, y: int, x0: int, x1: int) -> tuple[int, int, Tags]:
+        """First byte, end, and expected tags of columns [x0, x1) of a row."""
         pixel = tensor.form.channels * tensor.dtype.itemsize
-        size = region.cols * pixel
-        return [
-            _Bytes(
-                placement.offsets[y] + region.x0 * pixel,
-                size,
-                self.ids[root],
-                base + y * tensor.row_bytes + region.x0 * pixel,
-            )
-            for y in range(region.y0, region.y1)
-        ]
+        start = y * tensor.row_bytes
+        low = self.plan.placements[tensor.name].offsets[y]
+        return low + x0 * pixel, low + x1 * pixel, self.tags[tensor.name][start + x0 * pixel : start + x1 * pixel]
 
-    def read(self, span: _Bytes, what: str, where: str) -> None:
-        part = slice(span.start, span.start + span.size)
-        good = (self.owner[part] == span.root) & (self.index[part] == np.arange(span.first, span.first + span.size))
-        if not good.all():
-            at = int(np.argmin(good))
-            found = int(self.owner[span.start + at])
-            held = "nothing" if found == NOTHING else f"byte {int(self.index[span.start + at])} of '{self.names[found]}'"
-            _fail(
-                f"{what} reads byte {span.first + at} of '{self.names[span.root]}' at {span.start + at}, which holds {held}",
-                where,
-            )
-
-    def write(self, span: _Bytes) -> None:
-        part = slice(span.start, span.start + span.size)
-        self.owner[part] = span.root
-        self.index[part] = np.arange(span.first, span.first + span.size)
-
-    # --- steps ---------------------------------------------------------------------------------------------------------
-
-    def run(self) -> None:
-        plan = self.plan
-        self.check_placements()
-        for name in plan.graph.inputs:
-            tensor = plan.tensor(name)
-            for span in self.spans(tensor, Region(0, tensor.form.rows, 0, tensor.form.width)):
-                if (self.owner[span.start : span.start + span.size] != NOTHING).any():
-                    _fail(f"input '{name}' overlaps another input", name)
-                self.write(span)
-        covered = {s.op: np.zeros((0, 0), dtype=bool) for s in plan.steps}
-        for number, step in enumerate(plan.steps):
-            node = plan.graph.node(plan.ops[step.op])
-            form = node.out.form
-            if not covered[step.op].size:
-                covered[step.op] = np.zeros((form.rows, form.width), dtype=bool)
-            r = step.region
-            if not (0 <= r.y0 < r.y1 <= form.rows and 0 <= r.x0 < r.x1 <= form.width):
-                _fail(f"step {number} computes a region outside its output", str(node.op.source))
-            covered[step.op][r.y0 : r.y1, r.x0 : r.x1] = True
-            self.step(number, step, node)
-        for op, done in covered.items():
-            if not done.all():
-                _fail("an op never computes some of its output", str(plan.ops[op].source))
-        for name in plan.graph.outputs:
-            tensor = plan.tensor(name)
-            for span in self.spans(tensor, Region(0, tensor.form.rows, 0, tensor.form.width)):
-                self.read(span, "the caller", f"output '{name}'")
-
-    def step(self, number: int, step: Step, node: Node) -> None:
-        oper = operator(node.op.kind)
-        where = f"step {number}, {node.op.source}"
-        grain = oper.grain(node)
-        region = step.region
-        if grain is Grain.WHOLE and not (step.merge and region.rows == node.out.form.rows):
-            _fail("an op that makes its whole output at once is cut into rows", where)
-        if step.merge and grain is Grain.ROW:
-            _fail("rows are merged into one call for an op that makes one row a call", where)
-        if step.merge:
-            self.check_contiguous(node, oper, grain, region, where)
-            self.call(step, node, oper, region, where)
-            return
+    def write(self, tensor: Tensor, region: Region) -> None:
         for y in range(region.y0, region.y1):
-            self.call(step, node, oper, Region(y, y + 1, region.x0, region.x1), f"{where}, row {y}")
+            low, high, tags = self.row(tensor, y, region.x0, region.x1)
+            self.arena[low:high] = tags
 
-    def check_contiguous(self, node: Node, oper: Operator, grain: Grain, region: Region, where: str) -> None:
-        """A merged call sees one long row on both sides; a whole one sees contiguous tensors."""
-        for i in (*node.activations, None):
-            tensor = node.out if i is None else node.tensor(i)
-            rows = (0, tensor.form.rows) if grain is Grain.WHOLE else (region.y0, region.y1)
-            if tensor.form.rows != node.out.form.rows:
-                rows = (0, tensor.form.rows)
-            if not self.plan.placements[tensor.name].contiguous_rows(*rows):
-                _fail(f"rows of '{tensor.name}' are not adjacent, but one call takes them all", where)
-        if grain is Grain.FLAT and region.cols != node.out.form.width:
-            _fail("rows are merged although they are not computed whole", where)
+    def damage(self, tensor: Tensor, region: Region) -> str | None:
+        """The first byte of `region` that the arena does not hold, in words."""
+        for y in range(region.y0, region.y1):
+            low, high, tags = self.row(tensor, y, region.x0, region.x1)
+            wrong = self.arena[low:high] != tags
+            if wrong.any():
+                at = int(np.argmax(wrong))
+                held = self._held(int(self.arena[low + at]))
+                return f"row {y} of '{one_line(tensor.name, 80)}' is not intact: arena byte {low + at} holds {held}"
+        return None
 
-    def call(self, step: Step, node: Node, oper: Operator, region: Region, where: str) -> None:
-        reads: list[tuple[int, _Bytes]] = []
-        for i, need in enumerate(oper.in_region(node, region)):
-            tensor = node.inputs[i]
-            if need is None or tensor is None or tensor.is_const:
-                continue
-            for span in self.spans(tensor, need.region):
-                self.read(span, "the kernel", where)
-                reads.append((i, span))
-        writes = self.spans(node.out, region)
-        allowed = oper.in_place(node)
-        first_write = min(w.start for w in writes)
-        for i, read in reads:
-            for w in writes:
-                if w.start < read.start + read.size and read.start < w.start + w.size:
-                    first_read = min(r.start for k, r in reads if k == i)
-                    if i not in allowed or (first_write if step.merge else w.start) > first_read:
-                        name = node.tensor(i).name
-                        _fail(f"the output row overwrites '{name}' at {w.start} while the kernel reads it", where)
-        offset = self.plan.scratch[step.op]
-        size = oper.scratch_bytes(node)
-        if size:
-            self.scratch(offset, size, [s for _, s in reads] + writes, where)
-        for span in writes:
-            self.write(span)
+    def _held(self, tag: int) -> str:
+        if tag == _EMPTY:
+            return "nothing"
+        for name, tags in self.tags.items():
+            if tags[0] <= tag <= tags[-1]:
+                tensor = self.plan.tensor(name)
+                return f"row {(tag - int(tags[0])) // tensor.row_bytes} of '{one_line(name, 80)}'"
+        return "another tensor"
 
-    def scratch(self, offset: int | None, size: int, busy: list[_Bytes], where: str) -> None:
-        if offset is None or offset < 0 or offset + size > self.plan.arena_bytes or offset % 4:
-            _fail(f"{size} bytes of scratch at {offset} are not in the arena", where)
-        if any(s.start < offset + size and offset < s.start + s.size for s in busy):
-            _fail("scratch overlaps what the kernel reads or writes", where)
-        self.owner[offset : offset + size] = NOTHING
+    def spans(self, tensor: Tensor, region: Region) -> list[tuple[int, int]]:
+        return [self.row(tensor, y, region.x0, region.x1)[:2] for y in range(region.y0, region.y1)]
 
 
 def verify_plan(plan: Plan) -> None:
-    """Replay `plan`; InternalError names the step, operator, row and byte of the first thing that is wrong."""
-    _Replay(plan).run()
+    """Raises InternalError, naming step, operator, row and byte, unless executing `plan` computes its graph.
+
+    Checked: all rows lie in the arena, aligned; every call finds every byte it reads; output and scratch overwrite
+    nothing that the call reads (an output that eats its input only where the operator allows that); merged calls and
+    whole-tensor kernels have adjacent rows; every op makes every pixel of its output once; the outputs are intact at the end.
+    """
+    _check_tables(plan)
+    replay = _Replay(plan, np.full(plan.arena_bytes, _EMPTY, dtype=np.int64), _root_tags(plan))
+    for name in plan.graph.inputs:
+        tensor = plan.tensor(name)
+        replay.write(tensor, _whole(tensor))
+    for name in plan.graph.inputs:
+        if (damage := replay.damage(plan.tensor(name), _whole(plan.tensor(name)))) is not None:
+            _fail(f"network inputs overlap: {damage}", "before step 0")
+    for index, step in enumerate(plan.steps):
+        _replay_step(replay, index, step)
+    for name, made in replay.done.items():
+        if not made.all():
+            _fail(f"row {int(np.argmin(made.all(axis=1)))} of '{one_line(name, 80)}' is never computed", "end of the plan")
+    for name in plan.graph.outputs:
+        if (damage := replay.damage(plan.tensor(name), _whole(plan.tensor(name)))) is not None:
+            _fail(f"a network output is lost: {damage}", "end of the plan")
+
+
+def _check_tables(plan: Plan) -> None:
+    """Shapes of the plan's tables, and every row inside the arena on its own alignment."""
+    where = "tables of the plan"
+    if plan.input_mode is not InputMode.RESIDENT:
+        _fail(f"input mode {plan.input_mode.value} cannot be verified", where)
+    if sorted(op.outputs for op in plan.ops) != sorted(op.outputs for op in plan.graph.ops):
+        _fail("the plan's operators are not the graph's", where)
+    if len(plan.variants) != len(plan.ops) or len(plan.scratch) != len(plan.ops):
+        _fail("one variant and scratch offset per operator is needed", where)
+    if len(plan.live) != len(plan.steps) or len(plan.live_bytes) != len(plan.steps):
+        _fail("one live set per step is needed", where)
+    if plan.interface.arena_bytes < plan.arena_bytes or plan.interface.arena_align != plan.arena_align:
+        _fail("the interface's arena is not the plan's", where)
+    for name, tensor in plan.graph.tensors.items():
+        if tensor.is_const:
+            continue
+        place = plan.placements.get(name)
+        at = f"tensor '{one_line(name, 80)}'"
+        if place is None or place.row_bytes != tensor.row_bytes or len(place.offsets) != tensor.form.rows:
+            _fail("the placement does not have one offset per row", at)
+        item = tensor.dtype.itemsize
+        if plan.arena_align % item:
+            _fail(f"elements of {item} bytes in an arena aligned to {plan.arena_align}", at)
+        for y, low in enumerate(place.offsets):
+            if low < 0 or low + tensor.row_bytes > plan.arena_bytes:
+                _fail(f"row {y} at bytes [{low}, {low + tensor.row_bytes}) of an arena of {plan.arena_bytes}", at)
+            if low % item:
+                _fail(f"row {y} at byte {low} is not aligned to {item}", at)
+
+
+def _root_tags(plan: Plan) -> dict[str, Tags]:
+    """For each run-time tensor, the tag of each of its bytes."""
+    stepped = {step.op for step in plan.steps}
+    parent: dict[str, tuple[str, int]] = {}
+    for k, op in enumerate(plan.ops):
+        if k in stepped:
+            continue
+        node, oper = plan.graph.node(op), operator(op.kind)
+        source = oper.view(node)
+        offsets = oper.row_view_offsets(node) if source is None and isinstance(oper, Concat) else None
+        if source is not None:
+            links = [(node.out.name, node.tensor(source), 0)]
+        elif offsets is not None:
+            links = [(node.tensor(i).name, node.out, offset) for i, offset in enumerate(offsets)]
+        else:
+            _fail("no step computes this operator and it is not a view", f"{op.kind} '{one_line(op.name, 80)}'")
+        for name, target, offset in links:
+            if name in parent:
+                _fail(f"'{one_line(name, 80)}' is a view in two places", f"{op.kind} '{one_line(op.name, 80)}'")
+            if target.is_const or plan.tensor(name).is_const:
+                _fail("a view of a constant", f"{op.kind} '{one_line(op.name, 80)}'")
+            parent[name] = (target.name, offset)
+    runtime = [name for name, t in plan.graph.tensors.items() if not t.is_const]
+    number = {name: k for k, name in enumerate(runtime)}
+    result = {}
+    for name in runtime:
+        root, offset, seen = name, 0, {name}
+        while root in parent:
+            root, shift = parent[root]
+            offset += shift
+            if root in seen:
+                _fail("views form a cycle", f"tensor '{one_line(name, 80)}'")
+            seen.add(root)
+        result[name] = (number[root] << _ROOT_SHIFT) + offset + np.arange(plan.tensor(name).nbytes, dtype=np.int64)
+    return result
+
+
+def _replay_step(replay: _Replay, index: int, step: Step) -> None:
+    plan = replay.plan
+    if not 0 <= step.op < len(plan.ops):
+        _fail(f"there is no operator {step.op}", f"step {index}")
+    node = plan.graph.node(plan.ops[step.op])
+    oper, region, form = operator(node.op.kind), step.region, node.out.form
+    first = _Call(index, node, oper, region, step.merge)
+    if not (0 <= region.y0 < region.y1 <= form.rows and 0 <= region.x0 < region.x1 <= form.width):
+        first.fail("the region is empty or outside the output")
+    grain = oper.grain(node)
+    if grain is Grain.WHOLE and (not step.merge or region != _whole(node.out)):
+        first.fail("the kernel makes the whole output in one call")
+    if step.merge and grain is Grain.ROW:
+        first.fail("the kernel makes one row per call")
+    if step.merge and region.rows > 1 and region.cols != form.width:
+        first.fail("merged rows must be whole rows")
+    _check_adjacent(plan, first)
+    made = replay.done.setdefault(node.out.name, np.zeros((form.rows, form.width), dtype=np.bool_))
+    if made[region.y0 : region.y1, region.x0 : region.x1].any():
+        first.fail("the region is computed a second time")
+    made[region.y0 : region.y1, region.x0 : region.x1] = True
+    if step.merge:
+        _replay_call(replay, first, plan.scratch[step.op])
+        return
+    for y in range(region.y0, region.y1):
+        call = _Call(index, node, oper, Region(y, y + 1, region.x0, region.x1), False)
+        _replay_call(replay, call, plan.scratch[step.op])
+
+
+def _check_adjacent(plan: Plan, call: _Call) -> None:
+    """Rows that a kernel reaches from one pointer are adjacent in memory."""
+
+    def adjacent(tensor: Tensor, y0: int, y1: int) -> None:
+        place: Placement = plan.placements[tensor.name]
+        if not place.contiguous_rows(y0, y1):
+            call.fail(f"rows {y0}..{y1 - 1} of '{one_line(tensor.name, 80)}' are not adjacent in memory")
+
+    node = call.node
+    if call.merged:
+        adjacent(node.out, call.region.y0, call.region.y1)
+        for k, need in enumerate(call.oper.in_region(node, call.region)):
+            if need is not None:
+                adjacent(node.tensor(k), need.region.y0, need.region.y1)
+    region = call.region
+    if not call.merged:
+        region = Region(region.y0, region.y0 + 1, region.x0, region.x1)
+    variant = plan.variants[plan.steps[call.step].op]
+    for kernel in call.oper.calls(node, region, variant):
+        for window in kernel.inputs:
+            if window.whole:
+                tensor = node.tensor(window.index)
+                adjacent(tensor, 0, tensor.form.rows)
+
+
+def _replay_call(replay: _Replay, call: _Call, scratch: int | None) -> None:
+    node, oper = call.node, call.oper
+    needs = [
+        (k, node.tensor(k), need)
+        for k, need in enumerate(oper.in_region(node, call.region))
+        if need is not None and need.region.y0 < need.region.y1 and need.region.x0 < need.region.x1
+    ]
+    for _, tensor, need in needs:
+        if (damage := replay.damage(tensor, need.region)) is not None:
+            call.fail(damage)
+    writes = replay.spans(node.out, call.region)
+    allowed = oper.in_place(node)
+    for k, tensor, need in needs:
+        if k not in allowed:
+            _forbid(call, writes, replay.spans(tensor, need.region), f"input {k} of the same call", "the output")
+        else:
+            _check_in_place(replay, call, k, tensor, need)
+    wanted = oper.scratch_bytes(node)
+    if wanted:
+        if scratch is None or scratch < 0 or scratch + wanted > replay.plan.arena_bytes:
+            call.fail(f"{wanted} bytes of scratch at {scratch} do not lie in the arena")
+        span = [(scratch, scratch + wanted)]
+        for k, tensor, need in needs:
+            _forbid(call, span, replay.spans(tensor, need.region), f"input {k}", "scratch")
+        _forbid(call, span, writes, "the output", "scratch")
+        replay.arena[scratch : scratch + wanted] = _EMPTY
+    _forbid_among(call, writes)
+    replay.write(node.out, call.region)
+
+
+def _check_in_place(replay: _Replay, call: _Call, k: int, tensor: Tensor, need: Need) -> None:
+    """An output row may overlap the input rows of its call only if it starts at or below the row it is made from."""
+    writes, reads = replay.spans(call.node.out, call.region), replay.spans(tensor, need.region)
+    if len(reads) != len(writes):
+        _forbid(call, writes, reads, f"input {k} of the same call", "the output")
+        return
+    for i, (low, high) in enumerate(writes):
+        for j, (start, end) in enumerate(reads):
+            # Rows of one call are computed in ascending order, so row i may overwrite its own input row from below and
+            # any earlier one.
+            if low < end and start < high and (j > i or (j == i and low > start)):
+                call.fail(
+                    f"output bytes [{low}, {high}) overwrite input {k} at [{start}, {end}) before it has been read"
+                )
+
+
+def _forbid(call: _Call, writes: list[tuple[int, int]], reads: list[tuple[int, int]], of: str, by: str) -> None:
+    for low, high in writes:
+        for start, end in reads:
+            if low < end and start < high:
+                call.fail(f"{by} at bytes [{low}, {high}) overwrites {of} at [{start}, {end})")
+
+
+def _forbid_among(call: _Call, writes: list[tuple[int, int]]) -> None:
+    ordered = sorted(writes)
+    for (low, high), (start, end) in zip(ordered, ordered[1:], strict=False):
+        if start < high:
+            call.fail(f"output rows at bytes [{low}, {high}) and [{start}, {end}) overlap")
+
+
+def _whole(tensor: Tensor) -> Region:
+    return Region(0, tensor.form.rows, 0, tensor.form.width)
+
+
+def _rows(region: Region) -> str:
+    if region.rows == 1:
+        return f"row {region.y0}"
+    return f"rows {region.y0}..{region.y1 - 1}"
+
+
+def _fail(what: str, where: str) -> NoReturn:
+    raise InternalError(what, f"plan verifier: {where}", "report this bug with the model file")

@@ -1,0 +1,61 @@
+"""Executed instructions per inference, stack and code size on emulated cores, as JSON. Exact counts, not times.
+
+    python benchmarks/instructions.py [-o instructions.json] [--on cortex-m7 cortex-m4] [--emulator unicorn|qemu]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from models import available
+
+from tinycompile.emulate.target import run_target
+from tinycompile.pipeline import ImportOptions, build_model
+from tinycompile.report.summary import Budgets
+from tinycompile.target import load_target
+
+
+def measure(model: Path, target_name: str, emulator: str | None) -> dict[str, object]:
+    target = load_target(target_name)
+    build = build_model(model, target, Budgets(None, None), ImportOptions(io="quantized"))
+    rng = np.random.default_rng(0)
+    inputs = []
+    for port in build.plan.interface.inputs:
+        info = np.iinfo(port.dtype.numpy)
+        inputs.append(rng.integers(info.min, info.max + 1, (1, *port.shape)).astype(port.dtype.numpy))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in build.files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        run = run_target(Path(folder), build.plan.interface, target, inputs, emulator=emulator)
+    macs = build.report.macs_model
+    return {
+        "macs": macs,
+        "instructions": run.instructions,
+        "instructions_per_mac": round(run.instructions / macs, 2) if macs else None,
+        "arena_bytes": build.plan.arena_bytes,
+        "stack_bytes": run.stack_bytes,
+        "text_bytes": run.text_bytes,
+        "rodata_bytes": run.rodata_bytes,
+        "emulator": run.emulator,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--on", nargs="+", default=["cortex-m7"])
+    parser.add_argument("--emulator", choices=["unicorn", "qemu"])
+    args = parser.parse_args()
+    result = {t: {m.stem: measure(m, t, args.emulator) for m in available()} for t in args.on}
+    text = json.dumps(result, indent=1)
+    print(text)
+    if args.output:
+        args.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""What must hold for every operator, over the example nodes that each operator's test file gives in `cases()`.
+
+Tiles cut by `in_region` and stitched together equal the whole; the C kernels equal the reference, apart and in place,
+within their buffers and scratch; the rows they are given are rows that `in_region` asked for; MACs are counted right.
+The controls at the end break one of these and must be noticed.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from convolution_cases import convolution, near_halves
+from harness import Run, run_kernels
+from operator_cases import Case
+
+from tinycompile.ir.graph import Array, Node
+from tinycompile.ir.types import Region
+from tinycompile.ops.base import Grain, KernelCall, Need, Operator, whole
+from tinycompile.ops.conv2d import Conv2d
+from tinycompile.ops.registry import OPERATORS
+from tinycompile.ops.single_rounding import multiply_nearest
+
+MODULES = sorted(
+    p.stem for p in Path(__file__).parent.glob("test_*.py") if "\ndef cases()" in p.read_text(encoding="utf-8")
+)
+
+
+@functools.cache
+def cases_of(module: str) -> list[Case]:
+    found: list[Case] = importlib.import_module(module).cases()
+    return found
+
+
+ALL = [
+    pytest.param(module, k, id=f"{module[5:]}-{c.name}") for module in MODULES for k, c in enumerate(cases_of(module))
+]
+
+
+def row_forms(case: Case, values: Sequence[Array | None]) -> list[Array | None]:
+    forms = [None if t is None else t.form for t in case.node.inputs]
+    return [
+        None if v is None or f is None else v.reshape(f.rows, f.width, f.channels)
+        for v, f in zip(values, forms, strict=True)
+    ]
+
+
+def compute(case: Case, region: Region, forms: Sequence[Array | None]) -> Array:
+    """One region of the output from exactly what `in_region` asks for."""
+    needs = case.operator.in_region(case.node, region)
+    parts: list[Array | None] = []
+    for form, need in zip(forms, needs, strict=True):
+        if form is None or need is None:
+            parts.append(None)
+            continue
+        r = need.region
+        assert 0 <= r.y0 <= r.y1 <= form.shape[0]
+        assert 0 <= r.x0 <= r.x1 <= form.shape[1]
+        assert min(need.top, need.bottom, need.left, need.right) >= 0
+        parts.append(form[r.y0 : r.y1, r.x0 : r.x1].copy())
+    result = case.operator.compute(case.node, region, parts)
+    assert result.shape == (region.rows, region.cols, case.node.out.form.channels)
+    assert result.dtype == case.node.out.dtype.numpy
+    return result
+
+
+def cuts(size: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """[0, size) in random pieces."""
+    inner = [k for k in range(1, size) if rng.random() < 0.4]
+    edges = [0, *inner, size]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def stitched(case: Case, forms: Sequence[Array | None], rows: list[tuple[int, int]], rng: np.random.Generator) -> Array:
+    form = case.node.out.form
+    result = np.zeros((form.rows, form.width, form.channels), dtype=case.node.out.dtype.numpy)
+    for y0, y1 in rows:
+        for x0, x1 in cuts(form.width, rng):
+            result[y0:y1, x0:x1] = compute(case, Region(y0, y1, x0, x1), forms)
+    return result
+
+
+def same(a: Array, b: Array) -> bool:
+    """Equal bit for bit."""
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def test_every_operator_has_cases() -> None:
+    covered = {c.operator.kind for module in MODULES for c in cases_of(module)}
+    assert set(OPERATORS) - covered == set()
+
+
+@pytest.mark.parametrize(("module", "index"), ALL)
+def test_tiles_stitch_to_the_whole(module: str, index: int) -> None:
+    case = cases_of(module)[index]
+    rng = np.random.default_rng(index)
+    forms = row_forms(case, case.inputs(5))
+    expected = case.operator.reference(case.node, case.inputs(5)).reshape(
+        case.node.out.form.rows, case.node.out.form.width, case.node.out.form.channels
+    )
+    single = [(y, y + 1) for y in range(case.node.out.form.rows)]
+    assert same(stitched(case, forms, single, rng), expected)
+    assert same(stitched(case, forms, cuts(case.node.out.form.rows, rng), rng), expected)
+
+
+@pytest.mark.parametrize(("module", "index"), ALL)
+def test_macs_equal_the_counted_ones(module: str, index: int) -> None:
+    case = cases_of(module)[index]
+    assert case.operator.macs(case.node) == (0 if case.macs is None else case.macs(case.node))
+
+
+def rows_outside_needs(case: Case) -> list[str]:
+    """Row pointers of kernel calls to rows that `in_region` does not ask for."""
+    operator, node = case.operator, case.node
+    if operator.grain(node) is Grain.WHOLE:
+        return []
+    found = []
+    for y in range(node.out.form.rows):
+        region = Region(y, y + 1, 0, node.out.form.width)
+        needs = operator.in_region(node, region)
+        for call in operator.calls(node, region):
+            for window in call.inputs:
+                first = window.table[y] if window.table is not None else y * window.stride - window.pad
+                need = needs[window.index]
+                for row in (first + window.dilation * j for j in range(window.count)):
+                    inside = 0 <= row < node.tensor(window.index).form.rows
+                    if inside and (need is None or not need.region.y0 <= row < need.region.y1):
+                        found.append(f"output row {y}, input row {row}")
+    return found
+
+
+@pytest.mark.parametrize(("module", "index"), ALL)
+def test_kernels_are_given_rows_that_in_region_asks_for(module: str, index: int) -> None:
+    assert rows_outside_needs(cases_of(module)[index]) == []
+
+
+def runs_of(case: Case) -> Iterator[tuple[str, Run, int]]:
+    """Ways to run a case's kernels, with the seed of the inputs."""
+    operator, node = case.operator, case.node
+    if operator.view(node) is not None and not operator.calls(node, whole(node.out)):
+        return
+    grain, full = operator.grain(node), whole(node.out)
+    for seed in (2, 4):
+        yield f"apart, inputs {seed}", Run(operator, node, case.inputs(seed)), seed
+    if grain is not Grain.WHOLE and case.columns and full.x1 > 1:
+        left, right = full.x1 // 3, full.x1 - (full.x1 > 2)
+        strip = Region(full.y1 // 2, full.y1, left, right)
+        yield "a strip of columns", Run(operator, node, case.inputs(5), strip), 5
+    if grain is Grain.FLAT:
+        yield "rows merged", Run(operator, node, case.inputs(5), merged=True), 5
+    for k in operator.in_place(node):
+        for shift in (0, 3):
+            yield f"in place of input {k}, {shift} on", Run(operator, node, case.inputs(6), None, k, shift), 6
+        if grain is Grain.FLAT:
+            yield f"in place of input {k}, merged", Run(operator, node, case.inputs(6), None, k, 0, True), 6
+
+
+@functools.cache
+def kernel_failures(module: str) -> dict[int, list[str]]:
+    """For each case of a test file, what the C kernels got wrong; one compilation for all."""
+    plans = [(k, *r) for k, case in enumerate(cases_of(module)) for r in runs_of(case)]
+    failures: dict[int, list[str]] = {k: [] for k in range(len(cases_of(module)))}
+    if not plans:
+        return failures
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = run_kernels([run for _, _, run, _ in plans], Path(folder))
+    for (k, name, run, seed), output in zip(plans, outputs, strict=True):
+        case = cases_of(module)[k]
+        expected = compute(case, run.out_region, row_forms(case, case.inputs(seed)))
+        if not same(output, expected):
+            where = np.argwhere(output != expected)[:1].tolist()
+            failures[k].append(f"{name}: {int((output != expected).sum())} of {output.size} differ, first at {where}")
+    return failures
+
+
+@pytest.mark.parametrize(("module", "index"), ALL)
+def test_c_kernels_equal_the_reference(module: str, index: int) -> None:
+    assert kernel_failures(module)[index] == []
+
+
+# Controls: each breaks one thing that the tests above must notice.
+
+
+class ShortHalo(Conv2d):
+    """Asks for one input row too few."""
+
+    def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
+        need, *rest = super().in_region(node, out)
+        assert need is not None
+        short = replace(need, region=replace(need.region, y1=need.region.y1 - 1), bottom=need.bottom + 1)
+        return (short, *rest)
+
+
+class OtherConstant(Conv2d):
+    """Passes one kernel constant that is off by one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        (call,) = super().calls(node, out, variant)
+        return (replace(call, consts=tuple((n, v + (n == self.name)) for n, v in call.consts)),)
+
+
+NODE = convolution((5, 6), 3, 5, (3, 3))
+
+
+def output(operator: Operator, node: Node, folder: Path, in_place: int | None = None) -> tuple[Array, Array]:
+    """Kernel output and reference output."""
+    values = Case("control", operator, node).inputs(4)
+    (got,) = run_kernels([Run(operator, node, values, in_place=in_place)], folder)
+    return got, Conv2d().reference(node, values).reshape(got.shape)
+
+
+def test_control_unbroken(tmp_path: Path) -> None:
+    got, expected = output(Conv2d(), NODE, tmp_path)
+    assert same(got, expected)
+
+
+def test_control_halo_one_row_short() -> None:
+    case = Case("short halo", ShortHalo(), NODE)
+    assert rows_outside_needs(case)
+    forms = row_forms(case, case.inputs(5))
+    expected = Conv2d().reference(NODE, case.inputs(5)).reshape(5, 6, 5)
+    assert not same(stitched(case, forms, [(0, 2), (2, 5)], np.random.default_rng(0)), expected)
+
+
+def test_control_halo_one_row_short_in_c(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="AddressSanitizer"):
+        output(ShortHalo(), NODE, tmp_path)
+
+
+def test_control_wrong_padding_value(tmp_path: Path) -> None:
+    got, expected = output(OtherConstant("in_zero_point"), NODE, tmp_path)
+    assert not same(got, expected)
+
+
+def test_control_a_row_read_beyond_its_end(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="AddressSanitizer"):
+        output(OtherConstant("in_w"), NODE, tmp_path)
+
+
+def test_control_a_row_written_beyond_its_end(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="AddressSanitizer"):
+        output(OtherConstant("out_w"), NODE, tmp_path)
+
+
+def test_control_in_place_where_it_is_not_allowed(tmp_path: Path) -> None:
+    got, expected = output(Conv2d(), convolution((3, 8), 4, 4, (1, 1)), tmp_path, in_place=0)
+    assert not same(got, expected)
+
+
+def test_control_other_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = near_halves(depthwise=False)
+    got, expected = output(Conv2d(), node, tmp_path)
+    assert same(got, expected)
+    monkeypatch.setattr("tinycompile.ops.convolution.multiply_by_quantized_multiplier", multiply_nearest)
+    assert not same(got, output(Conv2d(), node, tmp_path)[1])
