@@ -50,6 +50,7 @@ def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) 
     from tinycompile.frontends import load_model
     from tinycompile.ir.printer import print_graph
     from tinycompile.ir.verify import verify_graph
+    from tinycompile.ops.registry import OPERATORS
     from tinycompile.passes import PASSES
     from tinycompile.passes.lowering_check import check_supported
     from tinycompile.passes.quantized_io import quantized_io
@@ -58,7 +59,7 @@ def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) 
     passes = (("import", lambda g: g), *PASSES, *((("quantized_io", quantized_io),) if options.io == "quantized" else ()))
     for name, run in passes:
         graph = run(graph)
-        verify_graph(graph, name)
+        verify_graph(graph, name, OPERATORS)
         if dump is not None:
             dump(name, print_graph(graph))
     check_supported(graph)

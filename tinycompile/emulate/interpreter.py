@@ -116,7 +116,9 @@ def _run_step(arena: _Arena, step: Step) -> None:
 def _given(tensors: Sequence[Tensor], inputs: Sequence[Array]) -> list[Array]:
     """The caller's arrays in the network inputs' shapes; raises UsageError when they do not fit."""
     if len(inputs) != len(tensors):
-        raise UsageError(f"{len(inputs)} arrays for {len(tensors)} network inputs", "inputs", "give one array per input")
+        raise UsageError(
+            f"{len(inputs)} arrays for {len(tensors)} network inputs", "inputs", "give one array per input"
+        )
     result = []
     for tensor, array in zip(tensors, inputs, strict=True):
         if array.dtype != tensor.dtype.numpy or array.size != tensor.elems:

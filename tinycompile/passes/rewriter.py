@@ -15,6 +15,7 @@ from tinycompile.ir.graph import Array, Attrs, Graph, Node, Op, Tensor, const_te
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.construct import make_op
+from tinycompile.ops.registry import OPERATORS
 from tinycompile.ops.reshape import ReshapeAttrs
 from tinycompile.ops.transpose import TransposeAttrs
 
@@ -93,7 +94,7 @@ class Rewriter:
         name: str | None = None,
     ) -> str:
         """A new op with `like`'s source location; returns its output's name, which is `name` where given."""
-        out = Tensor(name if name is not None else self.fresh(f"{like.outputs[0]}/{kind}"), (), dtype, quant)
+        out = Tensor(name if name is not None else self.fresh(_derived(like.outputs[0], kind)), (), dtype, quant)
         op, tensor = make_op(kind, [self.tensor(i) if i else None for i in inputs], attrs, like.source, out)
         self.tensors[tensor.name] = tensor
         self._append(op)
@@ -195,6 +196,13 @@ class Rewriter:
             )
             for op in self.ops
         ]
+
+
+def _derived(name: str, kind: str) -> str:
+    """A name for what a pass makes beside `name`; what passes before added to it goes."""
+    stem, _, added = name.rpartition("/")
+    plain = added.partition("#")[0]
+    return f"{stem if stem and plain in OPERATORS else name}/{kind}"
 
 
 def _permuted(quant: Quant | None, perm: tuple[int, ...]) -> Quant | None:

@@ -2,6 +2,5 @@
 
 from tinycompile.schedule.planner import plan_graph
 from tinycompile.schedule.verify_plan import verify_plan
-from tinycompile.schedule.verify_plan import verify_plan
 
 __all__ = ["plan_graph", "verify_plan"]

@@ -126,7 +126,9 @@ def _outline(storage: Storage, lives: tuple[Interval, ...], offsets: Mapping[int
     open_since: dict[tuple[int, int], int] = {}
     result: list[Rectangle] = []
     for first in cuts:
-        live = sorted((o, o + storage.values[v].nbytes) for v, o in offsets.items() if lives[v][0] <= first <= lives[v][1])
+        live = sorted(
+            (o, o + storage.values[v].nbytes) for v, o in offsets.items() if lives[v][0] <= first <= lives[v][1]
+        )
         merged: list[list[int]] = []
         for low, high in live:
             if merged and low <= merged[-1][1]:

@@ -46,9 +46,7 @@ def plan_graph(
     time (about a second each). Raises UnsupportedError for constant outputs, UsageError for other input modes.
     """
     if input_mode is not InputMode.RESIDENT:
-        raise UsageError(
-            f"input mode '{input_mode.value}' is not available", "plan", "use the resident input mode"
-        )
+        raise UsageError(f"input mode '{input_mode.value}' is not available", "plan", "use the resident input mode")
     storage = analyse_storage(graph)
     order = best_order(storage)
     lives = lifetimes(storage, order.sequence)
@@ -170,4 +168,6 @@ def _interface(graph: Graph, prefix: str, target: str, arena_bytes: int) -> Inte
             result.append(Port(name, c_name, t.shape, t.dtype, scale, zero_point))
         return tuple(result)
 
-    return Interface(prefix, target, arena_bytes, ARENA_ALIGN, ports(graph.inputs, "input"), ports(graph.outputs, "output"))
+    return Interface(
+        prefix, target, arena_bytes, ARENA_ALIGN, ports(graph.inputs, "input"), ports(graph.outputs, "output")
+    )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tinycompile.errors import UnsupportedError, one_line
 from tinycompile.ir.graph import Graph, Node
@@ -113,7 +114,7 @@ class _Builder:
         if len({p.value for p in pieces}) < len(pieces):
             return False
         ordered = sorted(layout, key=lambda v: layout[v])
-        if any(layout[a] + self.sizes[a][1] > layout[b] for a, b in zip(ordered, ordered[1:], strict=False)):
+        if any(layout[a] + self.sizes[a][1] > layout[b] for a, b in pairwise(ordered)):
             return False
         for member in layout:
             self.group_of[member] = layout
@@ -159,8 +160,8 @@ def analyse_storage(graph: Graph) -> Storage:
     }
     outputs = {p.value for name in graph.outputs for p in builder.parts[name]}
     consumers: list[set[int]] = [set() for _ in builder.sizes]
-    for k, values in reads.items():
-        for value in values:
+    for k, read in reads.items():
+        for value in read:
             consumers[value].add(k)
     steps = tuple(
         StepInfo(

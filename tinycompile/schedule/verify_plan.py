@@ -1,8 +1,9 @@
 """`verify_plan`: the proof that a plan is right, independent of the planner.
 
-The plan's steps are replayed, call by call, over a map of the arena in which every byte knows which byte of which tensor
-it holds. The first read that would find anything else is named. Nothing here knows of rings, views, in-place steps or
-whole buffers; only of reads, writes and offsets, so any placement of rows and any interleaving of steps can be checked.
+The plan's steps are replayed, call by call, over a map of the arena in which every byte knows which byte of which
+tensor it holds. The first read that would find anything else is named. Nothing here knows of rings, in-place steps
+or whole buffers; only of reads, writes and offsets, so any placement of rows and any interleaving of steps can be
+checked.
 
 Tensors that share bytes (outputs of ops without steps: views) are one *root* tensor, and a byte is tagged with its root
 and its index in it.
@@ -11,6 +12,7 @@ and its index in it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NoReturn
 
 import numpy as np
@@ -40,7 +42,10 @@ class _Call:
     merged: bool
 
     def fail(self, what: str) -> NoReturn:
-        _fail(f"{what}", f"step {self.step} ({self.node.op.kind} '{one_line(self.node.op.name, 80)}'), {_rows(self.region)}")
+        _fail(
+            what,
+            f"step {self.step} ({self.node.op.kind} '{one_line(self.node.op.name, 80)}'), {_rows(self.region)}",
+        )
 
 
 @dataclass
@@ -85,7 +90,15 @@ class _Replay:
         return "another tensor"
 
     def spans(self, tensor: Tensor, region: Region) -> list[tuple[int, int]]:
-        return [self.row(tensor, y, region.x0, region.x1)[:2] for y in range(region.y0, region.y1)]
+        """Byte ranges of a region, one per run of rows that are adjacent in memory."""
+        result: list[tuple[int, int]] = []
+        for y in range(region.y0, region.y1):
+            low, high, _ = self.row(tensor, y, region.x0, region.x1)
+            if result and result[-1][1] == low:
+                result[-1] = (result[-1][0], high)
+            else:
+                result.append((low, high))
+        return result
 
 
 def verify_plan(plan: Plan) -> None:
@@ -93,7 +106,8 @@ def verify_plan(plan: Plan) -> None:
 
     Checked: all rows lie in the arena, aligned; every call finds every byte it reads; output and scratch overwrite
     nothing that the call reads (an output that eats its input only where the operator allows that); merged calls and
-    whole-tensor kernels have adjacent rows; every op makes every pixel of its output once; the outputs are intact at the end.
+    whole-tensor kernels have adjacent rows; every op makes every pixel of its output once; the
+    outputs are intact at the end.
     """
     _check_tables(plan)
     replay = _Replay(plan, np.full(plan.arena_bytes, _EMPTY, dtype=np.int64), _root_tags(plan))
@@ -107,7 +121,9 @@ def verify_plan(plan: Plan) -> None:
         _replay_step(replay, index, step)
     for name, made in replay.done.items():
         if not made.all():
-            _fail(f"row {int(np.argmin(made.all(axis=1)))} of '{one_line(name, 80)}' is never computed", "end of the plan")
+            _fail(
+                f"row {int(np.argmin(made.all(axis=1)))} of '{one_line(name, 80)}' is never computed", "end of the plan"
+            )
     for name in plan.graph.outputs:
         if (damage := replay.damage(plan.tensor(name), _whole(plan.tensor(name)))) is not None:
             _fail(f"a network output is lost: {damage}", "end of the plan")
@@ -265,19 +281,16 @@ def _replay_call(replay: _Replay, call: _Call, scratch: int | None) -> None:
 
 
 def _check_in_place(replay: _Replay, call: _Call, k: int, tensor: Tensor, need: Need) -> None:
-    """An output row may overlap the input rows of its call only if it starts at or below the row it is made from."""
+    """An output may overlap an input of its call only if each row starts at or below the row it is made from."""
     writes, reads = replay.spans(call.node.out, call.region), replay.spans(tensor, need.region)
-    if len(reads) != len(writes):
+    if len(writes) != 1 or len(reads) != 1 or need.region.rows != call.region.rows:
         _forbid(call, writes, reads, f"input {k} of the same call", "the output")
         return
-    for i, (low, high) in enumerate(writes):
-        for j, (start, end) in enumerate(reads):
-            # Rows of one call are computed in ascending order, so row i may overwrite its own input row from below and
-            # any earlier one.
-            if low < end and start < high and (j > i or (j == i and low > start)):
-                call.fail(
-                    f"output bytes [{low}, {high}) overwrite input {k} at [{start}, {end}) before it has been read"
-                )
+    (low, high), (start, end) = writes[0], reads[0]
+    more = call.region.rows - 1
+    last_low, last_start = low + more * call.node.out.row_bytes, start + more * tensor.row_bytes
+    if low < end and start < high and (low > start or last_low > last_start):
+        call.fail(f"the output at bytes [{low}, {high}) overwrites input {k} at [{start}, {end}) before it is read")
 
 
 def _forbid(call: _Call, writes: list[tuple[int, int]], reads: list[tuple[int, int]], of: str, by: str) -> None:
@@ -289,7 +302,7 @@ def _forbid(call: _Call, writes: list[tuple[int, int]], reads: list[tuple[int, i
 
 def _forbid_among(call: _Call, writes: list[tuple[int, int]]) -> None:
     ordered = sorted(writes)
-    for (low, high), (start, end) in zip(ordered, ordered[1:], strict=False):
+    for (low, high), (start, end) in pairwise(ordered):
         if start < high:
             call.fail(f"output rows at bytes [{low}, {high}) and [{start}, {end}) overlap")
 

@@ -38,7 +38,9 @@ class Builder:
         self._names = UniqueNames()
         self._tensors: dict[str, Tensor] = {}
         self._ops: list[Op] = []
-        self._constants: dict[tuple[str, Quant | None], Tensor] = {}
+        self._weights: set[str] = set()
+        # By identity; the array is kept so that its identity stays its own.
+        self._constants: dict[tuple[int, Quant | None], tuple[Array, Tensor]] = {}
 
     def new_name(self, wish: str) -> str:
         return self._names.take(plain_name(wish) or "tensor")
@@ -79,16 +81,16 @@ class Builder:
         return value if isinstance(value, Tensor) else self.add_constant(value, n.inputs[index], n)
 
     def add_constant(self, value: Array, name: str, n: SourceNode, quant: Quant | None = None) -> Tensor:
-        """A constant of the graph; equal names share one."""
-        known = self._constants.get((name, quant))
-        if known is not None and known.data is not None and known.data.base is value.base and known.shape == value.shape:
-            return known
+        """A constant of the graph; one array makes one constant however often it is used."""
+        known = self._constants.get((id(value), quant))
+        if known is not None:
+            return known[1]
         if value.dtype.name not in _DTYPES:
             raise n.unsupported(f"a constant of type {value.dtype.name}", "export the model with float32 or int8 tensors")
         shape = checked_shape(value.shape, f"constant '{one_line(name, 80)}'")
         tensor = const_tensor(self.new_name(name), value.reshape(shape), quant)
         self._tensors[tensor.name] = tensor
-        self._constants[name, quant] = tensor
+        self._constants[id(value), quant] = (value, tensor)
         return tensor
 
     def emit(
@@ -110,7 +112,20 @@ class Builder:
         checked_shape(tensor.shape, str(n))
         self._tensors[tensor.name] = tensor
         self._ops.append(op)
+        if kind in ("dequantize", *_COPYING) and all(t is None or self.is_weight(t) for t in inputs):
+            self._weights.add(tensor.name)
         return tensor
+
+    def real(self, n: SourceNode, index: int) -> Tensor:
+        """Input `index`, which must be float32 (what stands between quantise and dequantise operators)."""
+        x = self.tensor(n, index)
+        if x.dtype != DType.FLOAT32:
+            raise n.unsupported(f"arithmetic on {x.dtype.value}", "quantise the model in QDQ or QOperator format")
+        return x
+
+    def is_weight(self, tensor: Tensor) -> bool:
+        """Whether the value is known at compile time: a constant, or one that is dequantised."""
+        return tensor.is_const or tensor.name in self._weights
 
     def reshape(self, n: SourceNode, x: Tensor, shape: Sequence[int]) -> Tensor:
         if tuple(shape) == x.shape:
@@ -179,6 +194,8 @@ class Builder:
             if k == made:
                 op = replace(op, name=named.name, outputs=(named.name,))
             self._ops[k] = replace(op, inputs=inputs)
+        if tensor.name in self._weights:
+            self._weights.add(named.name)
         del self._tensors[tensor.name]
         self._tensors[named.name] = named
         return named

@@ -1,0 +1,127 @@
+"""Arithmetic, activations and softmax, in float and QLinear form."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinycompile.frontends.onnx.builder import Builder
+from tinycompile.frontends.onnx.quantization import dequantized, quantized
+from tinycompile.frontends.onnx.source import SourceNode
+from tinycompile.ir.graph import Attrs, Tensor
+from tinycompile.ops.add import AddAttrs
+from tinycompile.ops.clip import ClipAttrs
+from tinycompile.ops.leaky_relu import LeakyReluAttrs
+from tinycompile.ops.mul import MulAttrs
+from tinycompile.ops.softmax import SoftmaxAttrs
+
+
+def add(b: Builder, n: SourceNode) -> Tensor:
+    return b.emit(n, "add", [b.real(n, 0), b.real(n, 1)], AddAttrs())
+
+
+def sub(b: Builder, n: SourceNode) -> Tensor:
+    return b.emit(n, "add", [b.real(n, 0), b.real(n, 1)], AddAttrs(subtract=True))
+
+
+def mul(b: Builder, n: SourceNode) -> Tensor:
+    return b.emit(n, "mul", [b.real(n, 0), b.real(n, 1)], MulAttrs())
+
+
+def div(b: Builder, n: SourceNode) -> Tensor:
+    """Division by a constant, as a product with its reciprocal."""
+    divisor = b.constant(n, 1, "a divisor")
+    if divisor.dtype != np.float32 or not np.all(np.isfinite(divisor)) or np.any(divisor == 0):
+        raise n.unsupported("division by zero or by another type than float32")
+    factor = b.add_constant(np.asarray(np.float32(1) / divisor), f"{n.inputs[1]}/reciprocal", n)
+    return b.emit(n, "mul", [b.real(n, 0), factor], MulAttrs())
+
+
+def qlinear_add(b: Builder, n: SourceNode) -> Tensor:
+    operands = [dequantized(b, n, 0, 1, 2), dequantized(b, n, 3, 4, 5)]
+    return quantized(b, n, b.emit(n, "add", operands, AddAttrs()), 6, 7)
+
+
+def qlinear_mul(b: Builder, n: SourceNode) -> Tensor:
+    operands = [dequantized(b, n, 0, 1, 2), dequantized(b, n, 3, 4, 5)]
+    return quantized(b, n, b.emit(n, "mul", operands, MulAttrs()), 6, 7)
+
+
+def relu(b: Builder, n: SourceNode) -> Tensor:
+    return b.emit(n, "clip", [b.real(n, 0)], ClipAttrs(0.0, math.inf))
+
+
+def clip(b: Builder, n: SourceNode) -> Tensor:
+    """Bounds are attributes before opset 11 and constant inputs since."""
+
+    def bound(index: int, name: str, default: float) -> float:
+        if n.opset < 11:
+            return n.float(name, default)
+        if b.optional(n, index) is None:
+            return default
+        value = b.constant(n, index, f"the {name} of a clip")
+        if value.size != 1:
+            raise n.unsupported(f"a clip with {value.size} values of {name}")
+        return float(value.reshape(-1)[0])
+
+    lo, hi = bound(1, "min", -math.inf), bound(2, "max", math.inf)
+    if math.isnan(lo) or math.isnan(hi) or lo > hi:
+        raise n.unsupported(f"a clip to [{lo}, {hi}]", "give bounds that are numbers, the lower one first")
+    return b.emit(n, "clip", [b.real(n, 0)], ClipAttrs(lo, hi))
+
+
+def _leaky(b: Builder, n: SourceNode, x: Tensor) -> Tensor:
+    alpha = n.float("alpha", 0.01)
+    if not -100.0 <= alpha <= 100.0:
+        raise n.unsupported(f"LeakyRelu with alpha {alpha}")
+    return b.emit(n, "leaky_relu", [x], LeakyReluAttrs(alpha))
+
+
+def leaky_relu(b: Builder, n: SourceNode) -> Tensor:
+    return _leaky(b, n, b.real(n, 0))
+
+
+def qlinear_leaky_relu(b: Builder, n: SourceNode) -> Tensor:
+    return quantized(b, n, _leaky(b, n, dequantized(b, n, 0, 1, 2)), 3, 4)
+
+
+def hard_swish(b: Builder, n: SourceNode) -> Tensor:
+    return b.emit(n, "hard_swish", [b.real(n, 0)], Attrs())
+
+
+def sigmoid(b: Builder, n: SourceNode) -> Tensor:
+    return b.emit(n, "logistic", [b.real(n, 0)], Attrs())
+
+
+def qlinear_sigmoid(b: Builder, n: SourceNode) -> Tensor:
+    return quantized(b, n, b.emit(n, "logistic", [dequantized(b, n, 0, 1, 2)], Attrs()), 3, 4)
+
+
+def tanh(b: Builder, n: SourceNode) -> Tensor:
+    return b.emit(n, "tanh", [b.real(n, 0)], Attrs())
+
+
+def _softmax(b: Builder, n: SourceNode, x: Tensor, opset: int) -> Tensor:
+    """Over one axis since opset 13; before that over all dimensions from `axis` on, as one."""
+    rank = len(x.shape)
+    axis = n.int("axis", -1 if opset >= 13 else 1)
+    if not -rank <= axis < rank:
+        raise n.unsupported(f"softmax over axis {axis} of {rank} dimensions")
+    axis %= rank
+    if axis == rank - 1:
+        return b.emit(n, "softmax", [x], SoftmaxAttrs())
+    if opset < 13:
+        flat = b.reshape(n, x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
+        return b.reshape(n, b.emit(n, "softmax", [flat], SoftmaxAttrs()), x.shape)
+    perm = (*range(axis), *range(axis + 1, rank), axis)
+    back = (*range(axis), rank - 1, *range(axis, rank - 1))
+    return b.transpose(n, b.emit(n, "softmax", [b.transpose(n, x, perm)], SoftmaxAttrs()), back)
+
+
+def softmax(b: Builder, n: SourceNode) -> Tensor:
+    return _softmax(b, n, b.real(n, 0), n.opset)
+
+
+def qlinear_softmax(b: Builder, n: SourceNode) -> Tensor:
+    return quantized(b, n, _softmax(b, n, dequantized(b, n, 0, 1, 2), n.int("opset", 13)), 3, 4)

@@ -1,0 +1,138 @@
+"""Convolutions, fully connected layers and batch normalisation, in float and QLinear form."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinycompile.errors import ShapeError
+from tinycompile.frontends.onnx.builder import Builder
+from tinycompile.frontends.onnx.quantization import dequantize_value, dequantized, quantized
+from tinycompile.frontends.onnx.source import SourceNode
+from tinycompile.frontends.onnx.windows import window
+from tinycompile.ir.graph import Tensor
+from tinycompile.ir.quant import Quant
+from tinycompile.ops.conv2d import Conv2dAttrs
+from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
+from tinycompile.ops.fully_connected import FullyConnectedAttrs
+
+
+def conv(b: Builder, n: SourceNode) -> Tensor:
+    bias = b.tensor(n, 2) if b.optional(n, 2) is not None else None
+    return _convolution(b, n, b.real(n, 0), b.real(n, 1), bias)
+
+
+def qlinear_conv(b: Builder, n: SourceNode) -> Tensor:
+    x, w = dequantized(b, n, 0, 1, 2), dequantized(b, n, 3, 4, 5, axis=0)
+    return quantized(b, n, _convolution(b, n, x, w, _integer_bias(b, n, 8, 1, 4)), 6, 7)
+
+
+def _integer_bias(b: Builder, n: SourceNode, index: int, x_scale: int, w_scale: int) -> Tensor | None:
+    """Real values of the int32 bias at input `index`: its scale is that of input times weights."""
+    if b.optional(n, index) is None:
+        return None
+    value = b.constant(n, index, "the bias")
+    scales = (b.constant(n, x_scale, "a scale").reshape(-1) * b.constant(n, w_scale, "a scale").reshape(-1)).tolist()
+    quant = Quant(tuple(scales), (0,) * len(scales), None if len(scales) == 1 else value.ndim - 1)
+    if len(scales) not in (1, value.shape[-1] if value.ndim else 1):
+        raise ShapeError(f"{value.size} bias values for {len(scales)} channels", str(n), "export the model again")
+    return dequantize_value(b, n, value, n.inputs[index], quant)
+
+
+def _convolution(b: Builder, n: SourceNode, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+    """`x` [N,C,H,W] or [N,C,T], `w` [O,I,KH,KW] or [O,I,K]."""
+    rank = len(x.shape)
+    if not b.is_weight(w) or (bias is not None and not b.is_weight(bias)):
+        raise n.unsupported("weights computed at run time", "make the weights constants of the model")
+    if len(w.shape) != rank or rank not in (3, 4):
+        raise n.unsupported(f"a convolution of {rank} dimensions with weights {list(w.shape)}")
+    if n.ints("kernel_shape") not in (None, w.shape[2:]):
+        raise ShapeError(f"kernel_shape disagrees with weights {list(w.shape)}", str(n), "export the model again")
+    groups = n.int("group", 1)
+    if rank == 3:
+        w = b.reshape(n, w, (*w.shape, 1))
+    channels = x.shape[1]
+    if groups < 1 or channels != w.shape[1] * groups or w.shape[0] % groups:
+        raise ShapeError(
+            f"{channels} input channels, weights {list(w.shape)} and {groups} groups disagree", str(n), "check the export"
+        )
+    win = window(n, x.shape[2:], w.shape[2 : rank])
+    x = b.to_map(n, x)
+    inputs = [x, w, bias] if bias is not None else [x, w]
+    if groups > 1 and groups == channels:
+        inputs[1] = b.transpose(n, w, (1, 2, 3, 0))
+        attrs = DepthwiseConv2dAttrs(win.stride, win.dilation, win.pad)
+        return b.from_map(n, b.emit(n, "depthwise_conv2d", inputs, attrs), rank)
+    inputs[1] = b.transpose(n, w, (0, 2, 3, 1))
+    return b.from_map(n, b.emit(n, "conv2d", inputs, Conv2dAttrs(win.stride, win.dilation, win.pad, groups)), rank)
+
+
+def _fully_connected(b: Builder, n: SourceNode, x: Tensor, w: Tensor, bias: Tensor | None, rows: bool) -> Tensor:
+    """`w` is [N,K] when `rows`, else [K,N]."""
+    if len(w.shape) != 2 or not b.is_weight(w) or len(x.shape) < 2:
+        raise n.unsupported(
+            f"a product of {list(x.shape)} and {list(w.shape)}{'' if b.is_weight(w) else ' computed at run time'}",
+            "only products with a constant matrix have a kernel",
+        )
+    w = w if rows else b.transpose(n, w, (1, 0))
+    if bias is not None:
+        if not b.is_weight(bias) or bias.elems not in (1, w.shape[0]):
+            raise n.unsupported(f"a bias of shape {list(bias.shape)}", "give the layer one constant bias per output")
+        if bias.elems != w.shape[0]:
+            raise n.unsupported("one bias value for several outputs", "give the layer one bias per output")
+        bias = b.reshape(n, bias, (w.shape[0],))
+    inputs = [x, w] if bias is None else [x, w, bias]
+    return b.emit(n, "fully_connected", inputs, FullyConnectedAttrs(keep_dims=len(x.shape) > 2))
+
+
+def matmul(b: Builder, n: SourceNode) -> Tensor:
+    return _fully_connected(b, n, b.real(n, 0), b.real(n, 1), None, rows=False)
+
+
+def qlinear_matmul(b: Builder, n: SourceNode) -> Tensor:
+    x, w = dequantized(b, n, 0, 1, 2), dequantized(b, n, 3, 4, 5)
+    return quantized(b, n, _fully_connected(b, n, x, w, None, rows=False), 6, 7)
+
+
+def _gemm_form(n: SourceNode) -> bool:
+    """transB of a Gemm that is a fully connected layer."""
+    if n.int("transA", 0) or n.float("alpha", 1.0) != 1.0 or n.float("beta", 1.0) not in (0.0, 1.0):
+        raise n.unsupported("Gemm with transA, alpha or beta", "fold the factors into the weights")
+    return bool(n.int("transB", 0))
+
+
+def gemm(b: Builder, n: SourceNode) -> Tensor:
+    rows = _gemm_form(n)
+    with_bias = b.optional(n, 2) is not None and n.float("beta", 1.0) != 0.0
+    return _fully_connected(b, n, b.real(n, 0), b.real(n, 1), b.real(n, 2) if with_bias else None, rows)
+
+
+def qgemm(b: Builder, n: SourceNode) -> Tensor:
+    """com.microsoft QGemm: A, scale, zero point, B, scale, zero point, C, output scale, output zero point."""
+    rows = _gemm_form(n)
+    x, w = dequantized(b, n, 0, 1, 2), dequantized(b, n, 3, 4, 5, axis=0 if rows else 1)
+    y = _fully_connected(b, n, x, w, _integer_bias(b, n, 6, 1, 4), rows)
+    return quantized(b, n, y, 7, 8) if b.optional(n, 7) is not None else y
+
+
+def batch_normalization(b: Builder, n: SourceNode) -> Tensor:
+    """Scale and offset per channel as a 1x1 depthwise convolution, which the passes fold into the layer before it."""
+    if n.int("training_mode", 0):
+        raise n.unsupported("batch normalisation in training mode", "export the model for inference")
+    x = b.real(n, 0)
+    gamma, beta, mean, variance = (b.constant(n, k, "a batch norm parameter").astype(np.float64) for k in range(1, 5))
+    channels = x.shape[1] if len(x.shape) > 1 else 0
+    if any(p.shape != (channels,) for p in (gamma, beta, mean, variance)):
+        raise ShapeError(f"batch norm parameters do not fit {channels} channels", str(n), "export the model again")
+    with np.errstate(all="ignore"):
+        gain = gamma / np.sqrt(variance + n.float("epsilon", 1e-5))
+        offset = (beta - mean * gain).astype(np.float32)
+    if not np.all(np.isfinite(gain)) or not np.all(np.isfinite(offset)):
+        raise ShapeError("batch norm parameters are not finite", str(n), "check the variance and epsilon of this node")
+    w = b.add_constant(gain.astype(np.float32).reshape(1, 1, 1, -1), f"{n.loc.node}/scale", n)
+    bias = b.add_constant(offset, f"{n.loc.node}/offset", n)
+    rank = len(x.shape)
+    x = b.reshape(n, x, (1, 1, *x.shape)) if rank == 2 else b.to_map(n, x)
+    y = b.emit(n, "depthwise_conv2d", [x, w, bias], DepthwiseConv2dAttrs())
+    return b.reshape(n, y, y.shape[2:]) if rank == 2 else b.from_map(n, y, rank)
+
+

@@ -1,0 +1,214 @@
+"""Operators that move or copy values, and those whose result is known from shapes alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinycompile.errors import MalformedModelError, ShapeError
+from tinycompile.frontends.limits import MAX_DIM
+from tinycompile.frontends.onnx.builder import Builder, Value
+from tinycompile.frontends.onnx.quantization import dequantize_value, parameters, quantized
+from tinycompile.frontends.onnx.source import SourceNode
+from tinycompile.ir.graph import Array, Tensor
+from tinycompile.ir.types import DType
+from tinycompile.ops.concat import ConcatAttrs
+from tinycompile.ops.pad import PadAttrs
+from tinycompile.ops.resize import ResizeAttrs
+
+_EXPORT_AGAIN = "export the model again"
+
+
+def identity(b: Builder, n: SourceNode) -> Value:
+    return b.value(n, 0)
+
+
+def dropout(b: Builder, n: SourceNode) -> Value:
+    """Inference: the first output is the input."""
+    if b.optional(n, 2) is not None and bool(np.any(b.constant(n, 2, "training_mode"))):
+        raise n.unsupported("dropout in training mode", "export the model for inference")
+    return b.value(n, 0)
+
+
+def cast(b: Builder, n: SourceNode) -> Value:
+    x = b.tensor(n, 0)
+    if n.int("to", 0) != 1 or x.dtype != DType.FLOAT32:
+        raise n.unsupported(f"a cast of {x.dtype.value}", "quantise with QuantizeLinear, or remove the cast")
+    return x
+
+
+def constant(b: Builder, n: SourceNode) -> Array:
+    value = n.tensor("value", b.folder)
+    if value is not None:
+        return value
+    for name, dtype in (("value_float", np.float32), ("value_int", np.int64)):
+        if n.has(name):
+            return np.array(n.float(name, 0.0) if dtype is np.float32 else n.int(name, 0), dtype=dtype)
+    floats, ints = n.floats("value_floats"), n.ints("value_ints")
+    if floats is not None:
+        return np.array(floats, dtype=np.float32)
+    if ints is not None:
+        return np.array(ints, dtype=np.int64)
+    raise n.unsupported("a constant that is no dense tensor of numbers")
+
+
+def shape(b: Builder, n: SourceNode) -> Array:
+    dims = b.value(n, 0).shape
+    start, end = n.int("start", 0), n.int("end", len(dims))
+    return np.array(dims[start:end], dtype=np.int64)
+
+
+def size(b: Builder, n: SourceNode) -> Array:
+    return np.array(math.prod(b.value(n, 0).shape), dtype=np.int64)
+
+
+def reshape(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    wanted = list(b.integers(n, 1, "the shape"))
+    if not n.int("allowzero", 0):
+        if any(d == 0 and k >= len(x.shape) for k, d in enumerate(wanted)):
+            raise ShapeError(f"cannot reshape {list(x.shape)} to {wanted}", str(n), _EXPORT_AGAIN)
+        wanted = [x.shape[k] if d == 0 else d for k, d in enumerate(wanted)]
+    if wanted.count(-1) == 1:
+        known = math.prod(d for d in wanted if d != -1)
+        if known <= 0 or x.elems % known:
+            raise ShapeError(f"cannot reshape {list(x.shape)} to {wanted}", str(n), _EXPORT_AGAIN)
+        wanted[wanted.index(-1)] = x.elems // known
+    return b.reshape(n, x, wanted)
+
+
+def flatten(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    axis = n.int("axis", 1)
+    axis += len(x.shape) if axis < 0 else 0
+    if not 0 <= axis <= len(x.shape):
+        raise ShapeError(f"flatten at axis {axis} of {list(x.shape)}", str(n), _EXPORT_AGAIN)
+    return b.reshape(n, x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
+
+
+def _axes(b: Builder, n: SourceNode, rank: int) -> list[int] | None:
+    """The axes, attributes before opset 13 and a constant input since, sorted; None when absent."""
+    axes = n.ints("axes") if n.opset < 13 else (b.integers(n, 1, "the axes") if b.optional(n, 1) is not None else None)
+    if axes is None:
+        return None
+    if any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) != len(axes):
+        raise ShapeError(f"axes {list(axes)} for {rank} dimensions", str(n), _EXPORT_AGAIN)
+    return sorted(a % rank for a in axes)
+
+
+def squeeze(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    axes = _axes(b, n, max(len(x.shape), 1))
+    axes = [k for k, d in enumerate(x.shape) if d == 1] if axes is None else axes
+    if any(x.shape[a] != 1 for a in axes):
+        raise ShapeError(f"cannot squeeze axes {axes} of {list(x.shape)}", str(n), _EXPORT_AGAIN)
+    return b.reshape(n, x, [d for k, d in enumerate(x.shape) if k not in axes])
+
+
+def unsqueeze(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    given = n.ints("axes") if n.opset < 13 else b.integers(n, 1, "the axes")
+    axes = _axes(b, n, len(x.shape) + len(given or ()))
+    if axes is None:
+        raise MalformedModelError("unsqueeze without axes", str(n), _EXPORT_AGAIN)
+    dims = list(x.shape)
+    for axis in axes:
+        dims.insert(axis, 1)
+    return b.reshape(n, x, dims)
+
+
+def transpose(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    perm = n.ints("perm") or tuple(reversed(range(len(x.shape))))
+    return b.transpose(n, x, perm)
+
+
+def concat(b: Builder, n: SourceNode) -> Tensor:
+    parts = [b.tensor(n, k) for k in range(len(n.inputs))]
+    if any(p.quant != parts[0].quant for p in parts):
+        raise n.unsupported("concatenation of tensors of different quantisation", "quantise in QDQ format")
+    return _concat(b, n, parts)
+
+
+def _concat(b: Builder, n: SourceNode, parts: list[Tensor]) -> Tensor:
+    axis, rank = n.int("axis", 0), len(parts[0].shape) if parts else 0
+    if not -rank <= axis < rank:
+        raise ShapeError(f"concat along axis {axis} of {rank} dimensions", str(n), _EXPORT_AGAIN)
+    if len(parts) == 1:
+        return parts[0]
+    return b.emit(n, "concat", parts, ConcatAttrs(axis % rank))
+
+
+def qlinear_concat(b: Builder, n: SourceNode) -> Tensor:
+    """com.microsoft: output scale and zero point, then (tensor, scale, zero point) for each input."""
+    if len(n.inputs) < 5 or len(n.inputs) % 3 != 2:
+        raise MalformedModelError(f"{len(n.inputs)} inputs of QLinearConcat", str(n), _EXPORT_AGAIN)
+    parts = []
+    for k in range(2, len(n.inputs), 3):
+        value = b.value(n, k)
+        quant, stated = parameters(b, n, k + 1, k + 2, 1, value.shape)
+        parts.append(dequantize_value(b, n, value, n.inputs[k], quant, stated))
+    return quantized(b, n, _concat(b, n, parts), 0, 1)
+
+
+def pad(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    rank = len(x.shape)
+    if n.text("mode", "constant") != "constant":
+        raise n.unsupported(f"padding of mode {n.text('mode', '')}", "pad with a constant")
+    given = (n.ints("pads") or ()) if n.opset < 11 else b.integers(n, 1, "the padding")
+    axes = b.integers(n, 3, "the axes") if b.optional(n, 3) is not None else tuple(range(rank))
+    if n.opset < 11:
+        value: float = n.float("value", 0.0)
+    elif b.optional(n, 2) is not None:
+        value = b.constant(n, 2, "the padding value").reshape(-1)[:1].astype(np.float64).sum()
+    else:
+        value = 0.0
+    if len(given) != 2 * len(axes) or any(not -rank <= a < rank for a in axes):
+        raise ShapeError(f"{len(given)} pads for {rank} dimensions", str(n), _EXPORT_AGAIN)
+    if min(given, default=0) < 0 or max(given, default=0) > MAX_DIM or math.isnan(value):
+        raise n.unsupported(f"padding by {list(given)}", "only padding that adds elements is supported")
+    before, after = [0] * rank, [0] * rank
+    for k, axis in enumerate(axes):
+        before[axis], after[axis] = given[k], given[k + len(axes)]
+    if not any(given):
+        return x
+    stored = float(value) if x.dtype == DType.FLOAT32 else int(value)
+    return b.emit(n, "pad", [x], PadAttrs(tuple(before), tuple(after), stored))
+
+
+def resize(b: Builder, n: SourceNode) -> Tensor:
+    """Nearest and linear; opset 10 has scales alone and asymmetric coordinates."""
+    x = b.tensor(n, 0)
+    rank = len(x.shape)
+    if rank not in (3, 4):
+        raise n.unsupported(f"resize of {rank} dimensions")
+    mode = n.text("mode", "nearest")
+    old = n.opset < 11
+    coordinates = "asymmetric" if old else n.text("coordinate_transformation_mode", "half_pixel")
+    nearest_mode = "floor" if old else n.text("nearest_mode", "round_prefer_floor")
+    known = coordinates in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+    plain = not n.int("antialias", 0) and n.text("keep_aspect_ratio_policy", "stretch") == "stretch"
+    if mode not in ("nearest", "linear") or not known or not plain or n.ints("axes") not in (None, tuple(range(rank))):
+        raise n.unsupported(f"resize of mode {mode}, {coordinates}", "resize with mode nearest or linear")
+    if nearest_mode not in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"):
+        raise n.unsupported(f"nearest_mode {nearest_mode}")
+    scale_value = b.optional(n, 1 if old else 2)
+    scales = None
+    if scale_value is not None and math.prod(scale_value.shape) > 0:
+        values = b.constant(n, 1 if old else 2, "resize scales").astype(np.float64).reshape(-1)
+        if values.size != rank or not np.all(np.isfinite(values)) or np.any(values <= 0) or np.any(values > 4096):
+            raise n.unsupported("resize with scales out of range")
+        sizes = tuple(math.floor(d * s + 1e-9) for d, s in zip(x.shape, values, strict=True))
+        scales = tuple(float(s) for s in values[2:])
+    else:
+        sizes = b.integers(n, 3, "resize sizes")
+    if len(sizes) != rank or sizes[:2] != x.shape[:2] or min(sizes) < 1 or max(sizes) > MAX_DIM:
+        raise n.unsupported(f"resize of {list(x.shape)} to {list(sizes)}", "only height and width can be resized")
+    wide = sizes[3] if rank == 4 else 1
+    both = None if scales is None else (scales[0], scales[1] if rank == 4 else 1.0)
+    attrs = ResizeAttrs((sizes[2], wide), False, False, coordinates, nearest_mode, both)
+    kind = "resize_nearest" if mode == "nearest" else "resize_bilinear"
+    y = b.emit(n, kind, [b.to_map(n, x)], attrs, quant=x.quant)
+    return b.from_map(n, y, rank)

@@ -1,0 +1,82 @@
+"""Pooling, global pooling and means, in float and QLinear form."""
+
+from __future__ import annotations
+
+from tinycompile.frontends.onnx.builder import Builder
+from tinycompile.frontends.onnx.quantization import dequantized, quantized
+from tinycompile.frontends.onnx.source import SourceNode
+from tinycompile.frontends.onnx.windows import window
+from tinycompile.ir.graph import Tensor
+from tinycompile.ops.avg_pool2d import AvgPool2dAttrs
+from tinycompile.ops.max_pool2d import MaxPool2dAttrs
+from tinycompile.ops.mean import MeanAttrs
+
+
+def max_pool(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    win = window(n, x.shape[2:])
+    y = b.emit(n, "max_pool2d", [b.to_map(n, x)], MaxPool2dAttrs(win.kernel, win.stride, win.pad, None, win.dilation))
+    return b.from_map(n, y, len(x.shape))
+
+
+def _average(b: Builder, n: SourceNode, x: Tensor) -> Tensor:
+    win = window(n, x.shape[2:])
+    include_pad = bool(n.int("count_include_pad", 0))
+    if win.dilation != (1, 1) or (include_pad and win.grown):
+        raise n.unsupported("average pooling with dilation, or count_include_pad with ceil_mode")
+    attrs = AvgPool2dAttrs(win.kernel, win.stride, win.pad, None, include_pad and any(win.pad))
+    return b.from_map(n, b.emit(n, "avg_pool2d", [b.to_map(n, x)], attrs), len(x.shape))
+
+
+def average_pool(b: Builder, n: SourceNode) -> Tensor:
+    return _average(b, n, b.real(n, 0))
+
+
+def qlinear_average_pool(b: Builder, n: SourceNode) -> Tensor:
+    if n.int("channels_last", 0):
+        raise n.unsupported("channels_last pooling")
+    return quantized(b, n, _average(b, n, dequantized(b, n, 0, 1, 2)), 3, 4)
+
+
+def _global_mean(b: Builder, n: SourceNode, x: Tensor, channels_last: bool = False) -> Tensor:
+    rank = len(x.shape)
+    if rank < 3:
+        raise n.unsupported(f"global pooling of {rank} dimensions")
+    axes = tuple(range(1, rank - 1)) if channels_last else tuple(range(2, rank))
+    return b.emit(n, "mean", [x], MeanAttrs(axes, True))
+
+
+def global_average_pool(b: Builder, n: SourceNode) -> Tensor:
+    return _global_mean(b, n, b.real(n, 0))
+
+
+def qlinear_global_average_pool(b: Builder, n: SourceNode) -> Tensor:
+    y = _global_mean(b, n, dequantized(b, n, 0, 1, 2), bool(n.int("channels_last", 0)))
+    return quantized(b, n, y, 3, 4)
+
+
+def global_max_pool(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    y = b.to_map(n, x)
+    attrs = MaxPool2dAttrs(kernel=(y.shape[1], y.shape[2]))
+    return b.from_map(n, b.emit(n, "max_pool2d", [y], attrs), len(x.shape))
+
+
+def _mean(b: Builder, n: SourceNode, x: Tensor, axes: tuple[int, ...] | None) -> Tensor:
+    if not axes:
+        if n.int("noop_with_empty_axes", 0):
+            return x
+        axes = tuple(range(len(x.shape)))
+    if any(not -len(x.shape) <= a < len(x.shape) for a in axes):
+        raise n.unsupported(f"a mean over axes {list(axes)} of {len(x.shape)} dimensions")
+    normal = tuple(sorted({a % len(x.shape) for a in axes}))
+    return b.emit(n, "mean", [x], MeanAttrs(normal, bool(n.int("keepdims", 1))))
+
+
+def reduce_mean(b: Builder, n: SourceNode) -> Tensor:
+    axes = b.integers(n, 1, "the axes") if b.optional(n, 1) is not None else n.ints("axes")
+    return _mean(b, n, b.real(n, 0), axes)
+
+
+def qlinear_reduce_mean(b: Builder, n: SourceNode) -> Tensor:
+    return quantized(b, n, _mean(b, n, dequantized(b, n, 0, 1, 2), n.ints("axes")), 3, 4)

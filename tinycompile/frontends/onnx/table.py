@@ -1,0 +1,73 @@
+"""The operators of ONNX and ONNX Runtime that import, each with the function that imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tinycompile.frontends.onnx import elementwise, layers, movement, pooling, quantization
+from tinycompile.frontends.onnx.builder import Builder, Value
+from tinycompile.frontends.onnx.source import SourceNode
+
+Importer = Callable[[Builder, SourceNode], Value]
+
+_ONNX: dict[str, Importer] = {
+    "Add": elementwise.add,
+    "AveragePool": pooling.average_pool,
+    "BatchNormalization": layers.batch_normalization,
+    "Cast": movement.cast,
+    "Clip": elementwise.clip,
+    "Concat": movement.concat,
+    "Constant": movement.constant,
+    "Conv": layers.conv,
+    "DequantizeLinear": quantization.dequantize_linear,
+    "Div": elementwise.div,
+    "Dropout": movement.dropout,
+    "Flatten": movement.flatten,
+    "Gemm": layers.gemm,
+    "GlobalAveragePool": pooling.global_average_pool,
+    "GlobalMaxPool": pooling.global_max_pool,
+    "HardSwish": elementwise.hard_swish,
+    "Identity": movement.identity,
+    "LeakyRelu": elementwise.leaky_relu,
+    "MatMul": layers.matmul,
+    "MaxPool": pooling.max_pool,
+    "Mul": elementwise.mul,
+    "Pad": movement.pad,
+    "QLinearConv": layers.qlinear_conv,
+    "QLinearMatMul": layers.qlinear_matmul,
+    "QuantizeLinear": quantization.quantize_linear,
+    "ReduceMean": pooling.reduce_mean,
+    "Relu": elementwise.relu,
+    "Reshape": movement.reshape,
+    "Resize": movement.resize,
+    "Shape": movement.shape,
+    "Sigmoid": elementwise.sigmoid,
+    "Size": movement.size,
+    "Softmax": elementwise.softmax,
+    "Squeeze": movement.squeeze,
+    "Sub": elementwise.sub,
+    "Tanh": elementwise.tanh,
+    "Transpose": movement.transpose,
+    "Unsqueeze": movement.unsqueeze,
+    "Upsample": movement.resize,
+}
+
+_MICROSOFT: dict[str, Importer] = {
+    "DequantizeLinear": quantization.dequantize_linear,
+    "QGemm": layers.qgemm,
+    "QLinearAdd": elementwise.qlinear_add,
+    "QLinearAveragePool": pooling.qlinear_average_pool,
+    "QLinearConcat": movement.qlinear_concat,
+    "QLinearGlobalAveragePool": pooling.qlinear_global_average_pool,
+    "QLinearLeakyRelu": elementwise.qlinear_leaky_relu,
+    "QLinearMul": elementwise.qlinear_mul,
+    "QLinearReduceMean": pooling.qlinear_reduce_mean,
+    "QLinearSigmoid": elementwise.qlinear_sigmoid,
+    "QLinearSoftmax": elementwise.qlinear_softmax,
+    "QuantizeLinear": quantization.quantize_linear,
+}
+
+IMPORTERS: dict[tuple[str, str], Importer] = {
+    **{("", kind): importer for kind, importer in _ONNX.items()},
+    **{("com.microsoft", kind): importer for kind, importer in _MICROSOFT.items()},
+}
