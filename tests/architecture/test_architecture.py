@@ -34,6 +34,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("board",),
     ("target",),
     ("resources",),
+    ("output_folder",),
     ("errors",),
 )
 LEVEL_OF = {name: i for i, names in enumerate(LEVELS) for name in names}

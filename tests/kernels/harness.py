@@ -116,6 +116,7 @@ class _Writer:
                 self.data.append(_bytes_array(f"{name}_data", values))
                 self.body.append(
                     f"uint8_t *const {name} = block({values.nbytes}, {size}, {name}_data, 0, {values.nbytes});"
+                    f" (void){name};"
                 )
                 for k, row in enumerate(group):
                     self.rows[index][row] = f"({name} + {k * part[0].nbytes})"

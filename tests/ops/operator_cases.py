@@ -37,8 +37,8 @@ def make_node(operator: Operator, inputs: tuple[Tensor | None, ...], out: Tensor
 class Case:
     """`macs` counts multiply-accumulates by brute force, taps in the padding included; None: not counted in MACs.
 
-    `values(node, rng)` makes run-time inputs where uniformly random bytes of the type will not do. `columns`: the kernel
-    can make a part of a row.
+    `values(node, rng)` makes run-time inputs where uniformly random bytes of the type will not do. `columns`:
+    the kernel can make a part of a row.
     """
 
     name: str

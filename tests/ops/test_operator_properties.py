@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -74,7 +75,7 @@ def cuts(size: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     """[0, size) in random pieces."""
     inner = [k for k in range(1, size) if rng.random() < 0.4]
     edges = [0, *inner, size]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def stitched(case: Case, forms: Sequence[Array | None], rows: list[tuple[int, int]], rng: np.random.Generator) -> Array:
@@ -169,7 +170,10 @@ def kernel_failures(module: str) -> dict[int, list[str]]:
     if not plans:
         return failures
     with tempfile.TemporaryDirectory() as folder:
-        outputs = run_kernels([run for _, _, run, _ in plans], Path(folder))
+        try:
+            outputs = run_kernels([run for _, _, run, _ in plans], Path(folder))
+        except AssertionError as error:  # kept, so that it is not compiled again for each case
+            return {k: [str(error)] for k in failures}
     for (k, name, run, seed), output in zip(plans, outputs, strict=True):
         case = cases_of(module)[k]
         expected = compute(case, run.out_region, row_forms(case, case.inputs(seed)))
@@ -252,7 +256,7 @@ def test_control_a_row_written_beyond_its_end(tmp_path: Path) -> None:
 
 
 def test_control_in_place_where_it_is_not_allowed(tmp_path: Path) -> None:
-    got, expected = output(Conv2d(), convolution((3, 8), 4, 4, (1, 1)), tmp_path, in_place=0)
+    got, expected = output(Conv2d(), convolution((3, 8), 8, 8, (1, 1)), tmp_path, in_place=0)
     assert not same(got, expected)
 
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx_models import Array, ModelMaker, evaluate, kinds, lower, quantise, runtime, samples
 
-from tinycompile.frontends.onnx import load
+from tinycompile.frontends import load_model as load
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.types import DType
 
@@ -41,7 +41,7 @@ def flatten_net() -> tuple[Any, list[int]]:
     a = m.node("Relu", m.node("Conv", "x", m.weight(4, 2, 3, 3), m.weight(4)))
     b = m.node("Reshape", a, m.const(np.array([1, -1], dtype=np.int64)))
     c = m.node("Add", m.node("MatMul", b, m.weight(48, 6)), m.weight(6))
-    return m.model(m.node("Tanh", c)), shape
+    return m.model(m.node("LeakyRelu", c, alpha=0.3)), shape
 
 
 def wave_net() -> tuple[Any, list[int]]:
@@ -56,7 +56,7 @@ def wave_net() -> tuple[Any, list[int]]:
 
 
 def squeeze_excite_net() -> tuple[Any, list[int]]:
-    shape = [1, 3, 8, 8]
+    shape = [1, 3, 8, 10]
     m = ModelMaker(shape, 3)
     a = m.node("LeakyRelu", m.node("Conv", "x", m.weight(8, 3, 3, 3), m.weight(8), pads=[1] * 4), alpha=0.1)
     s = m.node("GlobalAveragePool", a)
@@ -64,7 +64,9 @@ def squeeze_excite_net() -> tuple[Any, list[int]]:
     s = m.node("Sigmoid", m.node("Conv", s, m.weight(8, 4, 1, 1), m.weight(8)))
     b = m.node("Mul", a, s)
     scales = m.const(np.array([1, 1, 2, 2], dtype=np.float32))
-    c = m.node("Resize", b, "", scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    c = m.node(
+        "Resize", b, "", scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+    )
     d = m.node("Conv", c, m.weight(2, 8, 3, 3), m.weight(2), auto_pad="SAME_UPPER", strides=[2, 2])
     return m.model(d), shape
 
@@ -82,27 +84,31 @@ def layer_errors(graph: Graph, path: Path, inputs: list[Array]) -> dict[str, int
     """Largest difference of each operator from onnxruntime, in LSB, when it reads onnxruntime's own inputs."""
     model = onnx.load(path)
     names = [o for n in model.graph.node for o in n.output if "Quantize" in n.op_type and "De" not in n.op_type]
-    names = list(dict.fromkeys(n for n in names if n in graph.tensors))
+    made = {op.outputs[0].rpartition("/quantize")[0] or op.outputs[0]: op.outputs[0] for op in graph.ops}
+    made = {name: made[name] for name in dict.fromkeys(names) if name in made}
     feeds = {model.graph.input[0].name: inputs[0]}
-    outputs = runtime(model, feeds, names)[-len(names) :] if names else []
+    outputs = runtime(model, feeds, list(made))[-len(made) :]
     known = {}
-    for name, value in zip(names, outputs, strict=True):
+    for name, value in zip(made.values(), outputs, strict=True):
         shape = graph.tensors[name].shape
-        if value.ndim == 4 and value.shape != shape:
-            value = value.transpose(0, 2, 3, 1)
+        if len(shape) == 4 and value.shape != shape:
+            value = value.reshape(*value.shape, *[1] * (4 - value.ndim)).transpose(0, 2, 3, 1)
         if value.dtype == np.uint8:
             value = (value.astype(np.int16) - 128).astype(np.int8)
         known[name] = value.reshape(shape)
     values = evaluate(graph, inputs, known)
-    return {n: int(np.abs(values[n].astype(int) - known[n].astype(int)).max()) for n in names}
+    return {n: int(np.abs(values[n].astype(int) - known[n].astype(int)).max()) for n in known}
 
 
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("fmt", ["QDQ", "QOperator"])
-@pytest.mark.parametrize(("activation", "per_channel"), [("QInt8", True), ("QUInt8", False)])
-def test_quantised_by_onnxruntime(net: str, fmt: str, activation: str, per_channel: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "types", ["QInt8 QInt8 per channel", "QInt8 QInt8", "QUInt8 QInt8 per channel", "QUInt8 QUInt8"]
+)
+def test_quantised_by_onnxruntime(net: str, fmt: str, types: str, tmp_path: Path) -> None:
     model, shape = NETS[net]()
-    path = quantise(model, tmp_path / "q.onnx", shape, fmt, activation, per_channel)
+    activation, weight = types.split()[:2]
+    path = quantise(model, tmp_path / "q.onnx", shape, fmt, activation, weight, "per channel" in types)
     graph = lower(path)
     assert integer_graph(graph), kinds(graph)
     scale = next(op for op in graph.ops if op.outputs[0] == graph.outputs[0]).inputs[0]
@@ -118,13 +124,13 @@ def test_quantised_by_onnxruntime(net: str, fmt: str, activation: str, per_chann
         worst = max(worst, float(np.abs(got - want).max() / step))
         seen.add(want.tobytes())
     assert len(seen) > 1, "the output does not depend on the input"
-    assert worst <= 2.01, f"{worst} LSB at the end of a network whose layers may each be off by one"
+    assert worst <= 4.01, f"{worst} LSB at the end of a network whose layers may each be off by one"
 
 
 @pytest.mark.parametrize("net", NETS)
 def test_every_layer_is_within_one_lsb(net: str, tmp_path: Path) -> None:
     model, shape = NETS[net]()
-    path = quantise(model, tmp_path / "q.onnx", shape, "QDQ", "QInt8", True)
+    path = quantise(model, tmp_path / "q.onnx", shape, "QDQ", "QInt8", "QInt8", True)
     graph = lower(path)
     errors = layer_errors(graph, path, samples(shape, 1, seed=9))
     assert len(errors) >= 3
@@ -161,34 +167,23 @@ def test_the_ready_example_is_the_runtime_within_one_lsb() -> None:
 
 
 NODE_TESTS = {
-    "test_qlinearconv": ("x_scale", "x_zero_point", "w", "w_scale", "w_zero_point", "y_scale", "y_zero_point"),
-    "test_qlinearmatmul_2D_int8_float32": (
-        ("a_scale", "a_zero_point", "b", "b_scale", "b_zero_point", "y_scale", "y_zero_point")
-    ),
-    "test_qlinearmatmul_2D_uint8_float32": (
-        ("a_scale", "a_zero_point", "b", "b_scale", "b_zero_point", "y_scale", "y_zero_point")
-    ),
+    "test_qlinearconv": ["x"],
+    "test_qlinearmatmul_2D_int8_float32": ["a"],
+    "test_qlinearmatmul_2D_uint8_float32": ["a"],
 }
 
 
-@pytest.mark.parametrize("case", NODE_TESTS)
-def test_onnx_node_tests(case: str) -> None:
-    folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "node" / case
-    if not folder.is_dir():
-        pytest.skip(f"this onnx package has no {case}")
-    model = onnx.load(folder / "model.onnx")
-    data = folder / "test_data_set_0"
-
-    def tensors(prefix: str) -> list[Array]:
-        files = sorted(data.glob(f"{prefix}_*.pb"), key=lambda p: int(p.stem.split("_")[1]))
-        return [onnx.numpy_helper.to_array(onnx.TensorProto.FromString(p.read_bytes())) for p in files]
-
-    values = dict(zip([i.name for i in model.graph.input], tensors("input"), strict=True))
-    frozen = {n: v for n, v in values.items() if n in NODE_TESTS[case]}
-    assert len(frozen) == len(NODE_TESTS[case])
-    graph = lower(folder / "model.onnx", frozen_inputs=frozen)
-    got = evaluate(graph, [v for n, v in values.items() if n not in frozen])[graph.outputs[0]]
-    (want,) = tensors("output")
+@pytest.mark.parametrize("name", NODE_TESTS)
+def test_onnx_node_tests(name: str, tmp_path: Path) -> None:
+    """The cases of the ONNX standard; their weights and scales are inputs, frozen here to the case's values."""
+    case_module = pytest.importorskip("onnx.backend.test.case.node")
+    op_type = "QLinearConv" if "conv" in name else "QLinearMatMul"
+    case = next(c for c in case_module.collect_testcases(op_type) if c.name == name)
+    inputs, (want,) = case.data_sets[0]
+    values = dict(zip([i.name for i in case.model.graph.input], inputs, strict=True))
+    frozen = {n: v for n, v in values.items() if n not in NODE_TESTS[name]}
+    graph = lower(save(case.model, tmp_path / "m.onnx"), frozen_inputs=frozen)
+    got = evaluate(graph, [values[n] for n in NODE_TESTS[name]])[graph.outputs[0]]
     assert got.dtype == want.dtype
     assert np.abs(got.astype(int) - want.astype(int)).max() <= 1
 

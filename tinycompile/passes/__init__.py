@@ -29,6 +29,7 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("move_integers", move_integers),
     ("fuse_qdq", fuse_qdq),
     ("layout_integers", layout),
+    ("move_integers_edges", move_integers),
     ("fold_activation", fold_activation),
     ("fold_pad", fold_pad),
     ("fold_flatten", fold_flatten),

@@ -17,12 +17,15 @@ def fold_activation(graph: Graph) -> Graph:
     consumers = graph.consumers()
     for op in graph.ops:
         made = rewriter.made_by(op.inputs[0]) if op.inputs[0] else None
-        alone = made is not None and len(consumers.get(made.outputs[0], ())) <= 1 and made.outputs[0] not in graph.outputs
+        alone = (
+            made is not None and len(consumers.get(made.outputs[0], ())) <= 1 and made.outputs[0] not in graph.outputs
+        )
         if made is None or not alone or not _foldable(rewriter, op, made):
             rewriter.keep(op)
             continue
         out = rewriter.tensor(op.outputs[0])
-        assert out.quant is not None and isinstance(op.attrs, ClipAttrs)
+        assert out.quant is not None
+        assert isinstance(op.attrs, ClipAttrs)
         lo, hi = quantized_range(op.attrs.lo, op.attrs.hi, *out.quant.scalar())
         attrs: Any = made.attrs
         if attrs.clamp is not None:

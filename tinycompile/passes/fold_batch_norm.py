@@ -76,7 +76,7 @@ def _real(rewriter: Rewriter, name: str) -> NDArray[np.float64] | None:
     if source is None or source.data is None or source.quant is None:
         return None
     scales, zero_points = source.quant.channels(source.elems)
-    return (source.data.astype(np.float64).reshape(-1) - np.array(zero_points)) * np.array(scales)
+    return np.asarray((source.data.astype(np.float64).reshape(-1) - np.array(zero_points)) * np.array(scales))
 
 
 def _scaled_weights(rewriter: Rewriter, op: Op, gain: NDArray[np.float64]) -> str | None:
@@ -98,8 +98,9 @@ def _scaled_weights(rewriter: Rewriter, op: Op, gain: NDArray[np.float64]) -> st
 
 
 def _scaled_integers(source: Tensor, axis: int, gain: NDArray[np.float64], along: list[int]) -> tuple[Array, Quant]:
-    """The gain goes into the scales. Its sign goes into the integers, and a gain of 0 makes them equal the zero point."""
-    assert source.data is not None and source.quant is not None
+    """The gain goes into the scales, its sign into the integers; a gain of 0 makes them equal the zero point."""
+    assert source.data is not None
+    assert source.quant is not None
     scales, zero_points = source.quant.channels(len(gain))
     zeros = np.array(zero_points, dtype=np.int64).reshape(along)
     values = (source.data.astype(np.int64) - zeros) * np.sign(gain).astype(np.int64).reshape(along) + zeros

@@ -1,4 +1,4 @@
-"""fold_flatten: a transpose that is flattened into a fully connected layer goes into the order of its weights' columns."""
+"""fold_flatten: a transpose flattened into a fully connected layer goes into the order of its weights' columns."""
 
 from __future__ import annotations
 

@@ -39,7 +39,8 @@ def _padded(rewriter: Rewriter, op: Op, pad: Op) -> Any | None:
         return None
     own: tuple[int, int, int, int] = attrs.pad  # type: ignore[attr-defined]
     added = (border.before[1], border.after[1], border.before[2], border.after[2])
-    total = tuple(a + b for a, b in zip(own, added, strict=True))
+    top, bottom, left, right = (a + b for a, b in zip(own, added, strict=True))
+    total = (top, bottom, left, right)
     if isinstance(attrs, MaxPool2dAttrs):
         # Padding of a maximum never wins: the same only for the least value.
         return replace(attrs, pad=total) if border.value == -128 else None

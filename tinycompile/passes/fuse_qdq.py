@@ -1,8 +1,9 @@
 """fuse_qdq: ``dequantize -> float operator [-> clip] -> quantize`` becomes the integer operator of the same kind.
 
-The float operator between is what ONNX QDQ models write and what the frontend makes of QLinear operators. A clip in front
-of the `quantize` becomes the clamp of the integer operator: quantisation is monotonic, so clamping after it is the same.
-Operators that only select or copy values keep their input's quantisation, and a `requantize` follows where it differs.
+The float operator between is what ONNX QDQ models write and what the frontend makes of QLinear operators. A clip in
+front of the `quantize` becomes the clamp of the integer operator: quantisation is monotonic, so clamping after it is
+the same. Operators that only select or copy values keep their input's quantisation, and a `requantize` follows where
+it differs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights and bias of an integer convolution or fully connected layer, from those of the float one that fuse_qdq found."""
+"""Weights and bias of an integer convolution or fully connected layer, from those of the float one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def _weights(rewriter: Rewriter, op: Op) -> str | None:
 def _bias(rewriter: Rewriter, op: Op, x: str, weights: str, bias: str) -> str | None:
     """The bias as int32 at scale s_x * s_w: the stored integers where they have that scale, else rounded."""
     quant_x, w = rewriter.tensor(x).quant, rewriter.tensor(weights)
-    assert quant_x is not None and w.quant is not None
+    assert quant_x is not None
+    assert w.quant is not None
     channels = w.shape[CHANNEL_AXIS[op.kind]]
     accumulator = quant_x.scalar()[0] * np.array(w.quant.channels(channels)[0], dtype=np.float64)
     tensor = rewriter.tensor(bias)
@@ -68,7 +69,9 @@ def _bias(rewriter: Rewriter, op: Op, x: str, weights: str, bias: str) -> str | 
     else:
         return None
     if integers.size not in (1, channels):
-        raise QuantError(f"{integers.size} bias values for {channels} channels", str(op.source), "check the model's bias")
+        raise QuantError(
+            f"{integers.size} bias values for {channels} channels", str(op.source), "check the model's bias"
+        )
     if not np.all(np.abs(integers) < 2**31):
         raise QuantError(
             "the bias does not fit into 32 bits at the scale of input times weights",

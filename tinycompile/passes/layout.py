@@ -1,10 +1,10 @@
 """layout: channels-last everywhere, by moving the transposes that the ONNX frontend puts around spatial operators.
 
-An operator that treats all positions alike is converted to channels-last when one of its operands comes channels-first out
-of a transpose, or when all its readers want channels-last. Converting puts a transpose before each operand and one after
-the output; against the ones already there they cancel (`Rewriter.transpose`). Reshapes sink below operators of one operand
-in the same way, so that producer and activation meet. Transposes stay where data enters or leaves the network, at reshapes
-that mix dimensions, and nowhere else.
+An operator that treats all positions alike is converted to channels-last when one of its operands comes
+channels-first out of a transpose, or when all its readers want channels-last. Converting puts a transpose before each
+operand and one after the output; against the ones already there they cancel (`Rewriter.transpose`). Reshapes sink
+below operators of one operand in the same way, so that producer and activation meet. Transposes stay where data
+enters or leaves the network, at reshapes that mix dimensions, and nowhere else.
 """
 
 from __future__ import annotations
@@ -149,8 +149,11 @@ def _before_same_reshape(rewriter: Rewriter, op: Op) -> list[str] | None:
     if all(o == (*n, 1) and len(n) == rank for o, n in zip(old, new, strict=True)):
         if any(len(rewriter.tensor(i).shape) > rank for i in constants):
             return None
-    elif op.kind == "concat" or len(set(old)) > 1 or len(set(new)) > 1 or any(
-        rewriter.tensor(i).elems > 1 for i in constants
+    elif (
+        op.kind == "concat"
+        or len(set(old)) > 1
+        or len(set(new)) > 1
+        or any(rewriter.tensor(i).elems > 1 for i in constants)
     ):
         return None
     result = []

@@ -1,8 +1,9 @@
 """Rewriter: one sweep over a graph in topological order that makes a new graph.
 
-A pass walks ``graph.ops`` and either keeps an op, emits others, or replaces its output by a tensor that already exists.
-`transpose` and `reshape` simplify as they are made: moves of moves compose, moves that do nothing vanish, a transpose that
-only moves dimensions of size 1 is a reshape, and constants are moved at compile time. `finish` drops what nothing uses.
+A pass walks ``graph.ops`` and either keeps an op, emits others, or replaces its output by a tensor that already
+exists. `transpose` and `reshape` simplify as they are made: moves of moves compose, moves that do nothing vanish, a
+transpose that only moves dimensions of size 1 is a reshape, and constants are moved at compile time. `finish` drops
+what nothing uses.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Rewriter:
     def node(self, op: Op) -> Node:
         """`op` with its current inputs."""
         op = self._updated(op)
-        return Node(op, tuple(self.tensors[i] if i else None for i in op.inputs), tuple(self.tensor(o) for o in op.outputs))
+        return Node(
+            op, tuple(self.tensors[i] if i else None for i in op.inputs), tuple(self.tensor(o) for o in op.outputs)
+        )
 
     def _updated(self, op: Op) -> Op:
         return replace(op, inputs=tuple(self.current(i) if i else "" for i in op.inputs))

@@ -1,7 +1,7 @@
 """split_dequantize: every reader of a dequantised tensor gets a `dequantize` of its own.
 
-The source formats share them. Once they are apart, each is a pure annotation of its one reader, so that data movement can
-pass it for one reader without disturbing the others.
+The source formats share them. Once they are apart, each is a pure annotation of its one reader, so that data movement
+can pass it for one reader without disturbing the others.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ tensor it holds. The first read that would find anything else is named. Nothing 
 or whole buffers; only of reads, writes and offsets, so any placement of rows and any interleaving of steps can be
 checked.
 
-Tensors that share bytes (outputs of ops without steps: views) are one *root* tensor, and a byte is tagged with its root
-and its index in it.
+Tensors that share bytes (through ops without steps: views) form one set, and a byte is tagged with its set and its
+position in it.
 """
 
 from __future__ import annotations
@@ -138,6 +138,8 @@ def _check_tables(plan: Plan) -> None:
         _fail("the plan's operators are not the graph's", where)
     if len(plan.variants) != len(plan.ops) or len(plan.scratch) != len(plan.ops):
         _fail("one variant and scratch offset per operator is needed", where)
+    if not all(0 <= step.op < len(plan.ops) for step in plan.steps):
+        _fail("a step names an operator that does not exist", where)
     if len(plan.live) != len(plan.steps) or len(plan.live_bytes) != len(plan.steps):
         _fail("one live set per step is needed", where)
     if plan.interface.arena_bytes < plan.arena_bytes or plan.interface.arena_align != plan.arena_align:
@@ -159,47 +161,70 @@ def _check_tables(plan: Plan) -> None:
                 _fail(f"row {y} at byte {low} is not aligned to {item}", at)
 
 
-def _root_tags(plan: Plan) -> dict[str, Tags]:
-    """For each run-time tensor, the tag of each of its bytes."""
+def _links(plan: Plan) -> list[tuple[str, str, int]]:
+    """(part, tensor, byte offset of the part in the tensor) for each view: an op that no step computes."""
     stepped = {step.op for step in plan.steps}
-    parent: dict[str, tuple[str, int]] = {}
+    links = []
     for k, op in enumerate(plan.ops):
         if k in stepped:
             continue
-        node, oper = plan.graph.node(op), operator(op.kind)
+        node, oper, where = plan.graph.node(op), operator(op.kind), f"{op.kind} '{one_line(op.name, 80)}'"
         source = oper.view(node)
         offsets = oper.row_view_offsets(node) if source is None and isinstance(oper, Concat) else None
         if source is not None:
-            links = [(node.out.name, node.tensor(source), 0)]
+            links.append((node.tensor(source).name, node.out.name, 0))
         elif offsets is not None:
-            links = [(node.tensor(i).name, node.out, offset) for i, offset in enumerate(offsets)]
+            links += [(node.tensor(i).name, node.out.name, offset) for i, offset in enumerate(offsets)]
         else:
-            _fail("no step computes this operator and it is not a view", f"{op.kind} '{one_line(op.name, 80)}'")
-        for name, target, offset in links:
-            if name in parent:
-                _fail(f"'{one_line(name, 80)}' is a view in two places", f"{op.kind} '{one_line(op.name, 80)}'")
-            if target.is_const or plan.tensor(name).is_const:
-                _fail("a view of a constant", f"{op.kind} '{one_line(op.name, 80)}'")
-            parent[name] = (target.name, offset)
-    runtime = [name for name, t in plan.graph.tensors.items() if not t.is_const]
-    number = {name: k for k, name in enumerate(runtime)}
+            _fail("no step computes this operator and it is not a view", where)
+        if any(t is not None and t.is_const for t in node.inputs):
+            _fail("a view of a constant", where)
+    return links
+
+
+def _positions(plan: Plan) -> list[dict[str, int]]:
+    """Sets of tensors that share bytes, each tensor with the position of its first byte in the set."""
+    near: dict[str, list[tuple[str, int]]] = {name: [] for name, t in plan.graph.tensors.items() if not t.is_const}
+    for part, tensor, offset in _links(plan):
+        near[tensor].append((part, offset))
+        near[part].append((tensor, -offset))
+    result: list[dict[str, int]] = []
+    seen: set[str] = set()
+    for first in near:
+        if first in seen:
+            continue
+        found, todo = {first: 0}, [first]
+        while todo:
+            name = todo.pop()
+            for other, offset in near[name]:
+                if found.setdefault(other, found[name] + offset) != found[name] + offset:
+                    _fail(f"views put '{one_line(other, 80)}' in two places", "tables of the plan")
+                if other not in seen:
+                    todo.append(other)
+                    seen.add(other)
+        seen.update(found)
+        least = min(found.values())
+        result.append({name: at - least for name, at in found.items()})
+    return result
+
+
+def _root_tags(plan: Plan) -> dict[str, Tags]:
+    """For each run-time tensor, the tag of each of its bytes; no two writers have a tag in common."""
+    written = {*plan.graph.inputs, *(n for step in plan.steps for n in plan.ops[step.op].outputs)}
     result = {}
-    for name in runtime:
-        root, offset, seen = name, 0, {name}
-        while root in parent:
-            root, shift = parent[root]
-            offset += shift
-            if root in seen:
-                _fail("views form a cycle", f"tensor '{one_line(name, 80)}'")
-            seen.add(root)
-        result[name] = (number[root] << _ROOT_SHIFT) + offset + np.arange(plan.tensor(name).nbytes, dtype=np.int64)
+    for root, positions in enumerate(_positions(plan)):
+        writers = sorted((at, at + plan.tensor(name).nbytes, name) for name, at in positions.items() if name in written)
+        for (_, end, first), (start, _, second) in pairwise(writers):
+            if start < end:
+                names = f"'{one_line(first, 80)}' and '{one_line(second, 80)}'"
+                _fail(f"views make {names} the same bytes", "tables of the plan")
+        for name, at in positions.items():
+            result[name] = (root << _ROOT_SHIFT) + at + np.arange(plan.tensor(name).nbytes, dtype=np.int64)
     return result
 
 
 def _replay_step(replay: _Replay, index: int, step: Step) -> None:
     plan = replay.plan
-    if not 0 <= step.op < len(plan.ops):
-        _fail(f"there is no operator {step.op}", f"step {index}")
     node = plan.graph.node(plan.ops[step.op])
     oper, region, form = operator(node.op.kind), step.region, node.out.form
     first = _Call(index, node, oper, region, step.merge)

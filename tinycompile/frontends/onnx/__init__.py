@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from tinycompile.frontends.onnx.importer import load
+from tinycompile.frontends.onnx.importer import load_onnx
+from tinycompile.frontends.onnx.table import ONNX_OPERATORS
 
-__all__ = ["load"]
+__all__ = ["ONNX_OPERATORS", "load_onnx"]

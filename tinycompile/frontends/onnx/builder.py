@@ -1,7 +1,7 @@
 """Builder: the graph while an ONNX file is imported.
 
-A value is a NumPy array as long as it is constant (shapes, scales and weights of any type) and a `Tensor` once an operator
-computes it. Shapes come from the operator modules' own inference.
+A value is a NumPy array as long as it is constant (shapes, scales and weights of any type) and a `Tensor` once an
+operator computes it. Shapes come from the operator modules' own inference.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class Builder:
         """Input `index`, which must be known at compile time."""
         value = self.value(n, index)
         if isinstance(value, Tensor):
-            raise n.unsupported(f"{what} computed at run time", "make it a constant; tensors given as inputs can be frozen")
+            raise n.unsupported(
+                f"{what} computed at run time", "make it a constant; tensors given as inputs can be frozen"
+            )
         return value
 
     def integers(self, n: SourceNode, index: int, what: str) -> tuple[int, ...]:
@@ -86,7 +88,9 @@ class Builder:
         if known is not None:
             return known[1]
         if value.dtype.name not in _DTYPES:
-            raise n.unsupported(f"a constant of type {value.dtype.name}", "export the model with float32 or int8 tensors")
+            raise n.unsupported(
+                f"a constant of type {value.dtype.name}", "export the model with float32 or int8 tensors"
+            )
         shape = checked_shape(value.shape, f"constant '{one_line(name, 80)}'")
         tensor = const_tensor(self.new_name(name), value.reshape(shape), quant)
         self._tensors[tensor.name] = tensor

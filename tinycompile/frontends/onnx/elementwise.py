@@ -57,7 +57,7 @@ def clip(b: Builder, n: SourceNode) -> Tensor:
 
     def bound(index: int, name: str, default: float) -> float:
         if n.opset < 11:
-            return n.float(name, default)
+            return n.real(name, default)
         if b.optional(n, index) is None:
             return default
         value = b.constant(n, index, f"the {name} of a clip")
@@ -72,7 +72,7 @@ def clip(b: Builder, n: SourceNode) -> Tensor:
 
 
 def _leaky(b: Builder, n: SourceNode, x: Tensor) -> Tensor:
-    alpha = n.float("alpha", 0.01)
+    alpha = n.real("alpha", 0.01)
     if not -100.0 <= alpha <= 100.0:
         raise n.unsupported(f"LeakyRelu with alpha {alpha}")
     return b.emit(n, "leaky_relu", [x], LeakyReluAttrs(alpha))
@@ -105,7 +105,7 @@ def tanh(b: Builder, n: SourceNode) -> Tensor:
 def _softmax(b: Builder, n: SourceNode, x: Tensor, opset: int) -> Tensor:
     """Over one axis since opset 13; before that over all dimensions from `axis` on, as one."""
     rank = len(x.shape)
-    axis = n.int("axis", -1 if opset >= 13 else 1)
+    axis = n.integer("axis", -1 if opset >= 13 else 1)
     if not -rank <= axis < rank:
         raise n.unsupported(f"softmax over axis {axis} of {rank} dimensions")
     axis %= rank
@@ -124,4 +124,4 @@ def softmax(b: Builder, n: SourceNode) -> Tensor:
 
 
 def qlinear_softmax(b: Builder, n: SourceNode) -> Tensor:
-    return quantized(b, n, _softmax(b, n, dequantized(b, n, 0, 1, 2), n.int("opset", 13)), 3, 4)
+    return quantized(b, n, _softmax(b, n, dequantized(b, n, 0, 1, 2), n.integer("opset", 13)), 3, 4)

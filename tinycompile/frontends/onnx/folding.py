@@ -54,18 +54,14 @@ def _gathered(inputs: Inputs) -> int:
 
 
 # Elements of the result, an upper bound, for each operator that may be folded.
+_BROADCASTING = "Add Sub Mul Div Pow Min Max Mod Equal Less Greater LessOrEqual GreaterOrEqual And Or Where"
+_NOT_GROWING = (
+    "Cast Ceil Floor Round Neg Abs Sqrt Reciprocal Exp Log Not Identity Shape Size Slice Concat Reshape Flatten "
+    "Squeeze Unsqueeze Transpose ReduceProd ReduceSum ReduceMax ReduceMin"
+)
 _SIZES: dict[str, Callable[[Inputs], int]] = {
-    **dict.fromkeys(
-        ("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Mod", "Equal", "Less", "Greater", "LessOrEqual")
-        + ("GreaterOrEqual", "And", "Or", "Where"),
-        _broadcast,
-    ),
-    **dict.fromkeys(
-        ("Cast", "Ceil", "Floor", "Round", "Neg", "Abs", "Sqrt", "Reciprocal", "Exp", "Log", "Not", "Identity", "Shape")
-        + ("Size", "Slice", "Concat", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "ReduceProd")
-        + ("ReduceSum", "ReduceMax", "ReduceMin"),
-        _total,
-    ),
+    **dict.fromkeys(_BROADCASTING.split(), _broadcast),
+    **dict.fromkeys(_NOT_GROWING.split(), _total),
     "Gather": _gathered,
     "ConstantOfShape": lambda inputs: _product(inputs[0]),
     "Expand": _expanded,
@@ -110,7 +106,9 @@ def fold(node: SourceNode, inputs: Inputs) -> list[Array]:
         raise
     except Exception as error:  # the reference implementation raises whatever NumPy raises
         raise MalformedModelError(
-            f"this constant expression cannot be computed: {one_line(str(error), 200)}", str(node), "export the model again"
+            f"this constant expression cannot be computed: {one_line(str(error), 200)}",
+            str(node),
+            "export the model again",
         ) from None
     for value in values:
         if value.size:

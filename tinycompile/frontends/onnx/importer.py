@@ -1,4 +1,4 @@
-"""Importing an ONNX graph node by node: constants fold, the rest becomes operators; what cannot is reported all at once."""
+"""Importing an ONNX graph node by node: constants fold, the rest becomes operators, all that cannot is one error."""
 
 from __future__ import annotations
 
@@ -28,16 +28,19 @@ Shapes = Mapping[str, tuple[int, ...]]
 _DATA_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, AssertionError)
 
 
-def load(
-    path: Path, shape_overrides: Shapes | None = None, frozen_inputs: Mapping[str, Array] | None = None
+def load_onnx(
+    data: bytes,
+    path: Path,
+    shape_overrides: Shapes | None = None,
+    frozen_inputs: Mapping[str, Array] | None = None,
 ) -> Graph:
-    """The graph of an ONNX file, float operators between quantise and dequantise operators as in the file.
+    """The graph of the ONNX file `path` that holds `data`, float operators between quantise and dequantise operators as in the file.
 
     `shape_overrides`: input name -> static shape, for symbolic dimensions (a symbolic first dimension is taken as 1).
     `frozen_inputs`: input name -> value, for files that take weights or scales as inputs.
     Raises ModelError for anything wrong with the file, UsageError for names that are no inputs.
     """
-    model = read_model(path)
+    model = read_model(data, path)
     try:
         return _import(model, path, dict(shape_overrides or {}), dict(frozen_inputs or {}))
     except _DATA_ERRORS as error:
@@ -85,7 +88,10 @@ def _input(builder: Builder, port: Any, override: tuple[int, ...] | None) -> Ten
         raise UnsupportedError("an input that is no tensor", where, "export the model with tensor inputs")
     kind = port.type.tensor_type.elem_type
     names = {d.value: d for d in DType}
-    known = kind in onnx.TensorProto.DataType.values() and kind not in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING)
+    known = kind in onnx.TensorProto.DataType.values() and kind not in (
+        onnx.TensorProto.UNDEFINED,
+        onnx.TensorProto.STRING,
+    )
     name = onnx.helper.tensor_dtype_to_np_dtype(kind).name if known else f"number {kind}"
     if name not in names:
         raise UnsupportedError(f"an input of type {name}", where, "use float32, int8 or uint8 inputs")
@@ -129,7 +135,9 @@ def _import_nodes(builder: Builder, graph: Any, versions: Mapping[str, int], pat
         for name in node.inputs:
             if name and name not in builder.values and name not in unknown:
                 raise MalformedModelError(
-                    f"'{one_line(name, 80)}' is computed by no earlier node", str(node), "sort the nodes; cycles cannot run"
+                    f"'{one_line(name, 80)}' is computed by no earlier node",
+                    str(node),
+                    "sort the nodes; cycles cannot run",
                 )
         for name in node.outputs:
             if name and (name in builder.values or name in unknown):

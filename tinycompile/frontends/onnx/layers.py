@@ -47,15 +47,17 @@ def _convolution(b: Builder, n: SourceNode, x: Tensor, w: Tensor, bias: Tensor |
         raise n.unsupported(f"a convolution of {rank} dimensions with weights {list(w.shape)}")
     if n.ints("kernel_shape") not in (None, w.shape[2:]):
         raise ShapeError(f"kernel_shape disagrees with weights {list(w.shape)}", str(n), "export the model again")
-    groups = n.int("group", 1)
+    groups = n.integer("group", 1)
     if rank == 3:
         w = b.reshape(n, w, (*w.shape, 1))
     channels = x.shape[1]
     if groups < 1 or channels != w.shape[1] * groups or w.shape[0] % groups:
         raise ShapeError(
-            f"{channels} input channels, weights {list(w.shape)} and {groups} groups disagree", str(n), "check the export"
+            f"{channels} input channels, weights {list(w.shape)} and {groups} groups disagree",
+            str(n),
+            "check the export",
         )
-    win = window(n, x.shape[2:], w.shape[2 : rank])
+    win = window(n, x.shape[2:], w.shape[2:rank])
     x = b.to_map(n, x)
     inputs = [x, w, bias] if bias is not None else [x, w]
     if groups > 1 and groups == channels:
@@ -95,14 +97,14 @@ def qlinear_matmul(b: Builder, n: SourceNode) -> Tensor:
 
 def _gemm_form(n: SourceNode) -> bool:
     """transB of a Gemm that is a fully connected layer."""
-    if n.int("transA", 0) or n.float("alpha", 1.0) != 1.0 or n.float("beta", 1.0) not in (0.0, 1.0):
+    if n.integer("transA", 0) or n.real("alpha", 1.0) != 1.0 or n.real("beta", 1.0) not in (0.0, 1.0):
         raise n.unsupported("Gemm with transA, alpha or beta", "fold the factors into the weights")
-    return bool(n.int("transB", 0))
+    return bool(n.integer("transB", 0))
 
 
 def gemm(b: Builder, n: SourceNode) -> Tensor:
     rows = _gemm_form(n)
-    with_bias = b.optional(n, 2) is not None and n.float("beta", 1.0) != 0.0
+    with_bias = b.optional(n, 2) is not None and n.real("beta", 1.0) != 0.0
     return _fully_connected(b, n, b.real(n, 0), b.real(n, 1), b.real(n, 2) if with_bias else None, rows)
 
 
@@ -116,7 +118,7 @@ def qgemm(b: Builder, n: SourceNode) -> Tensor:
 
 def batch_normalization(b: Builder, n: SourceNode) -> Tensor:
     """Scale and offset per channel as a 1x1 depthwise convolution, which the passes fold into the layer before it."""
-    if n.int("training_mode", 0):
+    if n.integer("training_mode", 0):
         raise n.unsupported("batch normalisation in training mode", "export the model for inference")
     x = b.real(n, 0)
     gamma, beta, mean, variance = (b.constant(n, k, "a batch norm parameter").astype(np.float64) for k in range(1, 5))
@@ -124,7 +126,7 @@ def batch_normalization(b: Builder, n: SourceNode) -> Tensor:
     if any(p.shape != (channels,) for p in (gamma, beta, mean, variance)):
         raise ShapeError(f"batch norm parameters do not fit {channels} channels", str(n), "export the model again")
     with np.errstate(all="ignore"):
-        gain = gamma / np.sqrt(variance + n.float("epsilon", 1e-5))
+        gain = gamma / np.sqrt(variance + n.real("epsilon", 1e-5))
         offset = (beta - mean * gain).astype(np.float32)
     if not np.all(np.isfinite(gain)) or not np.all(np.isfinite(offset)):
         raise ShapeError("batch norm parameters are not finite", str(n), "check the variance and epsilon of this node")
@@ -134,5 +136,3 @@ def batch_normalization(b: Builder, n: SourceNode) -> Tensor:
     x = b.reshape(n, x, (1, 1, *x.shape)) if rank == 2 else b.to_map(n, x)
     y = b.emit(n, "depthwise_conv2d", [x, w, bias], DepthwiseConv2dAttrs())
     return b.reshape(n, y, y.shape[2:]) if rank == 2 else b.from_map(n, y, rank)
-
-

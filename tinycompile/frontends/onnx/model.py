@@ -16,7 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from tinycompile.errors import MalformedModelError, UnsupportedError, one_line
-from tinycompile.frontends.limits import MAX_OPS, MAX_TENSORS, checked_shape, read_file
+from tinycompile.frontends.limits import MAX_OPS, MAX_TENSORS, checked_shape
 from tinycompile.ir.graph import Array
 
 MIN_OPSET = 10
@@ -25,10 +25,9 @@ _TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint6
 _EXPORT_AGAIN = "export the model again"
 
 
-def read_model(path: Path) -> Any:
+def read_model(data: bytes, path: Path) -> Any:
     """The ModelProto of the file, with local functions inlined. Raises MalformedModelError or UnsupportedError."""
     model = onnx.ModelProto()
-    data = read_file(path)
     try:
         model.ParseFromString(data)
     except Exception:  # protobuf's exceptions differ between its implementations
@@ -114,12 +113,16 @@ def tensor_value(tensor: Any, folder: Path) -> Array:
     if 0 not in shape or min(shape) < 0:
         checked_shape(shape, where)
     if tensor.data_type not in _ITEM_BITS:
-        name = onnx.TensorProto.DataType.Name(tensor.data_type) if tensor.data_type in _type_values() else tensor.data_type
+        name = (
+            onnx.TensorProto.DataType.Name(tensor.data_type) if tensor.data_type in _type_values() else tensor.data_type
+        )
         raise UnsupportedError(f"a constant of type {name}", where, "export the model with int8 or float32 constants")
     count = math.prod(shape)
     nbytes = (count * _ITEM_BITS[tensor.data_type] + 7) // 8
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        inline = onnx.TensorProto(data_type=tensor.data_type, dims=shape, raw_data=_external(tensor, folder, nbytes, where))
+        inline = onnx.TensorProto(
+            data_type=tensor.data_type, dims=shape, raw_data=_external(tensor, folder, nbytes, where)
+        )
         return _widened(numpy_helper.to_array(inline))
     if tensor.HasField("raw_data"):
         if len(tensor.raw_data) != nbytes:
@@ -179,14 +182,19 @@ def _external(tensor: Any, folder: Path, nbytes: int, where: str) -> bytes:
         raise MalformedModelError("unreadable external data reference", where, _EXPORT_AGAIN) from None
     if not path.is_relative_to(root):
         raise MalformedModelError(
-            "external data outside the model's folder", where, "put the data file beside the model; links may not leave it"
+            "external data outside the model's folder",
+            where,
+            "put the data file beside the model; links may not leave it",
         )
     if not inside:
         raise MalformedModelError("the external data file is missing", where, "copy the data file beside the model")
     if length != nbytes or offset < 0 or offset + length > size:
         raise MalformedModelError(
-            f"external data of {length} bytes at {offset} in a file of {size} for a tensor of {nbytes}", where, _EXPORT_AGAIN
+            f"external data of {length} bytes at {offset} in a file of {size} for a tensor of {nbytes}",
+            where,
+            _EXPORT_AGAIN,
         )
     with path.open("rb") as file:
         file.seek(offset)
-        return file.read(nbytes)
+        data: bytes = file.read(nbytes)
+    return data

@@ -33,7 +33,7 @@ def dropout(b: Builder, n: SourceNode) -> Value:
 
 def cast(b: Builder, n: SourceNode) -> Value:
     x = b.tensor(n, 0)
-    if n.int("to", 0) != 1 or x.dtype != DType.FLOAT32:
+    if n.integer("to", 0) != 1 or x.dtype != DType.FLOAT32:
         raise n.unsupported(f"a cast of {x.dtype.value}", "quantise with QuantizeLinear, or remove the cast")
     return x
 
@@ -44,7 +44,7 @@ def constant(b: Builder, n: SourceNode) -> Array:
         return value
     for name, dtype in (("value_float", np.float32), ("value_int", np.int64)):
         if n.has(name):
-            return np.array(n.float(name, 0.0) if dtype is np.float32 else n.int(name, 0), dtype=dtype)
+            return np.array(n.real(name, 0.0) if dtype is np.float32 else n.integer(name, 0), dtype=dtype)
     floats, ints = n.floats("value_floats"), n.ints("value_ints")
     if floats is not None:
         return np.array(floats, dtype=np.float32)
@@ -55,7 +55,7 @@ def constant(b: Builder, n: SourceNode) -> Array:
 
 def shape(b: Builder, n: SourceNode) -> Array:
     dims = b.value(n, 0).shape
-    start, end = n.int("start", 0), n.int("end", len(dims))
+    start, end = n.integer("start", 0), n.integer("end", len(dims))
     return np.array(dims[start:end], dtype=np.int64)
 
 
@@ -66,7 +66,7 @@ def size(b: Builder, n: SourceNode) -> Array:
 def reshape(b: Builder, n: SourceNode) -> Tensor:
     x = b.tensor(n, 0)
     wanted = list(b.integers(n, 1, "the shape"))
-    if not n.int("allowzero", 0):
+    if not n.integer("allowzero", 0):
         if any(d == 0 and k >= len(x.shape) for k, d in enumerate(wanted)):
             raise ShapeError(f"cannot reshape {list(x.shape)} to {wanted}", str(n), _EXPORT_AGAIN)
         wanted = [x.shape[k] if d == 0 else d for k, d in enumerate(wanted)]
@@ -80,7 +80,7 @@ def reshape(b: Builder, n: SourceNode) -> Tensor:
 
 def flatten(b: Builder, n: SourceNode) -> Tensor:
     x = b.tensor(n, 0)
-    axis = n.int("axis", 1)
+    axis = n.integer("axis", 1)
     axis += len(x.shape) if axis < 0 else 0
     if not 0 <= axis <= len(x.shape):
         raise ShapeError(f"flatten at axis {axis} of {list(x.shape)}", str(n), _EXPORT_AGAIN)
@@ -132,7 +132,7 @@ def concat(b: Builder, n: SourceNode) -> Tensor:
 
 
 def _concat(b: Builder, n: SourceNode, parts: list[Tensor]) -> Tensor:
-    axis, rank = n.int("axis", 0), len(parts[0].shape) if parts else 0
+    axis, rank = n.integer("axis", 0), len(parts[0].shape) if parts else 0
     if not -rank <= axis < rank:
         raise ShapeError(f"concat along axis {axis} of {rank} dimensions", str(n), _EXPORT_AGAIN)
     if len(parts) == 1:
@@ -160,7 +160,7 @@ def pad(b: Builder, n: SourceNode) -> Tensor:
     given = (n.ints("pads") or ()) if n.opset < 11 else b.integers(n, 1, "the padding")
     axes = b.integers(n, 3, "the axes") if b.optional(n, 3) is not None else tuple(range(rank))
     if n.opset < 11:
-        value: float = n.float("value", 0.0)
+        value: float = n.real("value", 0.0)
     elif b.optional(n, 2) is not None:
         value = b.constant(n, 2, "the padding value").reshape(-1)[:1].astype(np.float64).sum()
     else:
@@ -189,7 +189,7 @@ def resize(b: Builder, n: SourceNode) -> Tensor:
     coordinates = "asymmetric" if old else n.text("coordinate_transformation_mode", "half_pixel")
     nearest_mode = "floor" if old else n.text("nearest_mode", "round_prefer_floor")
     known = coordinates in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
-    plain = not n.int("antialias", 0) and n.text("keep_aspect_ratio_policy", "stretch") == "stretch"
+    plain = not n.integer("antialias", 0) and n.text("keep_aspect_ratio_policy", "stretch") == "stretch"
     if mode not in ("nearest", "linear") or not known or not plain or n.ints("axes") not in (None, tuple(range(rank))):
         raise n.unsupported(f"resize of mode {mode}, {coordinates}", "resize with mode nearest or linear")
     if nearest_mode not in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"):

@@ -21,7 +21,7 @@ def max_pool(b: Builder, n: SourceNode) -> Tensor:
 
 def _average(b: Builder, n: SourceNode, x: Tensor) -> Tensor:
     win = window(n, x.shape[2:])
-    include_pad = bool(n.int("count_include_pad", 0))
+    include_pad = bool(n.integer("count_include_pad", 0))
     if win.dilation != (1, 1) or (include_pad and win.grown):
         raise n.unsupported("average pooling with dilation, or count_include_pad with ceil_mode")
     attrs = AvgPool2dAttrs(win.kernel, win.stride, win.pad, None, include_pad and any(win.pad))
@@ -33,17 +33,23 @@ def average_pool(b: Builder, n: SourceNode) -> Tensor:
 
 
 def qlinear_average_pool(b: Builder, n: SourceNode) -> Tensor:
-    if n.int("channels_last", 0):
+    if n.integer("channels_last", 0):
         raise n.unsupported("channels_last pooling")
     return quantized(b, n, _average(b, n, dequantized(b, n, 0, 1, 2)), 3, 4)
+
+
+def _mean_over(b: Builder, n: SourceNode, x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
+    """The mean, over a map of width 1 where `x` is a sequence [N,C,T], so that layout finds its channels."""
+    result = [1 if a in axes else d for a, d in enumerate(x.shape) if keep or a not in axes]
+    x = b.reshape(n, x, (*x.shape, 1)) if len(x.shape) == 3 else x
+    return b.reshape(n, b.emit(n, "mean", [x], MeanAttrs(axes, True)), result)
 
 
 def _global_mean(b: Builder, n: SourceNode, x: Tensor, channels_last: bool = False) -> Tensor:
     rank = len(x.shape)
     if rank < 3:
         raise n.unsupported(f"global pooling of {rank} dimensions")
-    axes = tuple(range(1, rank - 1)) if channels_last else tuple(range(2, rank))
-    return b.emit(n, "mean", [x], MeanAttrs(axes, True))
+    return _mean_over(b, n, x, tuple(range(1, rank - 1)) if channels_last else tuple(range(2, rank)), True)
 
 
 def global_average_pool(b: Builder, n: SourceNode) -> Tensor:
@@ -51,7 +57,7 @@ def global_average_pool(b: Builder, n: SourceNode) -> Tensor:
 
 
 def qlinear_global_average_pool(b: Builder, n: SourceNode) -> Tensor:
-    y = _global_mean(b, n, dequantized(b, n, 0, 1, 2), bool(n.int("channels_last", 0)))
+    y = _global_mean(b, n, dequantized(b, n, 0, 1, 2), bool(n.integer("channels_last", 0)))
     return quantized(b, n, y, 3, 4)
 
 
@@ -64,13 +70,13 @@ def global_max_pool(b: Builder, n: SourceNode) -> Tensor:
 
 def _mean(b: Builder, n: SourceNode, x: Tensor, axes: tuple[int, ...] | None) -> Tensor:
     if not axes:
-        if n.int("noop_with_empty_axes", 0):
+        if n.integer("noop_with_empty_axes", 0):
             return x
         axes = tuple(range(len(x.shape)))
     if any(not -len(x.shape) <= a < len(x.shape) for a in axes):
         raise n.unsupported(f"a mean over axes {list(axes)} of {len(x.shape)} dimensions")
     normal = tuple(sorted({a % len(x.shape) for a in axes}))
-    return b.emit(n, "mean", [x], MeanAttrs(normal, bool(n.int("keepdims", 1))))
+    return _mean_over(b, n, x, normal, bool(n.integer("keepdims", 1)))
 
 
 def reduce_mean(b: Builder, n: SourceNode) -> Tensor:

@@ -64,7 +64,9 @@ def dequantize_value(
     if dtype not in INTEGERS:
         raise n.unsupported(f"dequantisation of {dtype}", "quantise to int8")
     if stated is not None and stated != dtype:
-        raise MalformedModelError(f"{dtype} values with a zero point of type {stated}", str(n), "quantise the model again")
+        raise MalformedModelError(
+            f"{dtype} values with a zero point of type {stated}", str(n), "quantise the model again"
+        )
     if isinstance(value, Tensor):
         _check_activation(n, quant)
         tensor = b.assign_quant(n, value, quant)
@@ -90,19 +92,19 @@ def _check_activation(n: SourceNode, quant: Quant) -> None:
 def quantize_linear(b: Builder, n: SourceNode) -> Tensor:
     _no_blocks(n)
     x = b.real(n, 0)
-    quant, stated = parameters(b, n, 1, 2, n.int("axis", 1), x.shape)
+    quant, stated = parameters(b, n, 1, 2, n.integer("axis", 1), x.shape)
     if not b.is_weight(x):
         _check_activation(n, quant)
-    if stated is None and n.int("output_dtype", 0) not in (0, 2):
+    if stated is None and n.integer("output_dtype", 0) not in (0, 2):
         raise n.unsupported("output_dtype without a zero point", "export the model with explicit zero points")
     return b.emit(n, "quantize", [x], QuantizeAttrs(half_even=True), dtype=DType(stated or "uint8"), quant=quant)
 
 
 def dequantize_linear(b: Builder, n: SourceNode) -> Tensor:
     _no_blocks(n)
-    return dequantized(b, n, 0, 1, 2, n.int("axis", 1))
+    return dequantized(b, n, 0, 1, 2, n.integer("axis", 1))
 
 
 def _no_blocks(n: SourceNode) -> None:
-    if n.int("block_size", 0):
+    if n.integer("block_size", 0):
         raise n.unsupported("block-wise quantisation", "quantise per tensor or per channel")

@@ -57,15 +57,17 @@ class SourceNode:
         for attribute in self.proto.attribute:
             if attribute.name == name:
                 if attribute.type != kind:
-                    raise MalformedModelError(f"attribute '{name}' has the wrong type", str(self), "export the model again")
+                    raise MalformedModelError(
+                        f"attribute '{name}' has the wrong type", str(self), "export the model again"
+                    )
                 return attribute
         return None
 
-    def int(self, name: str, default: int) -> int:
+    def integer(self, name: str, default: int) -> int:
         attribute = self._attribute(name, _TYPES.INT)
         return default if attribute is None else int(attribute.i)
 
-    def float(self, name: str, default: float) -> float:
+    def real(self, name: str, default: float) -> float:
         attribute = self._attribute(name, _TYPES.FLOAT)
         return default if attribute is None else float(attribute.f)
 
@@ -80,7 +82,9 @@ class SourceNode:
             return None
         if length is not None and len(attribute.ints) != length:
             raise MalformedModelError(
-                f"attribute '{name}' has {len(attribute.ints)} values, not {length}", str(self), "export the model again"
+                f"attribute '{name}' has {len(attribute.ints)} values, not {length}",
+                str(self),
+                "export the model again",
             )
         return tuple(int(v) for v in attribute.ints)
 
@@ -92,7 +96,9 @@ class SourceNode:
         attribute = self._attribute(name, _TYPES.TENSOR)
         return None if attribute is None else tensor_value(attribute.t, folder)
 
-    def unsupported(self, what: str, fix: str = "export the model without this form of the operator") -> UnsupportedError:
+    def unsupported(
+        self, what: str, fix: str = "export the model without this form of the operator"
+    ) -> UnsupportedError:
         return UnsupportedError(what, str(self), fix)
 
 

@@ -71,3 +71,6 @@ IMPORTERS: dict[tuple[str, str], Importer] = {
     **{("", kind): importer for kind, importer in _ONNX.items()},
     **{("com.microsoft", kind): importer for kind, importer in _MICROSOFT.items()},
 }
+
+# As in the file: contributed operators with their domain.
+ONNX_OPERATORS = tuple(f"{domain}.{kind}" if domain else kind for domain, kind in IMPORTERS)

@@ -53,7 +53,7 @@ def window(n: SourceNode, size: Sequence[int], kernel: Sequence[int] | None = No
             before = after = 0
         elif auto_pad not in ("NOTSET", ""):
             raise ShapeError("unknown auto_pad", str(n), "export the model again")
-        if n.int("ceil_mode", 0):
+        if n.integer("ceil_mode", 0):
             outputs = -(-(size[d] + before + after - reach) // stride[d]) + 1
             if (outputs - 1) * stride[d] >= size[d] + before:
                 outputs -= 1
@@ -62,9 +62,7 @@ def window(n: SourceNode, size: Sequence[int], kernel: Sequence[int] | None = No
             after += extra
         amounts.append((before, after))
     if dims == 1:
-        return Window(
-            (kernel[0], 1), (stride[0], 1), (dilation[0], 1), (*amounts[0], 0, 0), grown
-        )
+        return Window((kernel[0], 1), (stride[0], 1), (dilation[0], 1), (*amounts[0], 0, 0), grown)
     return Window(
         (kernel[0], kernel[1]), (stride[0], stride[1]), (dilation[0], dilation[1]), (*amounts[0], *amounts[1]), grown
     )

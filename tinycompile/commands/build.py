@@ -1,0 +1,63 @@
+"""``tinycompile build``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import rich_click as click
+
+from tinycompile.commands import options
+from tinycompile.commands.measured import with_compiled_sizes
+from tinycompile.output_folder import write_folder
+from tinycompile.pipeline import build_model
+from tinycompile.report.text import render_text
+from tinycompile.target import load_target
+
+
+@click.command()
+@click.argument("model")
+@options.target_option
+@options.budget_options
+@options.model_options
+@click.option("-o", "--output", default="out", show_default=True, metavar="DIR", help="Folder for the generated files.")
+@click.option("--force", is_flag=True, help="Replace a folder that is not an earlier build.")
+@click.option("--no-compile", is_flag=True, help="Do not compile with the target's compiler to measure the code size.")
+@options.json_option
+def build(
+    model: str,
+    target: str,
+    sram: str | None,
+    flash: str | None,
+    io: str,
+    name: str | None,
+    shapes: tuple[str, ...],
+    dump_after: str | None,
+    output: str,
+    force: bool,
+    no_compile: bool,
+    as_json: bool,
+) -> None:
+    """Compile MODEL (.tflite or .onnx) to C99 in DIR, and print where every byte goes.
+
+    \b
+    tinycompile build model.tflite --target cortex-m7 --sram 320k -o out/
+    tinycompile build model.onnx --io quantized --json
+
+    Nothing is written when the model cannot be compiled or does not fit.
+    """
+    chosen = load_target(target)
+    budgets = options.budgets(sram, flash)
+    built = build_model(
+        options.model_path(model), chosen, budgets, options.import_options(io, name, shapes), options.dumper(dump_after)
+    )
+    report = built.report
+    if not no_compile:
+        report = with_compiled_sizes(report, built.files, chosen)
+        report.check_fits()
+    write_folder(Path(output), {**built.files, **report.files()}, force)
+    if as_json:
+        click.echo(json.dumps({**report.to_json(), "output": output}))
+    else:
+        click.echo(render_text(report))
+        click.echo(f"written to {output}: {len(built.files)} files; open {Path(output) / 'report.html'} for the picture")

@@ -1,0 +1,49 @@
+"""``tinycompile plan``."""
+
+from __future__ import annotations
+
+import json
+
+import rich_click as click
+
+from tinycompile.codegen.c import emit_c
+from tinycompile.commands import options
+from tinycompile.pipeline import plan_model
+from tinycompile.report.summary import summarize
+from tinycompile.report.text import render_text
+from tinycompile.target import load_target
+
+
+@click.command()
+@click.argument("model")
+@options.target_option
+@options.budget_options
+@options.model_options
+@options.json_option
+def plan(
+    model: str,
+    target: str,
+    sram: str | None,
+    flash: str | None,
+    io: str,
+    name: str | None,
+    shapes: tuple[str, ...],
+    dump_after: str | None,
+    as_json: bool,
+) -> None:
+    """The memory plan of MODEL and its report, without writing code.
+
+    \b
+    tinycompile plan model.tflite --target cortex-m4 --sram 64k
+    tinycompile plan model.onnx --json
+
+    Exit code 4 when it does not fit; the report is printed all the same.
+    """
+    chosen = load_target(target)
+    budgets = options.budgets(sram, flash)
+    made = plan_model(
+        options.model_path(model), chosen, options.import_options(io, name, shapes), options.dumper(dump_after)
+    )
+    report = summarize(made, chosen, budgets, emit_c(made))
+    click.echo(json.dumps(report.to_json()) if as_json else render_text(report))
+    report.check_fits()

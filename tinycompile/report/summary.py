@@ -1,0 +1,263 @@
+"""Where every byte goes: the figures of a plan against a target's memory, each labelled exact, emulated or estimate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tinycompile.errors import DoesNotFitError, one_line
+from tinycompile.ir.emission import Emission
+from tinycompile.ir.plan import Plan
+from tinycompile.ir.types import DType
+from tinycompile.ops.registry import operator
+from tinycompile.target import Target
+
+SCHEMA_VERSION = 1
+EXACT, EMULATED, ESTIMATE = "exact", "emulated", "estimate"
+# Machine code of a kernel instance and of a step's loop, from Cortex-M7 builds; replaced by measured sizes when a
+# compiler is at hand.
+INSTANCE_CODE_BYTES, STEP_CODE_BYTES = 430, 48
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """What the user allows; None: what the target has."""
+
+    sram_bytes: int | None
+    flash_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of bytes and how it is known."""
+
+    value: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A memory region: what is needed, what there is, and who said so. `has` is None where there is no limit."""
+
+    region: str
+    needs: Figure
+    has: int | None
+    limit_from: str
+
+    @property
+    def fits(self) -> bool:
+        return self.has is None or self.needs.value <= self.has
+
+
+@dataclass(frozen=True)
+class LiveTensor:
+    """A tensor at the peak; `role` is input, output or intermediate."""
+
+    name: str
+    nbytes: int
+    role: str
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One step of the plan, in execution order."""
+
+    index: int
+    kind: str
+    source: str
+    out_shape: tuple[int, ...]
+    macs: int
+    weight_bytes: int
+    live_bytes: int
+    live: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All figures of one plan. Bytes; MACs per inference."""
+
+    plan: Plan
+    target: Target
+    budgets: Budgets
+    steps: tuple[StepRow, ...]
+    peak_live: tuple[LiveTensor, ...]
+    shared_bytes: int
+    scratch_bytes: int
+    padding_bytes: int
+    stack: Figure
+    weights: Figure
+    code: Figure
+    macs_model: int
+
+    @property
+    def arena(self) -> Figure:
+        return Figure(self.plan.arena_bytes, EXACT)
+
+    def role_bytes(self, role: str) -> int:
+        """Bytes live at the peak in tensors of one role."""
+        return sum(t.nbytes for t in self.peak_live if t.role == role)
+
+    @property
+    def fits(self) -> tuple[Fit, ...]:
+        def limit(budget: int | None, own: int | None, option: str) -> tuple[int | None, str]:
+            return (budget, option) if budget is not None else (own, f"target {self.target.name}")
+
+        sram = Figure(self.arena.value + self.stack.value, self.stack.kind)
+        flash = Figure(self.weights.value + self.code.value, self.code.kind)
+        return (
+            Fit("SRAM", sram, *limit(self.budgets.sram_bytes, self.target.sram_bytes, "--sram")),
+            Fit("flash", flash, *limit(self.budgets.flash_bytes, self.target.flash_bytes, "--flash")),
+        )
+
+    def with_code(self, text_bytes: int, stack_bytes: int | None) -> Report:
+        """The report with the target compiler's own code size and, where it is known, its static stack bound."""
+        stack = self.stack if stack_bytes is None else Figure(stack_bytes, ESTIMATE)
+        return replace(self, code=Figure(text_bytes, EXACT), stack=stack)
+
+    def check_fits(self) -> None:
+        """Raises DoesNotFitError with what is needed, what there is, where the peak lies, and what would help."""
+        for fit in self.fits:
+            if not fit.fits:
+                raise DoesNotFitError(*self._problem(fit))
+
+    def _problem(self, fit: Fit) -> tuple[str, str, str]:
+        needs = f"{fit.region}: needs {fit.needs.value:,} bytes, has {fit.has:,} ({fit.limit_from})"
+        if fit.region == "flash":
+            largest = sorted(self.steps, key=lambda s: -s.weight_bytes)[:3]
+            where = ", ".join(f"step {s.index} {s.kind} '{one_line(s.source, 60)}' {s.weight_bytes:,} B" for s in largest)
+            what = f"{needs}: weights {self.weights.value:,} exact + code {self.code.value:,} {self.code.kind}"
+            return what, f"largest weights: {where}", f"use a target with {fit.needs.value:,} bytes of flash, or a smaller model"
+        what = f"{needs}: arena {self.arena.value:,} exact + stack {self.stack.value:,} {self.stack.kind}"
+        step = self.steps[self.plan.peak_step] if self.steps else None
+        live = ", ".join(f"{one_line(t.name, 60)} {t.nbytes:,} B" for t in self.peak_live)
+        where = f"peak at step {step.index} ({step.kind} '{one_line(step.source, 60)}'), live: {live}" if step else live
+        fixes = [f"allow --sram {fit.needs.value} or more"]
+        floats = [p for p in (*self.plan.interface.inputs, *self.plan.interface.outputs) if p.dtype == DType.FLOAT32]
+        if floats:
+            fixes.append("--io quantized stores its float inputs and outputs in a quarter of the bytes")
+        certificate = self.plan.certificate
+        least = "is the least" if certificate.optimal else f"could be at best {certificate.lower_bound_bytes:,}"
+        fixes.append(f"the arena {least} for {certificate.space}; a smaller input size shrinks it")
+        return what, where, "; ".join(fixes)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain object; ``docs/report.md`` lists its keys."""
+        plan = self.plan
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "model": plan.interface.prefix,
+            "target": self.target.name,
+            "arena_bytes": plan.arena_bytes,
+            "input_mode": plan.input_mode.value,
+            "lower_bound_bytes": plan.certificate.lower_bound_bytes,
+            "schedule_bound_bytes": plan.certificate.schedule_bound_bytes,
+            "optimal": plan.certificate.optimal,
+            "certificate": {"space": plan.certificate.space, "method": plan.certificate.method},
+            "peak_step": plan.peak_step,
+            "peak": {
+                "input_bytes": self.role_bytes("input"),
+                "output_bytes": self.role_bytes("output"),
+                "intermediate_bytes": self.role_bytes("intermediate"),
+                "shared_in_place_bytes": self.shared_bytes,
+                "scratch_bytes": self.scratch_bytes,
+                "padding_bytes": self.padding_bytes,
+                "tensors": [{"name": t.name, "bytes": t.nbytes, "role": t.role} for t in self.peak_live],
+            },
+            "macs_model": self.macs_model,
+            "macs_executed": sum(s.macs for s in self.steps),
+            "weight_bytes": self.weights.value,
+            "code_bytes": self.code.value,
+            "code_kind": self.code.kind,
+            "stack_bytes": self.stack.value,
+            "stack_kind": self.stack.kind,
+            "fits": [
+                {
+                    "region": f.region,
+                    "needs_bytes": f.needs.value,
+                    "kind": f.needs.kind,
+                    "has_bytes": f.has,
+                    "limit_from": f.limit_from,
+                    "fits": f.fits,
+                }
+                for f in self.fits
+            ],
+            "interface": plan.interface.to_json(),
+            "steps": [
+                {
+                    "index": s.index,
+                    "kind": s.kind,
+                    "source": s.source,
+                    "out_shape": list(s.out_shape),
+                    "macs": s.macs,
+                    "weight_bytes": s.weight_bytes,
+                    "live_bytes": s.live_bytes,
+                    "live": list(s.live),
+                }
+                for s in self.steps
+            ],
+        }
+
+    def files(self) -> dict[str, str]:
+        """``report.json`` and ``report.html``."""
+        from tinycompile.report.html import render_html
+
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=True)
+        return {"report.json": text + "\n", "report.html": render_html(self)}
+
+
+def _step_rows(plan: Plan) -> tuple[StepRow, ...]:
+    rows = []
+    for index, step in enumerate(plan.steps):
+        node = plan.graph.node(plan.ops[step.op])
+        whole = node.out.form
+        share = step.region.rows * step.region.cols / (whole.rows * whole.width)
+        rows.append(
+            StepRow(
+                index,
+                node.op.kind,
+                str(node.op.source),
+                node.out.shape,
+                round(operator(node.op.kind).macs(node) * share),
+                sum(t.nbytes for t in node.inputs if t is not None and t.is_const),
+                plan.live_bytes[index],
+                plan.live[index],
+            )
+        )
+    return tuple(rows)
+
+
+def _peak_live(plan: Plan) -> tuple[LiveTensor, ...]:
+    names: Sequence[str] = plan.live[plan.peak_step] if plan.live else plan.graph.inputs
+    roles: Mapping[str, str] = {
+        **{n: "output" for n in plan.graph.outputs},
+        **{n: "input" for n in plan.graph.inputs},
+    }
+    tensors = [LiveTensor(n, plan.tensor(n).nbytes, roles.get(n, "intermediate")) for n in names]
+    return tuple(sorted(tensors, key=lambda t: -t.nbytes))
+
+
+def summarize(plan: Plan, target: Target, budgets: Budgets, emission: Emission) -> Report:
+    """The report of a plan and the code made from it."""
+    live = _peak_live(plan)
+    live_bytes = plan.live_bytes[plan.peak_step] if plan.live_bytes else plan.arena_bytes
+    peak_op = plan.steps[plan.peak_step].op if plan.steps else None
+    scratch = 0
+    if peak_op is not None and plan.scratch[peak_op] is not None:
+        node = plan.graph.node(plan.ops[peak_op])
+        scratch = operator(node.op.kind).scratch_bytes(node)
+    return Report(
+        plan,
+        target,
+        budgets,
+        _step_rows(plan),
+        live,
+        sum(t.nbytes for t in live) + scratch - live_bytes,
+        scratch,
+        plan.arena_bytes - live_bytes,
+        Figure(emission.stack_bytes, ESTIMATE),
+        Figure(emission.weight_bytes, EXACT),
+        Figure(emission.instances * INSTANCE_CODE_BYTES + emission.steps * STEP_CODE_BYTES, ESTIMATE),
+        sum(operator(n.op.kind).macs(n) for n in plan.graph.nodes()),
+    )

@@ -1,0 +1,83 @@
+"""The report for a terminal: plain text, at most 100 columns."""
+
+from __future__ import annotations
+
+from tinycompile.errors import one_line
+from tinycompile.report.summary import Report
+
+BAR = 40
+MAP_ROWS = 12
+MAP_COLUMNS = 72
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def _bar(part: int, whole: int) -> str:
+    filled = 0 if whole <= 0 else min(BAR, -(-part * BAR // whole))
+    return "#" * filled
+
+
+def memory_map(report: Report) -> list[str]:
+    """Arena address (up) against step (right): a letter per tensor, '.' where the byte is free."""
+    plan = report.plan
+    steps, arena = len(plan.steps), plan.arena_bytes
+    if not steps or not arena:
+        return []
+    columns = min(steps, MAP_COLUMNS)
+    letters: dict[str, str] = {}
+    grid = [["."] * columns for _ in range(MAP_ROWS)]
+    for column in range(columns):
+        for name in plan.live[column * steps // columns]:
+            letter = letters.setdefault(name, _LETTERS[len(letters) % len(_LETTERS)])
+            placement = plan.placements[name]
+            for offset in placement.offsets:
+                low = offset * MAP_ROWS // arena
+                high = max(-(-(offset + placement.row_bytes) * MAP_ROWS // arena), low + 1)
+                for row in range(low, min(high, MAP_ROWS)):
+                    grid[row][column] = letter
+    width = len(f"{arena:,}")
+    lines = ["Memory map: arena address against step (a letter per tensor, '.' free)"]
+    for row in reversed(range(MAP_ROWS)):
+        lines.append(f"  {arena * (row + 1) // MAP_ROWS:>{width},} |{''.join(grid[row])}|")
+    peak = min(plan.peak_step * columns // steps, columns - 1)
+    lines.append(f"  {'':>{width}}  {' ' * peak}^ peak: step {plan.peak_step}")
+    return lines
+
+
+def render_text(report: Report) -> str:
+    """The whole report: what fits, where the peak is, the memory map."""
+    plan, lines = report.plan, [f"{report.plan.interface.prefix} for {report.target.name}: {report.target.description}", ""]
+    for fit in report.fits:
+        verdict = "FITS" if fit.fits else "DOES NOT FIT"
+        has = "no limit" if fit.has is None else f"of {fit.has:,} B ({fit.limit_from})"
+        lines.append(f"{fit.region:<6}{fit.needs.value:>12,} B {fit.needs.kind:<9}{has:<34}{verdict}")
+        if fit.has is not None:
+            lines.append(f"      [{_bar(fit.needs.value, fit.has):<{BAR}}]")
+    rows = [
+        ("arena", report.arena.value, "exact", f"peak at step {plan.peak_step}"),
+        ("  input", report.role_bytes("input"), "exact", ""),
+        ("  output", report.role_bytes("output"), "exact", ""),
+        ("  intermediate", report.role_bytes("intermediate"), "exact", ""),
+        ("  shared in place", -report.shared_bytes, "exact", ""),
+        ("  scratch", report.scratch_bytes, "exact", ""),
+        ("  padding", report.padding_bytes, "exact", "alignment and gaps"),
+        ("stack", report.stack.value, report.stack.kind, ""),
+        ("weights", report.weights.value, report.weights.kind, "flash"),
+        ("code", report.code.value, report.code.kind, "flash"),
+    ]
+    lines.append("")
+    for name, value, kind, note in rows:
+        if value or not name.startswith("  "):
+            lines.append(f"{name:<18}{value:>12,} B  {kind:<9}{note}".rstrip())
+    lines.append(f"{'MACs':<18}{report.macs_model:>12,}    exact    per inference")
+    certificate = plan.certificate
+    if certificate.optimal:
+        lines.append(f"The arena is the least for {certificate.space}: {certificate.method}.")
+    else:
+        gap = plan.arena_bytes - certificate.lower_bound_bytes
+        lines.append(f"The arena is at most {gap:,} B above the least for {certificate.space}: {certificate.method}.")
+    if report.steps:
+        step = report.steps[plan.peak_step]
+        lines += ["", f"Live at the peak, step {step.index} ({step.kind}, {one_line(step.source, 50)}):"]
+        lines += [f"  {one_line(t.name, 56):<58}{t.nbytes:>10,} B  {t.role}" for t in report.peak_live]
+    lines += ["", *memory_map(report)]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
