@@ -85,8 +85,10 @@ def _typed_array(name: str, data: Array) -> str:
 class _Writer:
     """The C text of one run, `tag` making its names unique."""
 
-    def __init__(self, run: Run, tag: str) -> None:
+    def __init__(self, run: Run, tag: str, instances: dict[tuple[str, ...], str]) -> None:
         self.run, self.tag, self.node, self.region = run, tag, run.node, run.out_region
+        self.instances = instances
+        self.functions: list[str] = []
         self.grain = run.operator.grain(run.node)
         self.needs = run.operator.in_region(run.node, self.region)
         self.data: list[str] = []
@@ -150,13 +152,12 @@ class _Writer:
                 args.append(casts[0])
         args += [str(y)] if call.row_index else []
         args += ["scratch"] if call.scratch_bytes else []
-        args += [f"{self.tag}_{number}_{a.param}" for a in call.arrays]
         if call.scratch_bytes:
             setup.append(f"uint8_t *const scratch = block({call.scratch_bytes}, 0, NULL, 0, 0);")
-        self.body.append(f"{{ {' '.join(setup)} {self.tag}_call{number}({', '.join(args)}); }}")
+        self.body.append(f"{{ {' '.join(setup)} {self.functions[number]}({', '.join(args)}); }}")
 
-    def add_instance(self, call: KernelCall, number: int) -> None:
-        """The function that gives a kernel its compile-time constants, as generated code has it."""
+    def add_instance(self, call: KernelCall) -> None:
+        """The function that gives a kernel its constants and arrays, as generated code has it; equal ones share."""
         params = [f"{call.element or self.node.out.dtype.c_type} *out"]
         args = ["out"]
         for k, window in enumerate(call.inputs):
@@ -169,14 +170,16 @@ class _Writer:
         if call.scratch_bytes:
             params.append("uint8_t *scratch")
             args.append("scratch")
-        for array in call.arrays:
-            self.data.append(_typed_array(f"{self.tag}_{number}_{array.param}", array.data))
-            params.append(f"const {DType(array.data.dtype.name).c_type} *{array.param}")
-            args.append(array.param)
-        args += [_literal(value) for _, value in call.consts]
-        self.data.append(
-            f"static void {self.tag}_call{number}({', '.join(params)})\n{{\n    {call.kernel}({', '.join(args)});\n}}\n"
-        )
+        arrays = [_typed_array("{name}", a.data) for a in call.arrays]
+        constants = [_literal(value) for _, value in call.consts]
+        key = (call.kernel, *params, *arrays, *constants)
+        if key not in self.instances:
+            name = self.instances[key] = f"call{len(self.instances)}"
+            names = [f"{name}_{a.param}" for a in call.arrays]
+            self.data += [text.replace("{name}", n) for text, n in zip(arrays, names, strict=True)]
+            body = f"{call.kernel}({', '.join([*args, *names, *constants])});"
+            self.data.append(f"static void {name}({', '.join(params)})\n{{\n    {body}\n}}\n")
+        self.functions.append(self.instances[key])
 
     def write(self) -> tuple[str, set[str]]:
         """The C functions of the run and the headers they include."""
@@ -189,8 +192,8 @@ class _Writer:
         limit = self.run.operator.scratch_bytes(self.node)
         assert max(c.scratch_bytes for c in calls) <= limit, "a call wants more scratch than the operator declares"
         self.add_inputs()
-        for number, call in enumerate(calls):
-            self.add_instance(call, number)
+        for call in calls:
+            self.add_instance(call)
         self.body.append("uint8_t *const nothing = (uint8_t *)malloc(1) + 1; (void)nothing;")
         for y in (region.y0,) if one_call else range(region.y0, region.y1):
             rows = region.rows if one_call else 1
@@ -219,9 +222,11 @@ class _Writer:
 
 def c_source(runs: Sequence[Run]) -> str:
     """A C program that makes every run and writes their outputs to stdout one after the other."""
-    parts, headers = [], set()
+    parts: list[str] = []
+    headers: set[str] = set()
+    instances: dict[tuple[str, ...], str] = {}
     for k, run in enumerate(runs):
-        text, needed = _Writer(run, f"run{k}").write()
+        text, needed = _Writer(run, f"run{k}", instances).write()
         parts.append(text)
         headers |= needed
     includes = "".join(f'#include "{h}"\n' for h in sorted(headers))

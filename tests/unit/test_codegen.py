@@ -30,8 +30,9 @@ def two_convolutions() -> Graph:
     rng = np.random.default_rng(1)
     tensors, ops = {}, []
     shapes = {"x": (1, ROWS, WIDTH, CHANNELS), "h": (1, ROWS, WIDTH, 4), "y": (1, ROWS, WIDTH, 2)}
+    scales = {"x": 0.05, "h": 0.5, "y": 2.0}  # wide enough that few values saturate
     for name, shape in shapes.items():
-        tensors[name] = Tensor(name, shape, DType.INT8, Quant((0.05,), (3,)))
+        tensors[name] = Tensor(name, shape, DType.INT8, Quant((scales[name],), (3,)))
     for source, out in (("x", "h"), ("h", "y")):
         co, ci = shapes[out][3], shapes[source][3]
         weights = rng.integers(-127, 128, (co, 3, 3, ci)).astype(np.int8)
@@ -94,7 +95,7 @@ def test_a_row_streamed_plan_gives_the_untiled_result_in_c(tmp_path: Path) -> No
 
 def test_a_ring_one_row_short_is_wrong_everywhere(tmp_path: Path) -> None:
     plan = streamed(ring_rows=2)
-    with pytest.raises(InternalError, match="plan check"):
+    with pytest.raises(InternalError, match="not intact"):
         verify_plan(plan)
     x = example_inputs()
     want = np.stack([run_graph(plan.graph, [sample])["y"] for sample in x])
@@ -124,7 +125,11 @@ def test_an_arena_one_byte_short_is_caught(tmp_path: Path) -> None:
 
 def test_equal_weights_are_stored_once() -> None:
     graph = two_convolutions()
-    twice = {**graph.tensors, "wy2": replace(graph.tensors["wy"], name="wy2"), "z": replace(graph.tensors["y"], name="z")}
+    twice = {
+        **graph.tensors,
+        "wy2": replace(graph.tensors["wy"], name="wy2"),
+        "z": replace(graph.tensors["y"], name="z"),
+    }
     extra = replace(graph.ops[1], name="again", inputs=("h", "wy2", "by"), outputs=("z",))
     doubled = replace(graph, tensors=twice, ops=(*graph.ops, extra), outputs=("y", "z"))
     target = load_target("host")
@@ -134,13 +139,15 @@ def test_equal_weights_are_stored_once() -> None:
     assert two.steps == one.steps + 1
 
 
-@pytest.mark.parametrize("name", ['*/ #include "evil.h"', "{{ 7 * 7 }}", "a\nb\r\nc", '"quoted"', "x" * 10_000, "/etc/passwd", "??/"])
+@pytest.mark.parametrize(
+    "name", ['*/ #include "evil.h"', "{{ 7 * 7 }}", "a\nb\r\nc", '"quoted"', "x" * 10_000, "/etc/passwd", "??/"]
+)
 def test_names_from_the_file_never_reach_the_code(name: str) -> None:
     graph = two_convolutions()
     op = replace(graph.ops[0], source=SourceLoc(name, name))
     files = emit_c(plan_graph(replace(graph, ops=(op, graph.ops[1])), load_target("host"))).files
     code = files["model.c"]
-    assert "evil.h\"" not in code
+    assert 'evil.h"' not in code
     assert "49" not in re.findall(r"Conv '([^']*)'", code)
     for line in code.splitlines():
         assert len(line) < 400

@@ -11,13 +11,13 @@ from tinycompile.schedule.allocate import Packing, exact, greedy
 from tinycompile.schedule.blocks import Block, Rectangle
 
 
-def guillotine(seed: int, height: int = 64, times: int = 12) -> list[Block]:
+def guillotine(seed: int, height: int = 64, times: int = 14) -> list[Block]:
     """One rectangle cut at random: the pieces fit `height` with no byte to spare, for a bound of `height`."""
     rng = np.random.default_rng(seed)
     todo, done = [(0, times, 0, height)], []
     while todo:
-        t0, t1, low, high = todo.pop()
-        if len(todo) + len(done) >= 14 or (t1 - t0 < 2 and high - low < 8):
+        t0, t1, low, high = todo.pop(int(rng.integers(len(todo))))
+        if len(todo) + len(done) >= 22 or (t1 - t0 < 2 and high - low < 8):
             done.append((t0, t1, low, high))
         elif t1 - t0 >= 2 and (high - low < 8 or rng.random() < 0.5):
             cut = int(rng.integers(t0 + 1, t1))
@@ -63,7 +63,7 @@ def test_exact_packing_is_reproducible_and_aligned() -> None:
         Block({}, tuple(Rectangle(r.first, r.last, 0, 4 * r.high + 1) for r in b.outline), 4) for b in guillotine(3)
     ]
     first = greedy(blocks, 0)
-    bound = max(sum(r.high for b in blocks for r in b.outline if r.first <= t <= r.last) for t in range(12))
+    bound = max(sum(r.high for b in blocks for r in b.outline if r.first <= t <= r.last) for t in range(14))
     runs = [exact(blocks, first, bound, 1.0) for _ in range(2)]
     assert runs[0] == runs[1]
     assert all(base % 4 == 0 for base in runs[0].bases)

@@ -34,7 +34,7 @@ def load_onnx(
     shape_overrides: Shapes | None = None,
     frozen_inputs: Mapping[str, Array] | None = None,
 ) -> Graph:
-    """The graph of the ONNX file `path` that holds `data`, float operators between quantise and dequantise operators as in the file.
+    """The graph of the ONNX file `path` that holds `data`: float operators between quantise and dequantise ones.
 
     `shape_overrides`: input name -> static shape, for symbolic dimensions (a symbolic first dimension is taken as 1).
     `frozen_inputs`: input name -> value, for files that take weights or scales as inputs.
