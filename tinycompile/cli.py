@@ -10,7 +10,7 @@ import os
 import sys
 from typing import NoReturn
 
-import rich_click as click
+import click
 
 from tinycompile import __version__
 from tinycompile.errors import InternalError, TinyCompileError, UsageError
@@ -30,7 +30,7 @@ VERBS = {
 }
 
 
-class Verbs(click.RichGroup):
+class Verbs(click.Group):
     """A group whose commands are imported when they run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -39,7 +39,7 @@ class Verbs(click.RichGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        if ctx.resilient_parsing or (not ctx.protected_args and ctx.invoked_subcommand is None and _only_help()):
+        if _only_help():
             return click.Command(cmd_name, help=VERBS[cmd_name][1])
         module = importlib.import_module(f"tinycompile.commands.{VERBS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import rich_click as click
+import click
 
 from tinycompile.commands import options
 from tinycompile.commands.measured import with_compiled_sizes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import rich_click as click
+import click
 
 from tinycompile.errors import UsageError
 from tinycompile.zoo import digits_model_path

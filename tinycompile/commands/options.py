@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import rich_click as click
+import click
 
 from tinycompile.errors import UsageError
 from tinycompile.pipeline import Dump, ImportOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-import rich_click as click
+import click
 
 from tinycompile.codegen.c import emit_c
 from tinycompile.commands import options

@@ -1,0 +1,115 @@
+"""The report as one page: figures, the memory map as inline SVG, and the step table. Self-contained, no scripts needed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import jinja2
+
+from tinycompile.errors import one_line
+from tinycompile.ir.plan import Plan
+from tinycompile.report.summary import Report
+from tinycompile.resources import data_dir
+
+WIDTH, HEIGHT = 960, 420
+MAX_TABLE_ROWS = 400
+
+
+@dataclass(frozen=True)
+class Box:
+    """A tensor in the memory map: pixels, colour, role, and the text shown on hover."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    hue: int
+    role: str
+    label: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    position: float
+    label: str
+
+
+def _hue(name: str) -> int:
+    """A colour that stays the same for a tensor whatever else is in the graph."""
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[0] * 360 // 256
+
+
+def _spans(plan: Plan) -> dict[str, list[tuple[int, int]]]:
+    """Tensor -> runs of steps during which it is live."""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for step, names in enumerate(plan.live):
+        for name in names:
+            runs = spans.setdefault(name, [])
+            if runs and runs[-1][1] == step - 1:
+                runs[-1] = runs[-1][0], step
+            else:
+                runs.append((step, step))
+    return spans
+
+
+def _runs(plan: Plan, name: str) -> list[tuple[int, int]]:
+    """Contiguous address ranges of a tensor's rows."""
+    placement = plan.placements[name]
+    runs: list[tuple[int, int]] = []
+    for offset in sorted(set(placement.offsets)):
+        if runs and runs[-1][1] == offset:
+            runs[-1] = runs[-1][0], offset + placement.row_bytes
+        else:
+            runs.append((offset, offset + placement.row_bytes))
+    return runs
+
+
+def memory_boxes(report: Report) -> list[Box]:
+    """One rectangle per tensor, address range and run of steps; address 0 is at the bottom."""
+    plan = report.plan
+    steps, arena = max(len(plan.steps), 1), max(plan.arena_bytes, 1)
+    roles = {**dict.fromkeys(plan.graph.outputs, "output"), **dict.fromkeys(plan.graph.inputs, "input")}
+    boxes = []
+    for name, spans in sorted(_spans(plan).items(), key=lambda item: (item[1][0], item[0])):
+        for first, last in spans:
+            for low, high in _runs(plan, name):
+                width = (last - first + 1) * WIDTH / steps
+                height = (high - low) * HEIGHT / arena
+                text = one_line(name, 60)
+                title = f"{text}: {high - low:,} bytes at {low:,}, steps {first} to {last}"
+                label = text if width > 7 * len(text) + 8 and height > 14 else ""
+                x, y = first * WIDTH / steps, HEIGHT - high * HEIGHT / arena
+                boxes.append(Box(x, y, width, height, _hue(name), roles.get(name, "intermediate"), label, title))
+    return boxes
+
+
+def render_html(report: Report) -> str:
+    """The page. Names from the model file are escaped."""
+    plan = report.plan
+    steps, arena = max(len(plan.steps), 1), max(plan.arena_bytes, 1)
+    every = max(1, steps // 16)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(data_dir("templates") / "report"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        plan=plan,
+        boxes=memory_boxes(report),
+        width=WIDTH,
+        height=HEIGHT,
+        peak_x=plan.peak_step * WIDTH / steps,
+        peak_width=WIDTH / steps,
+        step_ticks=[Tick((s + 0.5) * WIDTH / steps, str(s)) for s in range(0, steps, every)],
+        byte_ticks=[Tick(HEIGHT - k * HEIGHT / 4, f"{arena * k // 4:,}") for k in range(5)],
+        rows=report.steps[:MAX_TABLE_ROWS],
+        hidden_rows=max(0, len(report.steps) - MAX_TABLE_ROWS),
+        peak_bytes=max((s.live_bytes for s in report.steps), default=1) or 1,
+        one_line=one_line,
+    )
