@@ -21,7 +21,8 @@ TC_INLINE void tc_avg_pool2d_requantize_s8(int8_t *out, const int8_t *const *in0
         const int32_t entry = count > 0 ? count - 1 : 0;
         for (int32_t c = 0; c < ch; ++c) {
             const int32_t sum = tc_pool_sum_s8(in0, kernel_h, x0 * ch + c, taps, ch) - inside * in_zero_point;
-            out[x * ch + c] = tc_output_nearest_s8((uint32_t)sum, multiplier[entry], shift[entry], out_zero_point, lo, hi);
+            out[x * ch + c] =
+                tc_output_nearest_s8((uint32_t)sum, multiplier[entry], shift[entry], out_zero_point, lo, hi);
         }
     }
 }

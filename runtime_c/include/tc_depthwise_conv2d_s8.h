@@ -5,21 +5,23 @@
 #include "tc_requantize.h"
 #include "tc_taps.h"
 
-/* Sum of one output channel where every tap lies inside. x: first tap's column and channel, in elements of a row;
-   w: the channel's first weight, others out_ch apart. */
-TC_INLINE uint32_t tc_depthwise_conv2d_s8_interior(uint32_t acc, const int8_t *const *in0, const int8_t *w, int32_t x,
-                                                   int32_t in_ch, int32_t out_ch, int32_t kernel_h, int32_t kernel_w,
-                                                   int32_t dilation_w)
+/* Window sum of one output channel where every tap lies inside. x: the first tap's column and channel, in elements of a
+   row; w: the channel's first weight, others out_ch apart. Signed, in the order of the taps: GCC regroups unsigned sums
+   and then runs out of registers. A window has fewer than 2^16 taps, so that it cannot overflow. */
+TC_INLINE int32_t tc_depthwise_conv2d_s8_interior(const int8_t *const *in0, const int8_t *w, int32_t x,
+                                                  int32_t in_ch, int32_t out_ch, int32_t kernel_h, int32_t kernel_w,
+                                                  int32_t dilation_w)
 {
+    int32_t sum = 0;
     TC_UNROLL
     for (int32_t ky = 0; ky < kernel_h; ++ky) {
         const int8_t *const row = in0[ky] + x;
         TC_UNROLL
         for (int32_t kx = 0; kx < kernel_w; ++kx) {
-            acc += (uint32_t)(row[kx * dilation_w * in_ch] * w[(ky * kernel_w + kx) * out_ch]);
+            sum += row[kx * dilation_w * in_ch] * w[(ky * kernel_w + kx) * out_ch];
         }
     }
-    return acc;
+    return sum;
 }
 
 /* The same where some rows are absent or only some taps of a row lie inside. */
@@ -66,9 +68,10 @@ TC_INLINE void tc_depthwise_conv2d_s8(int8_t *out, const int8_t *const *in0, con
         int8_t *const y = out + x * out_ch;
         if (present && x0 >= 0 && x0 + (kernel_w - 1) * dilation_w < in_w) {
             for (int32_t oc = 0; oc < out_ch; ++oc) {
-                const uint32_t acc = tc_depthwise_conv2d_s8_interior((uint32_t)bias[oc], in0, weights + oc,
-                                                                     x0 * in_ch + oc / per_channel, in_ch, out_ch,
-                                                                     kernel_h, kernel_w, dilation_w);
+                const int32_t sum =
+                    tc_depthwise_conv2d_s8_interior(in0, weights + oc, x0 * in_ch + oc / per_channel, in_ch, out_ch,
+                                                    kernel_h, kernel_w, dilation_w);
+                const uint32_t acc = (uint32_t)bias[oc] + (uint32_t)sum;
                 y[oc] = tc_output_s8(acc, multiplier[oc], shift[oc], out_zero_point, lo, hi);
             }
         } else {

@@ -5,8 +5,8 @@
 #include "tc_requantize.h"
 
 /* in0: the rows to average (one, when rows are kept), (width, ch) each. out: the columns and channels that are kept,
-   each the mean over the others. sum_zero_point: the input zero point times the elements of one mean. multiplier, shift:
-   s_in / (s_out * elements), see tc_requantize. No alignment needed. out must not overlap the input rows. */
+   each the mean over the others. sum_zero_point: the input zero point times the elements of one mean. multiplier,
+   shift: s_in / (s_out * elements), see tc_requantize. No alignment needed. out must not overlap the input rows. */
 TC_INLINE void tc_mean_s8(int8_t *out, const int8_t *const *in0, int32_t rows, int32_t width, int32_t ch,
                           int32_t reduce_width, int32_t reduce_ch, int32_t sum_zero_point, int32_t multiplier,
                           int32_t shift, int32_t out_zero_point)

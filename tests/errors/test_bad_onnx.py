@@ -1,4 +1,4 @@
-"""Hostile and broken ONNX files: always a ModelError with its three parts, never a traceback, a hang or a huge allocation."""
+"""Hostile and broken ONNX files: always a ModelError with its three parts, no traceback, hang or huge allocation."""
 
 from __future__ import annotations
 
@@ -232,9 +232,8 @@ BOMBS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "Pad": ([node("Pad", "x pads")], {"pads": np.array([0, 2**40, 0, 2**40], dtype=np.int64)}),
     "Resize": ([node("Resize", "m  scales")], {"m": 0, "scales": np.array([1, 1, 1e6, 1e6], dtype=np.float32)}),
     "Gather": (
-        [node("Gather", "data index", "a"), node("Gather", "a index", "b"), node("Gather", "b index", "c")]
-        + [node("Gather", "c index", "d"), node("Add", "x d")],
-        {"data": np.zeros(300, dtype=np.float32), "index": np.zeros((300,), dtype=np.int64)},
+        [node("Gather", "data index", "a"), node("Gather", "a index", "b", axis=1), node("Add", "x b")],
+        {"data": np.zeros((300, 300), dtype=np.float32), "index": np.zeros((300, 300), dtype=np.int64)},
     ),
     "Add": (
         [node("Add", "column row", "a"), node("Add", "x a")],
@@ -271,7 +270,6 @@ def test_scales_without_meaning(scale: float, tmp_path: Path) -> None:
     [
         ("z", np.array([1, 2, 3], dtype=np.int8), QuantError),
         ("z", np.int32(1000), ModelError),
-        ("z", np.uint8(3), ModelError),
         ("z", np.float32(3), UnsupportedError),
         ("s", np.ones((2, 2), dtype=np.float32), UnsupportedError),
         ("s", np.zeros(0, dtype=np.float32), QuantError),
@@ -431,7 +429,6 @@ def test_operator_set_versions(version: int, tmp_path: Path) -> None:
         node("Conv", "x x"),
         node("MaxPool", "x"),
         node("MaxPool", "x", kernel_shape=[100, 100]),
-        node("MaxPool", "x", kernel_shape=[]),
         node("AveragePool", "x", kernel_shape=[2, 2], strides=[2**40, 1]),
         node("Transpose", "x", perm=[0, 0, 1, 2]),
         node("Transpose", "x", perm=[9, 1, 2, 3]),

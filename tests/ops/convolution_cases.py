@@ -98,7 +98,7 @@ def requantize(acc: int, real: float) -> int:
     x = acc * 2 ** max(shift, 0)
     nudge = 2**30 if x * q >= 0 else 1 - 2**30
     product = x * q + nudge
-    high = -(-product // 2**31) if product < 0 else product // 2**31
+    high: int = -(-product // 2**31) if product < 0 else product // 2**31
     exponent = max(-shift, 0)
     mask = 2**exponent - 1
     remainder = high & mask
@@ -106,12 +106,12 @@ def requantize(acc: int, real: float) -> int:
 
 
 def near_halves(depthwise: bool) -> Node:
-    """One pixel with an output channel for each accumulator that lies beside a rounding step."""
+    """One pixel with an output channel for each accumulator beside a rounding step (weights are 0)."""
     real = float(np.float32(0.05)) * float(np.float32(0.0011)) / float(np.float32(0.07))
     halves = np.round((np.arange(-130, 130) + 0.5) / real).astype(np.int64)
     bias = (halves[:, None] + np.arange(-1, 2)).reshape(-1).astype(np.int32)
     shape = (1, 1, 1, bias.size) if depthwise else (bias.size, 1, 1, 1)
-    w = constant("w", np.ones(shape, dtype=np.int8), Quant((float(np.float32(0.0011)),), (0,)))
+    w = constant("w", np.zeros(shape, dtype=np.int8), Quant((float(np.float32(0.0011)),), (0,)))
     operator: Operator = DepthwiseConv2d() if depthwise else Conv2d()
     attrs = DepthwiseConv2dAttrs() if depthwise else Conv2dAttrs()
     inputs = (activation("x", (1, 1, 1, 1), 0.05, 0), w, constant("b", bias))

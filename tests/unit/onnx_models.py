@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tinycompile.frontends import load_model
 from tinycompile.ir.graph import Graph
-from tinycompile.ops.registry import operator
+from tinycompile.ir.verify import verify_graph
+from tinycompile.ops.registry import OPERATORS, operator
 from tinycompile.passes import PASSES
 from tinycompile.passes.lowering_check import check_supported
 
@@ -42,6 +43,20 @@ class ModelMaker:
         out = attrs.pop("out", f"{kind.lower()}_{len(self.nodes)}")
         self.nodes.append(helper.make_node(kind, list(inputs), [out], name=f"n{len(self.nodes)}", **attrs))
         return str(out)
+
+    def qdq(self, x: str, scale: float = 0.03, zero_point: int = 5, dtype: Any = np.int8) -> str:
+        """`x` quantised and dequantised."""
+        parameters = self.const(np.float32(scale)), self.const(np.asarray(dtype(zero_point)))
+        return self.node("DequantizeLinear", self.node("QuantizeLinear", x, *parameters), *parameters)
+
+    def qweight(self, *shape: int, scale: float = 0.01, axis: int | None = None, dtype: Any = np.int8) -> str:
+        """Random dequantised weights, per tensor or along `axis`."""
+        info = np.iinfo(dtype)
+        data = self.rng.integers(info.min, info.max + 1, shape).astype(dtype)
+        count = () if axis is None else (shape[axis],)
+        scales = np.asarray(self.rng.uniform(scale, 2 * scale, count), dtype=np.float32)
+        names = self.const(data), self.const(scales), self.const(np.zeros(count, dtype=dtype))
+        return self.node("DequantizeLinear", *names, **({} if axis is None else {"axis": axis}))
 
     def model(self, *outputs: str, elem: int = TensorProto.FLOAT) -> Any:
         graph = helper.make_graph(
@@ -93,8 +108,10 @@ def quantise(
 def lower(path: Path, **options: Any) -> Graph:
     """The file imported and lowered by all passes, every operator with a kernel."""
     graph = load_model(path, **options)
-    for _, run in PASSES:
+    verify_graph(graph, "import", OPERATORS)
+    for name, run in PASSES:
         graph = run(graph)
+        verify_graph(graph, name, OPERATORS)
     check_supported(graph)
     return graph
 
@@ -122,6 +139,26 @@ def runtime(model: Any | Path, inputs: Mapping[str, Array], extra: Sequence[str]
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return [np.asarray(v) for v in session.run(None, dict(inputs))]
+
+
+def check(maker: ModelMaker, out: str, folder: Path, lsb: float = 1.01, runs: int = 4) -> Graph:
+    """The lowered model, whose output must be onnxruntime's within `lsb` steps of its last quantisation."""
+    model = maker.model(out)
+    path = folder / "checked.onnx"
+    onnx.save(model, path)
+    graph = lower(path)
+    last = graph.producers()[graph.outputs[0]]
+    quant = graph.tensors[last.inputs[0]].quant
+    assert quant is not None
+    outputs = set()
+    for x in samples(maker.shape, runs, seed=11):
+        (want,) = runtime(path, {"x": x * 3})
+        got = evaluate(graph, [x * 3])[graph.outputs[0]]
+        assert got.shape == want.shape
+        assert np.abs(got - want).max() <= lsb * quant.scale[0]
+        outputs.add(want.tobytes())
+    assert len(outputs) > 1, "the output does not depend on the input"
+    return graph
 
 
 def kinds(graph: Graph) -> list[str]:

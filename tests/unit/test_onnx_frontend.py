@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 from onnx_models import Array, ModelMaker, evaluate, kinds, lower, quantise, runtime, samples
 
 from tinycompile.frontends import load_model as load
@@ -166,25 +167,44 @@ def test_the_ready_example_is_the_runtime_within_one_lsb() -> None:
     assert np.abs(evaluate(graph, [x])[graph.outputs[0]] - want).max() <= 1 / 256 * 1.01
 
 
-NODE_TESTS = {
-    "test_qlinearconv": ["x"],
-    "test_qlinearmatmul_2D_int8_float32": ["a"],
-    "test_qlinearmatmul_2D_uint8_float32": ["a"],
-}
-
-
-@pytest.mark.parametrize("name", NODE_TESTS)
-def test_onnx_node_tests(name: str, tmp_path: Path) -> None:
-    """The cases of the ONNX standard; their weights and scales are inputs, frozen here to the case's values."""
-    case_module = pytest.importorskip("onnx.backend.test.case.node")
-    op_type = "QLinearConv" if "conv" in name else "QLinearMatMul"
-    case = next(c for c in case_module.collect_testcases(op_type) if c.name == name)
+def test_onnx_standard_qlinear_conv(tmp_path: Path) -> None:
+    """The case of the ONNX standard: weights of zero point 255, and scales that are inputs, frozen here."""
+    cases = pytest.importorskip("onnx.backend.test.case.node").collect_testcases("QLinearConv")
+    case = next(c for c in cases if c.name == "test_qlinearconv")
     inputs, (want,) = case.data_sets[0]
-    values = dict(zip([i.name for i in case.model.graph.input], inputs, strict=True))
-    frozen = {n: v for n, v in values.items() if n not in NODE_TESTS[name]}
+    x, *rest = case.model.graph.input
+    frozen = dict(zip([i.name for i in rest], inputs[1:], strict=True))
     graph = lower(save(case.model, tmp_path / "m.onnx"), frozen_inputs=frozen)
-    got = evaluate(graph, [values[n] for n in NODE_TESTS[name]])[graph.outputs[0]]
+    got = evaluate(graph, [inputs[0]])[graph.outputs[0]]
+    assert graph.inputs == (x.name,)
     assert got.dtype == want.dtype
+    assert np.abs(got.astype(int) - want.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("scales", [1, 5])
+def test_qlinear_matmul(dtype: Any, scales: int, tmp_path: Path) -> None:
+    """Every zero point off centre, one scale or one per column, against ONNX's own reference implementation."""
+    rng = np.random.default_rng(3)
+    info = np.iinfo(dtype)
+    consts = {
+        "as": np.float32(0.02),
+        "az": dtype(info.min + 100),
+        "b": rng.integers(info.min, info.max + 1, (9, 5)).astype(dtype),
+        "bs": np.linspace(0.01, 0.02, scales).astype(np.float32).reshape(-1 if scales > 1 else ()),
+        "bz": np.full(scales, info.min + 140).astype(dtype).reshape(-1 if scales > 1 else ()),
+        "ys": np.float32(0.1),
+        "yz": dtype(info.min + 120),
+    }
+    m = ModelMaker([3, 9])
+    names = [m.const(np.asarray(v), k) for k, v in consts.items()]
+    model = m.model(m.node("QLinearMatMul", "x", *names), elem=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+    x = rng.integers(info.min, info.max + 1, (3, 9)).astype(dtype)
+    want = np.asarray(ReferenceEvaluator(model).run(None, {"x": x})[0])
+    graph = lower(save(model, tmp_path / "m.onnx"))
+    got = evaluate(graph, [x])[graph.outputs[0]]
+    assert got.dtype == want.dtype
+    assert len(np.unique(want)) > 5
     assert np.abs(got.astype(int) - want.astype(int)).max() <= 1
 
 

@@ -19,14 +19,14 @@ inputs "in0"
 outputs "t4"
 tensors
   "in0": int8[1,2,2,1] scale 0.05 zero 3
-  "c1": int8[1,1,1,1] 1 scales on axis 0 in [0.01, 0.01] zero 0 #4cd1a8b0d9bf = [42]
+  "c1": int8[1,1,1,1] 1 scales on axis 0 in [0.01, 0.01] zero 0 #86aa5f0ca1d4 = [42]
   "c2": int32[1] = [-7]
   "t3": int8[1,2,2,1] scale 0.05 zero 3
   "t4": int8[1,4] scale 0.05 zero 3
 ops
   0: "t3" = conv2d("in0", "c1", "c2") {stride=(1, 1), dilation=(1, 1), pad=(0, 0, 0, 0), groups=1, clamp=None}  ; conv2d '0'
   1: "t4" = reshape("t3") {shape=(1, 4)}  ; reshape '1'
-"""
+"""  # noqa: E501
 PLAN_TEXT = """\
 plan "small" for plain, input resident
 arena 8 bytes, aligned to 16

@@ -14,7 +14,8 @@ from tinycompile.schedule.blocks import Block, Rectangle
 def guillotine(seed: int, height: int = 64, times: int = 14) -> list[Block]:
     """One rectangle cut at random: the pieces fit `height` with no byte to spare, for a bound of `height`."""
     rng = np.random.default_rng(seed)
-    todo, done = [(0, times, 0, height)], []
+    todo = [(0, times, 0, height)]
+    done: list[tuple[int, int, int, int]] = []
     while todo:
         t0, t1, low, high = todo.pop(int(rng.integers(len(todo))))
         if len(todo) + len(done) >= 22 or (t1 - t0 < 2 and high - low < 8):

@@ -23,7 +23,7 @@ def good() -> Graph:
     return b.graph([b.relu(b.conv(b.input((1, 4, 4, 2)), 3))])
 
 
-def with_tensor(name: str, **changes: object) -> Graph:
+def with_tensor(name: str, /, **changes: object) -> Graph:
     g = good()
     return replace(g, tensors={**g.tensors, name: replace(g.tensors[name], **changes)})  # type: ignore[arg-type]
 

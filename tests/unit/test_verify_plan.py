@@ -136,7 +136,7 @@ MUTANTS: dict[str, tuple[Callable[[], Plan], str]] = {
     "output row one byte low": (lambda: moved(ring_plan(), 2, 3, -1), "lost"),
     "row outside the arena": (lambda: moved(ring_plan(), 2, 6, 1), "of an arena of"),
     "negative offset": (lambda: moved(ring_plan(), 0, 0, -1), "of an arena of"),
-    "halo row never made": (lambda: without(ring_plan(), 2), "not intact"),
+    "halo row never made": (lambda: without(ring_plan(), 1), "not intact"),
     "output row never made": (lambda: without(ring_plan(), len(ring_plan().steps) - 1), "never computed"),
     "row made twice": (lambda: replace(ring_plan(), steps=(*ring_plan().steps[:-1], one_row(0, 6))), "second time"),
     "input eaten one row early": (lambda: eaten_plan(1), "overwrites input 0 of the same call"),
@@ -156,10 +156,10 @@ def test_message_names_step_operator_row_and_byte() -> None:
         verify_plan(ring_plan(2))
     error = caught.value
     assert "row 0 of 't3' is not intact: arena byte 84 holds row 2 of 't3'" in error.what
-    assert "step 4 (conv2d 'conv2d_1'), row 1" in error.where or "step 3" in error.where
+    assert "step 4 (conv2d 'conv2d_1'), row 1" in error.where
 
 
-def relu_plan(shift: int, dtype_step: bool = False) -> Plan:
+def relu_plan(shift: int) -> Plan:
     """A clip of whole rows that writes `shift` bytes above its input."""
     b = GraphBuilder()
     y = b.relu(b.input((1, ROWS, WIDTH, CHANNELS)))
@@ -227,11 +227,10 @@ def test_misaligned_rows_are_found() -> None:
 
 
 def test_operator_without_step_must_be_a_view() -> None:
+    plan = ring_plan()
+    first_only = tuple(s for s in plan.steps if s.op == 0)
     with pytest.raises(InternalError, match="not a view"):
-        plan = ring_plan()
-        verify_plan(
-            replace(plan, steps=tuple(s for s in plan.steps if s.op == 0), live=plan.live[:7], live_bytes=(0,) * 7)
-        )
+        verify_plan(program(plan, list(first_only), {}, plan.arena_bytes))
 
 
 def test_views_that_would_be_in_two_places_are_found() -> None:
@@ -297,7 +296,6 @@ def test_tables_must_match_the_graph() -> None:
         replace(plan, placements={**plan.placements, name: at(0)}),
         replace(plan, interface=replace(plan.interface, arena_bytes=plan.arena_bytes - 1)),
     ]
-    for k, wrong in enumerate(broken):
+    for wrong in broken:
         with pytest.raises(InternalError):
             verify_plan(wrong)
-            pytest.fail(f"broken plan {k} passed")

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from tinycompile.emulate.samples import FILLS, pack_inputs, unpack_outputs
+from tinycompile.emulate.templating import render
 from tinycompile.errors import CheckFailed
 from tinycompile.ir.graph import Array
 from tinycompile.ir.interface import Interface
-from tinycompile.resources import data_dir
 from tinycompile.toolchain import compile_or_raise, host_compiler, run_tool
 
 _SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
@@ -29,25 +28,6 @@ class HostRun:
 
     outputs: list[Array]
     compiler: str
-
-
-def harness_source(template: str, interface: Interface) -> str:
-    """A test harness for the model of `interface`, from ``templates/c``."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(data_dir("templates") / "c"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(template).render(
-        prefix=interface.prefix,
-        macro=interface.prefix.upper(),
-        inputs=interface.inputs,
-        outputs=interface.outputs,
-        arena_align=interface.arena_align,
-        arena_bytes=interface.arena_bytes,
-    )
 
 
 def run_host(
@@ -71,7 +51,7 @@ def run_host(
     outputs: list[list[Array]] = []
     with tempfile.TemporaryDirectory(prefix="tinycompile-") as work_text:
         work = Path(work_text)
-        (work / "harness.c").write_text(harness_source("host_main.c.j2", interface), encoding="utf-8")
+        (work / "harness.c").write_text(render("c/host_main.c.j2", interface), encoding="utf-8")
         (work / "in.bin").write_bytes(record)
         sources = [str((folder / f"{interface.prefix}{part}.c").resolve()) for part in ("", "_weights")]
         flags = [*cc.strict_flags, "-g", *(("-O1", *_SANITIZE) if sanitize else ("-O2",))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,6 +60,8 @@ class DepthwiseConv2d(Operator):
         return windowed_shape(node, self._kernel(node), a.stride, a.dilation, a.pad, w.shape[3]), x.dtype
 
     def unsupported(self, node: Node) -> str | None:
+        if math.prod(self._kernel(node)) >= 1 << 16:
+            return "a depthwise window of 65536 taps or more"
         return integer_unsupported(node)
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinycompile.schedule.blocks import Block
 
 MAX_EXACT_RECTANGLES = 1500
@@ -30,19 +32,22 @@ def _height(blocks: Sequence[Block], bases: Sequence[int]) -> int:
 def _first_fit(blocks: Sequence[Block], order: Sequence[int]) -> tuple[int, ...]:
     """Each block in turn at the lowest aligned base where it overlaps none before it."""
     bases: dict[int, int] = {}
+    placed = np.zeros((sum(len(b.outline) for b in blocks), 4), dtype=np.int64)  # first, last, low, high
+    count = 0
     for k in order:
-        block = blocks[k]
+        block, base = blocks[k], 0
         taken: list[tuple[int, int]] = []  # bases strictly between the two are not possible
-        for other, at in bases.items():
-            for p in blocks[other].outline:
-                for r in block.outline:
-                    if p.first <= r.last and r.first <= p.last:
-                        taken.append((at + p.low - r.high, at + p.high - r.low))
-        base = 0
+        for r in block.outline:
+            known = placed[:count]
+            clash = known[(known[:, 0] <= r.last) & (known[:, 1] >= r.first)]
+            taken += zip((clash[:, 2] - r.high).tolist(), (clash[:, 3] - r.low).tolist(), strict=True)
         for low, high in sorted(taken):
             if low < base < high:
                 base = -(-high // block.align) * block.align
         bases[k] = base
+        for r in block.outline:
+            placed[count] = r.first, r.last, base + r.low, base + r.high
+            count += 1
     return tuple(bases[k] for k in range(len(blocks)))
 
 

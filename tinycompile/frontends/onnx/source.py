@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from tinycompile.errors import MalformedModelError, UnsupportedError, one_line
+from tinycompile.errors import MalformedModelError, UnsupportedError
 from tinycompile.frontends.onnx.model import tensor_value
 from tinycompile.ir.graph import Array, SourceLoc
 
@@ -45,7 +45,7 @@ class SourceNode:
     @property
     def loc(self) -> SourceLoc:
         name = self.proto.name or (self.outputs[0] if self.outputs else "") or str(self.index)
-        return SourceLoc(one_line(self.op_type, 60), plain_name(name))
+        return SourceLoc(plain_name(self.op_type) or "node", plain_name(name) or str(self.index))
 
     def __str__(self) -> str:
         return f"node {self.index}, {self.loc}"

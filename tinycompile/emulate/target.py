@@ -1,0 +1,111 @@
+"""A build run on an emulated core: the same firmware image in unicorn or QEMU, with exact counts and measured stack."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinycompile.board import Board, load_board
+from tinycompile.emulate.firmware import Objects, build_emulated, build_objects
+from tinycompile.emulate.qemu import run_qemu
+from tinycompile.emulate.samples import FILLS, pack_inputs, unpack_outputs
+from tinycompile.emulate.unicorn_runner import run_unicorn
+from tinycompile.errors import CheckFailed, UsageError
+from tinycompile.ir.graph import Array
+from tinycompile.ir.interface import Interface
+from tinycompile.target import Target
+from tinycompile.toolchain import target_compiler
+
+EMULATORS = ("unicorn", "qemu")
+
+
+@dataclass(frozen=True, eq=False)
+class TargetRun:
+    """`outputs`: per network output an array (samples, *shape). `per_sample`: instructions of each inference.
+
+    `stack_bytes`: the most that any run used. `text_bytes`, `rodata_bytes`: of the model alone.
+    """
+
+    outputs: list[Array]
+    per_sample: tuple[int, ...]
+    stack_bytes: int
+    emulator: str
+    board: str
+    objects: Objects
+
+    @property
+    def instructions(self) -> int:
+        """Instructions of the longest inference."""
+        return max(self.per_sample, default=0)
+
+    @property
+    def text_bytes(self) -> int:
+        return self.objects.text_bytes
+
+    @property
+    def rodata_bytes(self) -> int:
+        return self.objects.rodata_bytes
+
+
+def compile_objects(folder: Path, interface: Interface, target: Target) -> Objects:
+    """Sizes of the model of `folder` as the target's compiler makes it. ToolchainError when there is none."""
+    with tempfile.TemporaryDirectory(prefix="tinycompile-") as work:
+        return build_objects(folder, interface, target, target_compiler(target), Path(work))
+
+
+def run_target(
+    folder: Path,
+    interface: Interface,
+    target: Target,
+    inputs: Sequence[Array],
+    *,
+    board: Board | None = None,
+    emulator: str | None = None,
+    compiler: str | None = None,
+    arena_bytes: int | None = None,
+    timeout_s: float = 900.0,
+) -> TargetRun:
+    """Cross-compile the build in `folder` and run every sample on the emulated core, once per fill pattern.
+
+    `inputs`: per network input an array (samples, *shape). `board`: default the target's own. `emulator`: "unicorn" (the
+    default where it has the core) or "qemu". `compiler`: "gcc" or "zig" to insist. `arena_bytes`: smaller than planned, to
+    show that it faults. Raises CheckFailed for a fault or a result that depends on the arena's initial contents.
+    """
+    if emulator not in (None, *EMULATORS):
+        raise UsageError(f"no emulator '{emulator}'", "--emulator", f"one of: {', '.join(EMULATORS)}")
+    if board is None and target.emulation_board is None:
+        raise UsageError(f"{target.name} is not emulated", "--on", "use --on host, or a core from `tinycompile targets`")
+    chosen = board or load_board(str(target.emulation_board))
+    which = emulator or ("unicorn" if target.unicorn_cpu is not None else "qemu")
+    if which == "unicorn" and target.unicorn_cpu is None:
+        raise UsageError(f"unicorn cannot run {target.name}", "--emulator", "use --emulator qemu")
+    cc = target_compiler(target, compiler)
+    record, samples = pack_inputs(interface, inputs)
+    results = []
+    for fill in FILLS:
+        with tempfile.TemporaryDirectory(prefix="tinycompile-") as name:
+            work = Path(name)
+            image = build_emulated(
+                folder, interface, target, chosen, cc, work, samples=samples, fill=fill, arena_bytes=arena_bytes
+            )
+            files = {"in.bin": record}
+            if which == "unicorn":
+                ran = run_unicorn(image, target, chosen, files, timeout_s)
+            else:
+                ran = run_qemu(image, target, chosen, files, timeout_s, work)
+        outputs = unpack_outputs(interface.outputs, ran.files["out.bin"], samples)
+        results.append((outputs, ran, int.from_bytes(ran.files["stack.bin"], "little"), image.objects))
+    for port, first, second in zip(interface.outputs, results[0][0], results[1][0], strict=True):
+        if not np.array_equal(first.view(np.uint8), second.view(np.uint8)):
+            raise CheckFailed(
+                "the result depends on what the arena held before the run",
+                f"output '{port.name}' on {chosen.name}",
+                "this is a bug in tinycompile: please report it with the model",
+            )
+    outputs, ran, _, objects = results[0]
+    stack = max(r[2] for r in results)
+    return TargetRun(outputs, ran.instructions, stack, ran.emulator, chosen.name, objects)
