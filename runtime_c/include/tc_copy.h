@@ -2,7 +2,7 @@
 #ifndef TC_COPY_H
 #define TC_COPY_H
 
-#include <string.h>
+#include "tc_memory.h"
 
 #include "tc_types.h"
 

@@ -2,7 +2,7 @@
 #ifndef TC_QUANTIZE_F32_S8_H
 #define TC_QUANTIZE_F32_S8_H
 
-#include <string.h>
+#include "tc_memory.h"
 
 #include "tc_types.h"
 

@@ -2,7 +2,7 @@
 #ifndef TC_RESIZE_NEAREST_H
 #define TC_RESIZE_NEAREST_H
 
-#include <string.h>
+#include "tc_memory.h"
 
 #include "tc_types.h"
 

@@ -23,6 +23,12 @@ def wide(branches: int) -> Graph:
     return b.graph([total])
 
 
+def test_deep_branches_opened_one_by_one_need_no_search() -> None:
+    """Depth first finds what the beam does not: with 24 branches the order search is far beyond its limit."""
+    storage = analyse_storage(wide(24))
+    assert best_order(storage).peak_bytes < LiveBytes(storage).peak(tuple(range(len(storage.steps)))) // 4
+
+
 def test_wide_graph_is_solved_exactly() -> None:
     storage = analyse_storage(wide(8))
     found = best_order(storage)

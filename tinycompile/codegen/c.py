@@ -291,7 +291,7 @@ def _runtime_headers(roots: set[str]) -> dict[str, str]:
     """The kernel headers and, transitively, the ``tc_*.h`` that they include."""
     folder = data_dir("runtime_c") / "include"
     found: dict[str, str] = {}
-    todo = sorted(roots | {"tc_types.h"})
+    todo = sorted(roots | {"tc_types.h", "tc_memory.h"})
     while todo:
         name = todo.pop()
         if name in found:

@@ -117,9 +117,9 @@ def _deepest_path(callgraph: str, root: str) -> int | None:
 def _link(work: Path, compiler: Compiler, target: Target, sources: list[str], where: str) -> None:
     flags = [f for f in target_flags(target, compiler) if not f.startswith("-O")]
     libraries = ["-lgcc"] if compiler.flavour == "gcc" else []
-    extra = ["-Wl,--no-relax"] if target.family == "riscv32" else []
-    if compiler.flavour == "gcc":
-        extra.append("-Wl,--no-warn-rwx-segments")
+    extra = ["-Wl,--no-warn-rwx-segments"] if compiler.flavour == "gcc" else []
+    if target.family == "riscv32" and compiler.flavour == "gcc":
+        extra.append("-Wl,--no-relax")  # relaxation wants a global pointer, which the start-up does not set
     compile_or_raise(
         [
             *compiler.command,
@@ -127,8 +127,8 @@ def _link(work: Path, compiler: Compiler, target: Target, sources: list[str], wh
             "-O2",
             "-std=gnu99",
             "-ffreestanding",
-            "-nostdlib",
-            "-nostartfiles",
+            # clang as zig brings it links its own run-time library unless told otherwise
+            "-nostdlib" if compiler.flavour == "gcc" else "-nostartfiles",
             # the memory functions must not be turned into calls of themselves
             "-fno-builtin",
             *(["-fno-tree-loop-distribute-patterns"] if compiler.flavour == "gcc" else []),

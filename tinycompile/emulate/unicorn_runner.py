@@ -15,6 +15,7 @@ from tinycompile.errors import CheckFailed, ToolchainError
 from tinycompile.target import Target
 
 PAGE = 4096
+BKPT_SEMIHOST = b"\xab\xbe"
 SYSTEM_CONTROL = 0xE000E000  # system control space of the Cortex-M cores: plain memory here
 
 
@@ -127,13 +128,9 @@ def run_unicorn(image: Image, target: Target, board: Board, files: Mapping[str, 
     def interrupt(_uc: Any, number: int, _data: Any) -> None:
         pc = uc.reg_read(registers.UC_RISCV_REG_PC if riscv else registers.UC_ARM_REG_PC)
         at = pc if riscv else pc & ~1
-        trap = bytes(uc.mem_read(at, 4 if riscv else 2))
-        if trap == (b"\x73\x00\x10\x00" if riscv else b"\xab\xbe"):
+        if not riscv and bytes(uc.mem_read(at, 2)) == BKPT_SEMIHOST:
             semihost.call()
-            if riscv:
-                uc.reg_write(registers.UC_RISCV_REG_PC, pc + 4)
-            else:
-                uc.reg_write(registers.UC_ARM_REG_PC, (at + 2) | 1)
+            uc.reg_write(registers.UC_ARM_REG_PC, (at + 2) | 1)
             return
         fault.append(f"exception {number} at 0x{at:08x} in {loaded.name_of(at)}")
         uc.emu_stop()
@@ -147,6 +144,9 @@ def run_unicorn(image: Image, target: Target, board: Board, files: Mapping[str, 
             counts.append(counter.instructions())
 
     uc.hook_add(const.UC_HOOK_INTR, interrupt)
+    if riscv:
+        at = loaded.symbols["tc_semihost"]
+        uc.hook_add(const.UC_HOOK_CODE, lambda *_: semihost.call(), begin=at, end=at)
     for name in ("tc_mark_begin", "tc_mark_end"):
         at = loaded.symbols[name]
         uc.hook_add(const.UC_HOOK_CODE, mark, begin=at, end=at)

@@ -14,6 +14,7 @@ from tinycompile.passes.rewriter import Rewriter
 
 # Scales this close are equal: exporters compute the bias scale s_x * s_w in float32.
 _SAME_SCALE = 1e-5
+_CHECK_BIAS = "give the layer one bias value per output channel"
 
 
 def layer_inputs(rewriter: Rewriter, op: Op, x: str) -> tuple[str, str] | None:
@@ -59,6 +60,8 @@ def _bias(rewriter: Rewriter, op: Op, x: str, weights: str, bias: str) -> str | 
     channels = w.shape[CHANNEL_AXIS[op.kind]]
     accumulator = quant_x.scalar()[0] * np.array(w.quant.channels(channels)[0], dtype=np.float64)
     tensor = rewriter.tensor(bias)
+    if tensor.shape != (channels,):
+        raise QuantError(f"a bias of shape {list(tensor.shape)} for {channels} channels", str(op.source), _CHECK_BIAS)
     source = rewriter.dequantized_constant(bias)
     if tensor.data is not None:
         integers = np.rint(tensor.data.astype(np.float64).reshape(-1) / accumulator)
@@ -68,19 +71,14 @@ def _bias(rewriter: Rewriter, op: Op, x: str, weights: str, bias: str) -> str | 
         integers = _at_scale(stored - zero_points, scales, accumulator)
     else:
         return None
-    if integers.size not in (1, channels):
-        raise QuantError(
-            f"{integers.size} bias values for {channels} channels", str(op.source), "check the model's bias"
-        )
     if not np.all(np.abs(integers) < 2**31):
         raise QuantError(
             "the bias does not fit into 32 bits at the scale of input times weights",
             str(op.source),
             "quantise the layer again: its weight or input scale is too small for its bias",
         )
-    data = np.broadcast_to(integers.astype(np.int32), (channels,))
     # The scale is s_x * s_w by definition; a copy of it could only disagree.
-    return rewriter.constant(data, None, f"{bias}/int32")
+    return rewriter.constant(integers.astype(np.int32), None, f"{bias}/int32")
 
 
 def _at_scale(

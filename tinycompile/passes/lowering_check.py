@@ -15,15 +15,21 @@ def _reason(node: Node) -> str | None:
 
 
 def check_supported(graph: Graph) -> None:
-    """Raises one UnsupportedError that lists every node without a kernel, with the reason and what to do."""
-    found = [(node, reason) for node in graph.nodes() if (reason := _reason(node)) is not None]
-    if not found:
+    """Raises one UnsupportedError that lists every node without a kernel by reason, and what to do."""
+    by_reason: dict[str, list[str]] = {}
+    for node in graph.nodes():
+        reason = _reason(node)
+        if reason is not None:
+            by_reason.setdefault(reason, []).append(f"{one_line(str(node.op.source), 120)} ({node.op.kind})")
+    if not by_reason:
         return
-    lines = [f"{node.op.kind} '{one_line(node.op.name, 80)}': {reason}" for node, reason in found[:_LISTED]]
-    more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-    plural = "s" if len(found) > 1 else ""
+    count = sum(len(nodes) for nodes in by_reason.values())
+    parts = []
+    for reason, nodes in by_reason.items():
+        more = f" and {len(nodes) - _LISTED} more" if len(nodes) > _LISTED else ""
+        parts.append(f"{reason}: {', '.join(nodes[:_LISTED])}{more}")
     raise UnsupportedError(
-        f"{len(found)} operator{plural} without a kernel: {'; '.join(lines)}{more}",
-        "; ".join(dict.fromkeys(one_line(str(node.op.source), 120) for node, _ in found[:_LISTED])),
+        f"{count} operator{'s' if count > 1 else ''} without a kernel. {'; '.join(parts)}",
+        f"model '{one_line(graph.name, 80)}'",
         "quantise the whole model to int8 (activations per tensor), or replace or remove the operators listed",
     )

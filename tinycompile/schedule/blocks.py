@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 from tinycompile.schedule.liveness import Interval
 from tinycompile.schedule.storage import Overlay, Storage
@@ -39,14 +40,17 @@ class Block:
 
 @dataclass(frozen=True)
 class BlockSet:
-    """`choices`: for each step (position in ``Storage.steps``) with in-place choices, how many could be taken."""
+    """`choices`: for each step (position in ``Storage.steps``) with in-place choices, how many could be taken.
+    `live_bytes[t]`: bytes in use at time t."""
 
     blocks: tuple[Block, ...]
     choices: Mapping[int, int]
+    live_bytes: tuple[int, ...]
 
-    def live_bytes(self, time: int) -> int:
-        """Bytes in use at `time`: no packing needs fewer."""
-        return sum(r.high - r.low for b in self.blocks for r in b.outline if r.first <= time <= r.last)
+    @property
+    def bound_bytes(self) -> int:
+        """Live bytes at the peak: no packing needs fewer."""
+        return max(self.live_bytes)
 
 
 def build_blocks(
@@ -80,7 +84,16 @@ def build_blocks(
         if step.scratch_bytes:
             outline = (Rectangle(position + 1, position + 1, 0, step.scratch_bytes),)
             blocks.append(Block({}, outline, 4, step.op))
-    return BlockSet(tuple(blocks), choices)
+    return BlockSet(tuple(blocks), choices, _live_bytes(blocks, len(sequence) + 1))
+
+
+def _live_bytes(blocks: list[Block], times: int) -> tuple[int, ...]:
+    change = [0] * (times + 1)
+    for block in blocks:
+        for r in block.outline:
+            change[r.first] += r.high - r.low
+            change[r.last + 1] -= r.high - r.low
+    return tuple(accumulate(change[:times]))
 
 
 def _overlay(

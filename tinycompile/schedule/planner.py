@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Protocol
 
 from tinycompile.errors import InternalError, UsageError
@@ -78,9 +79,9 @@ def plan_graph(
         arena_bytes=packing.arena_bytes,
         arena_align=ARENA_ALIGN,
         input_mode=input_mode,
-        certificate=certify(packing.arena_bytes, bound, order.lower_bound_bytes, packing.method),
+        certificate=certify(order, packing, bound),
         live=tuple(tuple(storage.values[v].tensor for v in live_at(lives, t)) for t in times),
-        live_bytes=tuple(blocks.live_bytes(t) for t in times),
+        live_bytes=tuple(blocks.live_bytes[t] for t in times),
         interface=_interface(graph, prefix, target.name, packing.arena_bytes),
     )
 
@@ -94,17 +95,14 @@ def _pack(
     exactly.
     """
 
-    def bound_of(blocks: BlockSet) -> int:
-        return max(blocks.live_bytes(t) for t in range(len(sequence) + 1))
-
     first = build_blocks(storage, sequence, lives, {})
-    bound = bound_of(first)
+    bound = first.bound_bytes
     best = (greedy(first.blocks, bound), first)
     for preferred in _variations(first):
         if best[0].arena_bytes <= bound:
             break
         blocks = build_blocks(storage, sequence, lives, preferred)
-        if bound_of(blocks) <= bound:
+        if blocks.bound_bytes <= bound:
             packing = greedy(blocks.blocks, bound)
             if packing.arena_bytes < best[0].arena_bytes:
                 best = (packing, blocks)
@@ -115,9 +113,9 @@ def _pack(
 
 
 def _variations(blocks: BlockSet) -> Iterator[dict[int, int]]:
-    """Other in-place choices: each step's alternatives (and none) by themselves, at most `MAX_VARIATIONS`."""
-    singles = [{step: n} for step, count in blocks.choices.items() for n in range(1, count + 1)]
-    yield from singles[:MAX_VARIATIONS]
+    """Other in-place choices: each step's alternatives (and none) by themselves, a few in large graphs."""
+    limit = min(MAX_VARIATIONS, 4000 // len(blocks.blocks))
+    yield from islice(({step: n} for step, count in blocks.choices.items() for n in range(1, count + 1)), limit)
 
 
 def _with_views(graph: Graph, made: list[int]) -> list[int]:

@@ -39,6 +39,7 @@ class Builder:
         self._tensors: dict[str, Tensor] = {}
         self._ops: list[Op] = []
         self._weights: set[str] = set()
+        self._dequantized: dict[str, Tensor] = {}
         # By identity; the array is kept so that its identity stays its own.
         self._constants: dict[tuple[int, Quant | None], tuple[Array, Tensor]] = {}
 
@@ -62,8 +63,10 @@ class Builder:
         return self.value(n, index) if index < len(n.inputs) and n.inputs[index] else None
 
     def constant(self, n: SourceNode, index: int, what: str) -> Array:
-        """Input `index`, which must be known at compile time."""
+        """Input `index`, which must be known at compile time; a dequantised constant is its real values."""
         value = self.value(n, index)
+        if isinstance(value, Tensor) and value.name in self._dequantized:
+            return _real_values(self._dequantized[value.name])
         if isinstance(value, Tensor):
             raise n.unsupported(
                 f"{what} computed at run time", "make it a constant; tensors given as inputs can be frozen"
@@ -118,6 +121,8 @@ class Builder:
         self._ops.append(op)
         if kind in ("dequantize", *_COPYING) and all(t is None or self.is_weight(t) for t in inputs):
             self._weights.add(tensor.name)
+        if kind == "dequantize" and inputs[0] is not None and inputs[0].is_const:
+            self._dequantized[tensor.name] = inputs[0]
         return tensor
 
     def real(self, n: SourceNode, index: int) -> Tensor:
@@ -200,6 +205,8 @@ class Builder:
             self._ops[k] = replace(op, inputs=inputs)
         if tensor.name in self._weights:
             self._weights.add(named.name)
+        if tensor.name in self._dequantized:
+            self._dequantized[named.name] = self._dequantized[tensor.name]
         del self._tensors[tensor.name]
         self._tensors[named.name] = named
         return named
@@ -228,6 +235,18 @@ def _needed(graph: Graph) -> list[Op]:
             alive |= set(op.inputs)
             ops.append(op)
     return ops[::-1]
+
+
+def _real_values(tensor: Tensor) -> Array:
+    """float32 values of a quantised constant (ONNX DequantizeLinear)."""
+    assert tensor.data is not None
+    assert tensor.quant is not None
+    along = [1] * len(tensor.shape)
+    if tensor.quant.axis is not None:
+        along[tensor.quant.axis] = -1
+    scale = np.array(tensor.quant.scale, dtype=np.float32).reshape(along)
+    zero_point = np.array(tensor.quant.zero_point, dtype=np.int64).reshape(along)
+    return np.asarray((tensor.data.astype(np.int64) - zero_point).astype(np.float32) * scale)
 
 
 def _words(quant: Quant) -> str:

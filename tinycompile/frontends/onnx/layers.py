@@ -45,6 +45,10 @@ def _convolution(b: Builder, n: SourceNode, x: Tensor, w: Tensor, bias: Tensor |
         raise n.unsupported("weights computed at run time", "make the weights constants of the model")
     if len(w.shape) != rank or rank not in (3, 4):
         raise n.unsupported(f"a convolution of {rank} dimensions with weights {list(w.shape)}")
+    if bias is not None and bias.shape != w.shape[:1]:
+        raise ShapeError(
+            f"a bias of shape {list(bias.shape)} for {w.shape[0]} channels", str(n), "export the model again"
+        )
     if n.ints("kernel_shape") not in (None, w.shape[2:]):
         raise ShapeError(f"kernel_shape disagrees with weights {list(w.shape)}", str(n), "export the model again")
     groups = n.integer("group", 1)
