@@ -1,8 +1,8 @@
 """tinycompile: a deployment compiler for microcontrollers.
 
-    import tinycompile
-    built = tinycompile.build("model.tflite", target="cortex-m7", sram="320k", out="out")
-    print(built.report.arena.value, built.plan.certificate.optimal)
+import tinycompile
+built = tinycompile.build("model.tflite", target="cortex-m7", sram="320k", out="out")
+print(built.report.arena.value, built.plan.certificate.optimal)
 """
 
 from __future__ import annotations

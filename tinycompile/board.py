@@ -70,7 +70,9 @@ def load_board(name: str) -> Board:
     try:
         return _parse(name, tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, StopIteration, UsageError) as error:
-        raise TargetError(f"the board file is malformed: {error}", str(path), "compare it with another board file") from None
+        raise TargetError(
+            f"the board file is malformed: {error}", str(path), "compare it with another board file"
+        ) from None
 
 
 def _parse(name: str, data: dict[str, Any]) -> Board:

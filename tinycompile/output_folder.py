@@ -22,7 +22,9 @@ def write_folder(folder: Path, files: Mapping[str, str], force: bool) -> None:
             raise UsageError(f"'{folder}' exists and is no folder", "--output", "give another folder")
         if folder.is_dir() and any(folder.iterdir()) and not force and not (folder / MARK).is_file():
             raise UsageError(
-                f"'{folder}' is not empty and no earlier build", "--output", "give another folder, or --force to replace it"
+                f"'{folder}' is not empty and no earlier build",
+                "--output",
+                "give another folder, or --force to replace it",
             )
         parent = folder.resolve().parent
         parent.mkdir(parents=True, exist_ok=True)
@@ -35,4 +37,6 @@ def write_folder(folder: Path, files: Mapping[str, str], force: bool) -> None:
                 shutil.move(folder, Path(temporary) / "old")
             fresh.rename(folder)
     except OSError as error:
-        raise UsageError(f"cannot write '{folder}': {error.strerror}", "--output", "give a folder that can be written") from None
+        raise UsageError(
+            f"cannot write '{folder}': {error.strerror}", "--output", "give a folder that can be written"
+        ) from None

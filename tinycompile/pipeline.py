@@ -56,7 +56,11 @@ def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) 
     from tinycompile.passes.quantized_io import quantized_io
 
     graph = load_model(model, shape_overrides=options.shapes, frozen_inputs=options.frozen_inputs)
-    passes = (("import", lambda g: g), *PASSES, *((("quantized_io", quantized_io),) if options.io == "quantized" else ()))
+    passes = (
+        ("import", lambda g: g),
+        *PASSES,
+        *((("quantized_io", quantized_io),) if options.io == "quantized" else ()),
+    )
     for name, run in passes:
         graph = run(graph)
         verify_graph(graph, name, OPERATORS)
@@ -66,9 +70,7 @@ def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) 
     return graph
 
 
-def plan_model(
-    model: Path, target: Target, options: ImportOptions | None = None, dump: Dump | None = None
-) -> Plan:
+def plan_model(model: Path, target: Target, options: ImportOptions | None = None, dump: Dump | None = None) -> Plan:
     """Import `model` and decide order, views, in-place use and addresses for `target`; the plan is verified."""
     from tinycompile.frontends.naming import c_prefix
     from tinycompile.ir.printer import print_plan

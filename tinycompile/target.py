@@ -73,7 +73,9 @@ def load_target(name: str) -> Target:
     try:
         return _parse(name, tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, UsageError) as error:
-        raise TargetError(f"the target file is malformed: {error}", str(path), "compare it with another target file") from None
+        raise TargetError(
+            f"the target file is malformed: {error}", str(path), "compare it with another target file"
+        ) from None
 
 
 def _parse(name: str, data: dict[str, Any]) -> Target:

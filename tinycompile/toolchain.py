@@ -78,7 +78,9 @@ def run_tool(
         raise ToolchainError(f"'{command[0]}' is not installed", where, "see `tinycompile doctor`") from None
     except subprocess.TimeoutExpired:
         raise ToolchainError(
-            f"'{Path(command[0]).name}' did not finish in {timeout_s:.0f} s", where, "try a smaller model or fewer samples"
+            f"'{Path(command[0]).name}' did not finish in {timeout_s:.0f} s",
+            where,
+            "try a smaller model or fewer samples",
         ) from None
 
 

@@ -57,6 +57,15 @@ def test_batch_norm_by_itself_is_a_depthwise_convolution(tmp_path: Path) -> None
     assert "depthwise_conv2d" in kinds(graph)
 
 
+def test_batch_norm_with_quantised_parameters(tmp_path: Path) -> None:
+    """onnxruntime quantises gamma and beta too when the batch norm has not been folded."""
+    m = ModelMaker([1, 3, 6, 5])
+    mean, variance = m.const(np.zeros(3, dtype=np.float32)), m.const(np.ones(3, dtype=np.float32))
+    gamma, beta = m.qweight(3), m.qweight(3, axis=0)
+    y = m.node("BatchNormalization", m.qdq("x"), gamma, beta, mean, variance)
+    assert "depthwise_conv2d" in kinds(check(m, m.qdq(y, 0.03, 5), tmp_path))
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "folds"),
     [("Conv", 0.0, True), ("Conv", 0.3, False), ("MaxPool", -1e9, True), ("MaxPool", 0.0, False)],

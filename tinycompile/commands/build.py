@@ -60,4 +60,6 @@ def build(
         click.echo(json.dumps({**report.to_json(), "output": output}))
     else:
         click.echo(render_text(report))
-        click.echo(f"written to {output}: {len(built.files)} files; open {Path(output) / 'report.html'} for the picture")
+        click.echo(
+            f"written to {output}: {len(built.files)} files; open {Path(output) / 'report.html'} for the picture"
+        )

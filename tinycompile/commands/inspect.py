@@ -90,4 +90,6 @@ def inspect(
     click.echo(table(header, rows))
     macs = sum(OPERATORS[n.op.kind].macs(n) for n in nodes)
     weights = sum(t.nbytes for t in graph.tensors.values() if t.is_const)
-    click.echo(f"total: {macs:,} MACs, {weights:,} bytes of constants; largest layer {max(map(_layer_bytes, nodes)):,} B")
+    click.echo(
+        f"total: {macs:,} MACs, {weights:,} bytes of constants; largest layer {max(map(_layer_bytes, nodes)):,} B"
+    )

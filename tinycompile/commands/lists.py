@@ -112,6 +112,7 @@ def doctor(as_json: bool) -> None:
         (t.name, "yes" if t.found else "no", t.version[:48], t.enables, "" if t.found else t.install) for t in tools
     ]
     data = [
-        {"name": t.name, "found": t.found, "version": t.version, "enables": t.enables, "install": t.install} for t in tools
+        {"name": t.name, "found": t.found, "version": t.version, "enables": t.enables, "install": t.install}
+        for t in tools
     ]
     show(as_json, "tools", data, table(("tool", "found", "version", "enables", "to install"), rows))

@@ -26,7 +26,9 @@ def model_options(function: F) -> F:
             metavar="PASS",
             help="Print the graph after this pass ('import', a pass, 'plan', or 'all') to stderr.",
         ),
-        click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,64,64", help="Static shape of an ONNX input."),
+        click.option(
+            "--shape", "shapes", multiple=True, metavar="NAME=1,3,64,64", help="Static shape of an ONNX input."
+        ),
         click.option("--name", metavar="NAME", help="C prefix of the generated code; default: the file's name."),
         click.option(
             "--io",

@@ -16,7 +16,9 @@ from tinycompile.target import Target
 from tinycompile.toolchain import Compiler, compile_or_raise, run_tool, target_flags
 
 STACK_BYTES = 16 * 1024  # room for the stack in emulated firmware; what is used of it is measured
-ALLOWED_UNDEFINED = re.compile(r"^(memcpy|memset|memmove|__aeabi_\w+|__\w+[sd]i\d?|_GLOBAL_OFFSET_TABLE_|__stack_chk\w*)$")
+ALLOWED_UNDEFINED = re.compile(
+    r"^(memcpy|memset|memmove|__aeabi_\w+|__\w+[sd]i\d?|_GLOBAL_OFFSET_TABLE_|__stack_chk\w*)$"
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,14 @@ def build_objects(folder: Path, interface: Interface, target: Target, compiler: 
     stack_flags = ["-fcallgraph-info=su"] if compiler.flavour == "gcc" else []
     for part in ("", "_weights"):
         source = (folder / f"{interface.prefix}{part}.c").resolve()
-        command = [*compiler.command, *_flags(target, compiler), *stack_flags, f"-I{folder.resolve()}", "-c", str(source)]
+        command = [
+            *compiler.command,
+            *_flags(target, compiler),
+            *stack_flags,
+            f"-I{folder.resolve()}",
+            "-c",
+            str(source),
+        ]
         compile_or_raise([*command, "-o", f"model{part}.o"], f"{interface.prefix} for {target.name}", work)
     text, rodata = _sizes([work / "model.o", work / "model_weights.o"], interface.prefix)
     graph = work / "model.ci"

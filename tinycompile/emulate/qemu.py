@@ -19,7 +19,9 @@ from tinycompile.toolchain import compile_or_raise, host_compiler, run_tool
 QEMU = "qemu-system-arm"
 
 
-def run_qemu(image: Image, target: Target, board: Board, files: Mapping[str, bytes], timeout_s: float, work: Path) -> Ran:
+def run_qemu(
+    image: Image, target: Target, board: Board, files: Mapping[str, bytes], timeout_s: float, work: Path
+) -> Ran:
     """Run firmware to its end on the board's QEMU machine.
 
     Raises CheckFailed for a fault, ToolchainError when QEMU is missing, has no such machine, or time runs out.
@@ -58,5 +60,7 @@ def _plugin(work: Path) -> Path:
     source = data_dir("templates") / "firmware" / "qemu_count.c"
     compiler = host_compiler()
     library = work / "libcount.so"
-    compile_or_raise([*compiler.command, "-shared", "-fPIC", "-O2", str(source), "-o", str(library)], "QEMU plugin", work)
+    compile_or_raise(
+        [*compiler.command, "-shared", "-fPIC", "-O2", str(source), "-o", str(library)], "QEMU plugin", work
+    )
     return library

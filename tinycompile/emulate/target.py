@@ -78,7 +78,9 @@ def run_target(
     if emulator not in (None, *EMULATORS):
         raise UsageError(f"no emulator '{emulator}'", "--emulator", f"one of: {', '.join(EMULATORS)}")
     if board is None and target.emulation_board is None:
-        raise UsageError(f"{target.name} is not emulated", "--on", "use --on host, or a core from `tinycompile targets`")
+        raise UsageError(
+            f"{target.name} is not emulated", "--on", "use --on host, or a core from `tinycompile targets`"
+        )
     chosen = board or load_board(str(target.emulation_board))
     which = emulator or ("unicorn" if target.unicorn_cpu is not None else "qemu")
     if which == "unicorn" and target.unicorn_cpu is None:

@@ -20,10 +20,14 @@ def checked_shape(shape: Sequence[int], where: str) -> tuple[int, ...]:
     """`shape` as a tuple; ShapeError when a dimension is zero, negative or too large."""
     dims = tuple(int(d) for d in shape)
     if len(dims) > MAX_RANK:
-        raise ShapeError(f"{len(dims)} dimensions (at most {MAX_RANK})", where, "reshape the tensor to fewer dimensions")
+        raise ShapeError(
+            f"{len(dims)} dimensions (at most {MAX_RANK})", where, "reshape the tensor to fewer dimensions"
+        )
     if any(d < 0 for d in dims):
         raise ShapeError(
-            f"the shape {list(dims)} is not static", where, "export the model with fixed shapes, or pass --shape NAME=1,..."
+            f"the shape {list(dims)} is not static",
+            where,
+            "export the model with fixed shapes, or pass --shape NAME=1,...",
         )
     if any(d == 0 for d in dims):
         raise ShapeError(f"the shape {list(dims)} has no elements", where, "remove the empty tensor from the model")
@@ -49,7 +53,9 @@ def read_file(path: Path) -> bytes:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise MalformedModelError(f"cannot read the model: {reason}", str(path), "check the path and its rights") from None
+        raise MalformedModelError(
+            f"cannot read the model: {reason}", str(path), "check the path and its rights"
+        ) from None
     if not data:
         raise MalformedModelError("the file is empty", str(path), "export the model again")
     return data

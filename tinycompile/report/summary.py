@@ -126,9 +126,15 @@ class Report:
         needs = f"{fit.region}: needs {fit.needs.value:,} bytes, has {fit.has:,} ({fit.limit_from})"
         if fit.region == "flash":
             largest = sorted(self.steps, key=lambda s: -s.weight_bytes)[:3]
-            where = ", ".join(f"step {s.index} {s.kind} '{one_line(s.source, 60)}' {s.weight_bytes:,} B" for s in largest)
+            where = ", ".join(
+                f"step {s.index} {s.kind} '{one_line(s.source, 60)}' {s.weight_bytes:,} B" for s in largest
+            )
             what = f"{needs}: weights {self.weights.value:,} exact + code {self.code.value:,} {self.code.kind}"
-            return what, f"largest weights: {where}", f"use a target with {fit.needs.value:,} bytes of flash, or a smaller model"
+            return (
+                what,
+                f"largest weights: {where}",
+                f"use a target with {fit.needs.value:,} bytes of flash, or a smaller model",
+            )
         what = f"{needs}: arena {self.arena.value:,} exact + stack {self.stack.value:,} {self.stack.kind}"
         step = self.steps[self.plan.peak_step] if self.steps else None
         live = ", ".join(f"{one_line(t.name, 60)} {t.nbytes:,} B" for t in self.peak_live)

@@ -45,7 +45,10 @@ def memory_map(report: Report) -> list[str]:
 
 def render_text(report: Report) -> str:
     """The whole report: what fits, where the peak is, the memory map."""
-    plan, lines = report.plan, [f"{report.plan.interface.prefix} for {report.target.name}: {report.target.description}", ""]
+    plan, lines = (
+        report.plan,
+        [f"{report.plan.interface.prefix} for {report.target.name}: {report.target.description}", ""],
+    )
     for fit in report.fits:
         verdict = "FITS" if fit.fits else "DOES NOT FIT"
         has = "no limit" if fit.has is None else f"of {fit.has:,} B ({fit.limit_from})"

@@ -20,7 +20,9 @@ def _check_supported(model: SourceModel, path: Path) -> None:
             continue
         for i in (*op.inputs, *op.outputs):
             if i >= 0 and model.tensors[i].dtype is None:
-                problems.append(f"operator {op.index}: {op.builtin} on a tensor of type code {model.tensors[i].type_code}")
+                problems.append(
+                    f"operator {op.index}: {op.builtin} on a tensor of type code {model.tensors[i].type_code}"
+                )
                 break
             if i >= 0 and model.tensors[i].is_variable:
                 problems.append(f"operator {op.index}: {op.builtin} on a variable tensor (state between calls)")

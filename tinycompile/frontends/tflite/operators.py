@@ -79,7 +79,9 @@ class Importing:
                 f"input {position} is computed at run time", self.where(op), "make it a constant of the model"
             )
         if rank is not None and data.ndim != rank:
-            raise MalformedModelError(f"input {position} has rank {data.ndim}, not {rank}", self.where(op), "export it again")
+            raise MalformedModelError(
+                f"input {position} has rank {data.ndim}, not {rank}", self.where(op), "export it again"
+            )
         return data
 
     def options(self, op: SourceOp, name: str, *getters: str) -> tuple[Any, ...]:
@@ -103,12 +105,16 @@ class Importing:
             return None
         if activation not in _ACTIVATIONS:
             raise UnsupportedError(
-                f"fused activation {activation}", self.where(op), "use relu, relu6 or relu_n1_to_1, or a separate operator"
+                f"fused activation {activation}",
+                self.where(op),
+                "use relu, relu6 or relu_n1_to_1, or a separate operator",
             )
         if out.dtype == DType.FLOAT32:
             return None  # refused later as float32 compute
         if out.quant is None or out.quant.per_channel:
-            raise QuantError("an activation without one scale and zero point", self.where(op), "quantise the model again")
+            raise QuantError(
+                "an activation without one scale and zero point", self.where(op), "quantise the model again"
+            )
         return quantized_range(*_ACTIVATIONS[activation], *out.quant.scalar())
 
     def padding(self, mode: int, x: Tensor, kernel: Any, stride: Any, dilation: Any) -> Padding:
@@ -140,7 +146,14 @@ Importer = Callable[[Importing, SourceOp], None]
 
 def conv_2d(im: Importing, op: SourceOp) -> None:
     mode, sh, sw, dh, dw, activation = im.options(
-        op, "Conv2DOptions", "Padding", "StrideH", "StrideW", "DilationHFactor", "DilationWFactor", "FusedActivationFunction"
+        op,
+        "Conv2DOptions",
+        "Padding",
+        "StrideH",
+        "StrideW",
+        "DilationHFactor",
+        "DilationWFactor",
+        "FusedActivationFunction",
     )
     x, w, out = im.map_input(op), im.tensor(op, 1), im.output(op)
     im.positive(op, sh, sw, dh, dw)
@@ -184,7 +197,9 @@ def fully_connected(im: Importing, op: SourceOp) -> None:
         raise UnsupportedError("weights in a shuffled format", im.where(op), "convert the model with default options")
     if not x.shape or x.shape[-1] != w.shape[1]:
         if x.elems % w.shape[1]:
-            raise ShapeError(f"weights {list(w.shape)} for input {list(x.shape)}", im.where(op), "export the model again")
+            raise ShapeError(
+                f"weights {list(w.shape)} for input {list(x.shape)}", im.where(op), "export the model again"
+            )
         flat = im.intermediate(x, (x.elems // w.shape[1], w.shape[1]), "/flat")
         im.emit(op, "reshape", ReshapeAttrs(flat.shape), (x,), flat)
         x = flat

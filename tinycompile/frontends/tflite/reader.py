@@ -126,7 +126,9 @@ class _Reader:
             code = model.OperatorCodes(i)
             number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
             custom = (code.CustomCode() or b"").decode("utf-8", "replace")
-            result.append(f"CUSTOM:{custom}" if number == tflite.BuiltinOperator.CUSTOM else names.get(number, f"#{number}"))
+            result.append(
+                f"CUSTOM:{custom}" if number == tflite.BuiltinOperator.CUSTOM else names.get(number, f"#{number}")
+            )
         return result
 
     def op(self, op: Any, index: int, codes: list[str], tensors: int) -> SourceOp:
@@ -155,7 +157,9 @@ class _Reader:
         name = (tensor.Name() or b"").decode("utf-8", "replace") or f"tensor_{index}"
         where = f"{self.path}, tensor {index} '{name[:80]}'"
         rank = self.length(tensor.ShapeLength(), where, 64)
-        signature = [int(tensor.ShapeSignature(i)) for i in range(self.length(tensor.ShapeSignatureLength(), where, 64))]
+        signature = [
+            int(tensor.ShapeSignature(i)) for i in range(self.length(tensor.ShapeSignatureLength(), where, 64))
+        ]
         if any(d < 0 for d in signature[1:]):
             raise ShapeError(
                 f"the shape {signature} is not static", where, "convert the model with a fixed input shape"

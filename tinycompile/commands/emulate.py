@@ -1,0 +1,168 @@
+"""``tinycompile emulate``."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from tinycompile.commands import options
+from tinycompile.commands.lists import SCHEMA_VERSION
+from tinycompile.commands.progress import working
+from tinycompile.commands.samples import random_inputs, read_inputs, write_outputs
+from tinycompile.errors import ToolchainError, UsageError
+from tinycompile.ir.graph import Array
+from tinycompile.ir.interface import Interface
+from tinycompile.ir.plan import Plan
+from tinycompile.pipeline import build_model
+from tinycompile.report.summary import Budgets
+from tinycompile.target import load_target
+
+
+def _interface(folder: Path) -> Interface:
+    """The interface of a build folder; UsageError when it is none."""
+    try:
+        return Interface.from_json(json.loads((folder / "report.json").read_text(encoding="utf-8"))["interface"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"'{folder}' is no build: {type(error).__name__} in report.json",
+            str(folder),
+            "make it with `tinycompile build`",
+        ) from None
+
+
+def _against_interpreter(plan: Plan, inputs: list[Array], outputs: list[Array]) -> None:
+    """CheckFailed when a result differs from the plan run by the interpreter."""
+    from tinycompile.emulate.compare import require_equal
+    from tinycompile.emulate.interpreter import run_plan
+
+    for k in range(len(inputs[0])):
+        want = run_plan(plan, [a[k] for a in inputs], 0xA5)
+        names = plan.graph.outputs
+        got = {n: o[k].reshape(w.shape) for n, o, w in zip(names, outputs, want, strict=True)}
+        require_equal(got, dict(zip(names, want, strict=True)), f"sample {k}, against the interpreter")
+
+
+def _host(folder: Path, interface: Interface, inputs: list[Array]) -> tuple[list[Array], dict[str, Any]]:
+    from tinycompile.emulate.host import run_host
+    from tinycompile.emulate.target import compile_objects
+
+    run = run_host(folder, interface, inputs)
+    sizes: dict[str, Any] = {"text_bytes": None, "rodata_bytes": None}
+    try:
+        objects = compile_objects(folder, interface, load_target("host"))
+        sizes = {"text_bytes": objects.text_bytes, "rodata_bytes": objects.rodata_bytes}
+    except (ToolchainError, ImportError):
+        pass  # sizes of the host's own code are a courtesy
+    figures = {"emulator": f"host ({run.compiler}, ASan and UBSan)", "instructions": None, "stack_bytes": None, **sizes}
+    return run.outputs, figures
+
+
+def _core(
+    folder: Path, interface: Interface, inputs: list[Array], on: str, board: str | None, emulator: str | None
+) -> tuple[list[Array], dict[str, Any]]:
+    from tinycompile.board import load_board
+    from tinycompile.emulate.target import run_target
+
+    chosen = None if board is None else load_board(board)
+    run = run_target(folder, interface, load_target(on), inputs, board=chosen, emulator=emulator)
+    return run.outputs, {
+        "emulator": run.emulator,
+        "board": run.board,
+        "instructions": run.instructions,
+        "instructions_per_sample": list(run.per_sample),
+        "stack_bytes": run.stack_bytes,
+        "text_bytes": run.text_bytes,
+        "rodata_bytes": run.rodata_bytes,
+        "compiler": run.objects.compiler,
+    }
+
+
+@click.command()
+@click.argument("what", metavar="OUT_OR_MODEL")
+@click.option(
+    "--on", default="host", show_default=True, metavar="CORE", help="host, or a core of `tinycompile targets`."
+)
+@click.option("--board", metavar="BOARD", help="Memory map to run on; default: the core's own.")
+@click.option("--emulator", type=click.Choice(["unicorn", "qemu"]), help="Default: unicorn where it has the core.")
+@click.option("--inputs", metavar="IN.npz", help="An array per input, by tensor name or in_0, in_1; samples first.")
+@click.option("--outputs", metavar="OUT.npz", help="Where to write out_0, out_1, ...; samples first.")
+@click.option("--samples", default=4, show_default=True, help="Random samples when no inputs are given.")
+@options.model_options
+@options.json_option
+def emulate(
+    what: str,
+    on: str,
+    board: str | None,
+    emulator: str | None,
+    inputs: str | None,
+    outputs: str | None,
+    samples: int,
+    io: str,
+    name: str | None,
+    shapes: tuple[str, ...],
+    dump_after: str | None,
+    as_json: bool,
+) -> None:
+    """Run a build folder, or a model that is built first, and measure it.
+
+    On the host: address and undefined-behaviour sanitizers, an arena of exactly the planned size, two fill patterns. On a
+    core: the cross-compiled firmware on the emulated core, with executed instructions and the stack's high-water mark.
+    A model's results are also compared, bit for bit, with the plan run by the interpreter.
+
+    \b
+    tinycompile emulate out/
+    tinycompile emulate model.tflite --on cortex-m7 --inputs in.npz --outputs out.npz --json
+    """
+    if samples < 1 or samples > 100_000:
+        raise UsageError(f"{samples} samples", "--samples", "give a number from 1 to 100000")
+    path = Path(what)
+    plan: Plan | None = None
+    with tempfile.TemporaryDirectory(prefix="tinycompile-") as temporary:
+        if path.is_dir():
+            folder, interface = path, _interface(path)
+        else:
+            target = load_target(on)
+            unlimited = Budgets(2**62, 2**62)  # what fits is the build's question; here the model is only run
+            built = build_model(
+                path, target, unlimited, options.import_options(io, name, shapes), options.dumper(dump_after)
+            )
+            folder, plan, interface = Path(temporary), built.plan, built.plan.interface
+            for file, text in built.files.items():
+                (folder / file).write_text(text, encoding="utf-8")
+        given = read_inputs(Path(inputs), interface) if inputs else random_inputs(interface, samples)
+        count = len(given[0]) if given else 1
+        if count == 0:
+            raise UsageError("no samples", "--inputs", "give at least one sample")
+        with working(f"running {count} samples on {on}"):
+            if on == "host":
+                results, figures = _host(folder, interface, given)
+            else:
+                results, figures = _core(folder, interface, given, on, board, emulator)
+            if plan is not None:
+                _against_interpreter(plan, given, results)
+    if outputs:
+        write_outputs(Path(outputs), results)
+    summary = {
+        "schema_version": SCHEMA_VERSION,
+        "on": on,
+        "samples": count,
+        "arena_bytes": interface.arena_bytes,
+        **figures,
+        "checked_against_interpreter": plan is not None,
+    }
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
+    click.echo(f"{interface.prefix}: {count} samples on {on}, two arena fill patterns, equal results")
+    for key, value in summary.items():
+        if key in ("schema_version", "on", "samples", "instructions_per_sample") or value is None:
+            continue
+        click.echo(f"  {key.replace('_', ' '):<28}{value if not isinstance(value, int) else f'{value:,}'}")
+    for port, result in zip(interface.outputs, results, strict=True):
+        text = np.array2string(result.reshape(count, -1)[0], threshold=12, edgeitems=4, max_line_width=90)
+        click.echo(f"  output '{port.name[:60]}' of sample 0: {text}")

@@ -1,0 +1,128 @@
+"""The comparison: each operator on the reference's own inputs, and the whole network from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from tinycompile.emulate.compare import Comparison, compare_arrays
+from tinycompile.emulate.interpreter import run_plan
+from tinycompile.ir.graph import Array, Graph, Tensor
+from tinycompile.ir.plan import Plan
+from tinycompile.ops.registry import operator
+
+
+class Reference(Protocol):
+    """A runtime that gives every tensor's value."""
+
+    name: str
+
+    def run(self, inputs: Sequence[Array]) -> dict[str, Array]: ...
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """The worst difference of one operator over all samples, when it reads the reference's inputs."""
+
+    index: int
+    kind: str
+    source: str
+    tensor: str
+    elems: int
+    differing: int
+    max_difference: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """`layers`: operators whose tensor the reference has, too. `outputs`: network outputs end to end, in LSB of the
+    output's quantisation (or of its own unit). `skipped`: operators without a counterpart (fused or made by a pass)."""
+
+    reference: str
+    tolerance: float
+    samples: int
+    layers: tuple[LayerResult, ...]
+    outputs: tuple[LayerResult, ...]
+    skipped: int
+
+    @property
+    def first_difference(self) -> LayerResult | None:
+        return next((r for r in (*self.layers, *self.outputs) if r.max_difference > self.tolerance), None)
+
+
+def _matching(tensor: Tensor, values: Mapping[str, Array]) -> Array | None:
+    """The reference's value of a tensor in the compiled model's layout; None when it has none of that type and size.
+
+    Passes name a fused operator's result after the quantised tensor, with a suffix where the layout changed.
+    """
+    value = values.get(tensor.name)
+    if value is None:
+        value = values.get(tensor.name.removesuffix("/quantize"))
+    if value is None or value.size != tensor.elems or value.dtype != tensor.dtype.numpy:
+        return None
+    if value.shape != tensor.shape and len(tensor.shape) == 4 and value.ndim in (3, 4):
+        nchw = value.reshape(*value.shape, *[1] * (4 - value.ndim))
+        moved = nchw.transpose(0, 2, 3, 1)
+        if moved.shape == tensor.shape:
+            return np.ascontiguousarray(moved)
+    return value.reshape(tensor.shape)
+
+
+def _scale(graph: Graph, name: str) -> float:
+    """One LSB of a float output that a dequantise operator makes; 1 otherwise."""
+    producer = graph.producers().get(name)
+    if producer is not None and producer.kind == "dequantize":
+        quant = graph.tensors[producer.inputs[0]].quant
+        if quant is not None:
+            return quant.scale[0]
+    return 1.0
+
+
+def verify_layers(
+    plan: Plan, reference: Reference, inputs: Sequence[Array], tolerance: float, exact_floats: bool
+) -> Verification:
+    """Run `inputs` (per network input an array (samples, *shape)) through both.
+
+    `tolerance` in LSB; with `exact_floats`, float outputs must be equal to the bit, too.
+    """
+    graph = plan.graph
+    worst: dict[str, Comparison] = {}
+    ends: dict[str, tuple[Comparison, float]] = {}
+    for k in range(len(inputs[0])):
+        sample = [a[k] for a in inputs]
+        values = reference.run(sample)
+        known = {n: m for n, t in graph.tensors.items() if not t.is_const and (m := _matching(t, values)) is not None}
+        known.update({n: s.reshape(graph.tensors[n].shape) for n, s in zip(graph.inputs, sample, strict=True)})
+        ours: dict[str, Array] = dict(known)
+        for node in graph.nodes():
+            given = [None if t is None or t.is_const else ours[t.name] for t in node.inputs]
+            got = operator(node.op.kind).reference(node, given)
+            name = node.out.name
+            if name in known:
+                found = compare_arrays(got, known[name])
+                if name not in worst or found.max_difference > worst[name].max_difference:
+                    worst[name] = found
+            else:
+                ours[name] = got
+        for name, got in zip(graph.outputs, run_plan(plan, sample), strict=True):
+            want = values.get(name)
+            if want is None:
+                continue
+            found = compare_arrays(got, np.asarray(want, dtype=got.dtype))
+            lsb = found.max_difference / (1.0 if exact_floats else _scale(graph, name))
+            if name not in ends or lsb > ends[name][1]:
+                ends[name] = found, lsb
+    layers = [
+        LayerResult(i, n.op.kind, str(n.op.source), n.out.name, c.elems, c.differing, c.max_difference)
+        for i, n in enumerate(graph.nodes())
+        if (c := worst.get(n.out.name)) is not None and n.out.dtype.is_integer
+    ]
+    outputs = [
+        LayerResult(len(graph.ops), "output", "network output", name, c.elems, c.differing, round(lsb, 4))
+        for name, (c, lsb) in ends.items()
+    ]
+    skipped = len(graph.ops) - len(layers)
+    return Verification(reference.name, tolerance, len(inputs[0]), tuple(layers), tuple(outputs), skipped)
