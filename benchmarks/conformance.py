@@ -2,7 +2,8 @@
 
 Each test's model is compiled to C, built by the system compiler with sanitizers and warnings as errors, and run on the
 test's own data (rtol 1e-3, atol 1e-7; exact for integers). A model that is refused with a ModelError counts as refused;
-when some inputs are scales, shapes or weights, they are frozen to the test's own values and the test counts as "frozen".
+when some inputs are scales, shapes or weights, they are frozen to the test's own values and the test counts as
+"frozen".
 
     python benchmarks/conformance.py names.txt -o conformance.json
 """

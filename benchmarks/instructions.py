@@ -1,6 +1,6 @@
 """Executed instructions per inference, stack and code size on emulated cores, as JSON. Exact counts, not times.
 
-    python benchmarks/instructions.py [-o instructions.json] [--on cortex-m7 cortex-m4] [--emulator unicorn|qemu]
+python benchmarks/instructions.py [-o instructions.json] [--on cortex-m7 cortex-m4] [--emulator unicorn|qemu]
 """
 
 from __future__ import annotations

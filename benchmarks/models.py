@@ -7,7 +7,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "models"
 EXAMPLE = ROOT / "tinycompile" / "zoo" / "digits_qdq.onnx"
-STEMS = ("mlperf_ad01_int8", "mlperf_kws_int8", "mlperf_resnet8_int8", "mlperf_vww96_int8", "mcunet_vww", "micro_kws_m_qdq")
+STEMS = (
+    "mlperf_ad01_int8",
+    "mlperf_kws_int8",
+    "mlperf_resnet8_int8",
+    "mlperf_vww96_int8",
+    "mcunet_vww",
+    "micro_kws_m_qdq",
+)
 
 
 def available() -> list[Path]:

@@ -6,8 +6,8 @@ from os import PathLike
 from pathlib import Path
 
 from tinycompile.codegen.c import emit_c
-from tinycompile.output_folder import write_folder
 from tinycompile.ir.plan import Plan
+from tinycompile.output_folder import write_folder
 from tinycompile.pipeline import Build, ImportOptions, build_model, plan_model
 from tinycompile.report.summary import Budgets, Report, summarize
 from tinycompile.target import load_target, parse_bytes

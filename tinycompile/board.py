@@ -31,7 +31,8 @@ class Memory:
 
 @dataclass(frozen=True)
 class Board:
-    """`target`: its core. `qemu_machine`: None when QEMU has no such machine. `stack_memory`: where firmware's stack lives.
+    """`target`: its core. `qemu_machine`: None when QEMU has no such machine. `stack_memory`: where firmware's stack
+    lives.
 
     `flash_command`: how to program a real board, None for an emulated one.
     """

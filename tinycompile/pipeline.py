@@ -21,9 +21,9 @@ Dump = Callable[[str, str], None]
 class ImportOptions:
     """How a model file becomes a graph.
 
-    `io`: "model" keeps the file's own input and output types; "quantized" drops the outer quantise/dequantise operators.
-    `shapes`: input name -> static shape, for files with symbolic dimensions. `frozen_inputs`: input name -> value, for
-    files that take weights or shapes as inputs. `name`: C prefix instead of the file's stem.
+    `io`: "model" keeps the file's own input and output types; "quantized" drops the outer quantise/dequantise
+    operators. `shapes`: input name -> static shape, for files with symbolic dimensions. `frozen_inputs`: input name ->
+    value, for files that take weights or shapes as inputs. `name`: C prefix instead of the file's stem.
     """
 
     io: str = "model"
@@ -92,7 +92,8 @@ def build_model(
     options: ImportOptions | None = None,
     dump: Dump | None = None,
 ) -> Build:
-    """Everything that a build writes, as text. Raises DoesNotFitError when `budgets` or the target's memory are exceeded."""
+    """Everything that a build writes, as text. Raises DoesNotFitError when `budgets` or the target's memory are
+    exceeded."""
     from tinycompile.codegen.c import emit_c
     from tinycompile.report.summary import summarize
 

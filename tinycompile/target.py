@@ -31,8 +31,8 @@ class Toolchain:
 class Target:
     """A core. `sram_bytes` and `flash_bytes` are typical of parts with it, None where there is no limit.
 
-    `features` select kernel variants. `unicorn_cpu`: the model in unicorn, None where it has none; `emulation_board`: the
-    board whose memory map firmware for this core is linked for by default.
+    `features` select kernel variants. `unicorn_cpu`: the model in unicorn, None where it has none; `emulation_board`:
+    the board whose memory map firmware for this core is linked for by default.
     """
 
     name: str

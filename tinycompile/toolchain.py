@@ -126,7 +126,8 @@ def host_compiler(name: str | None = None) -> Compiler:
 
 
 def target_compiler(target: Target, prefer: str | None = None) -> Compiler:
-    """The cross-compiler of a target: its GCC, or clang from the `ziglang` package. ToolchainError when neither is there.
+    """The cross-compiler of a target: its GCC, or clang from the `ziglang` package. ToolchainError when neither is
+    there.
 
     `prefer`: "gcc" or "zig" to insist on one.
     """

@@ -38,7 +38,8 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def samples_for(path: Path, random: int) -> tuple[Arrays, Arrays]:
-    """Golden samples and then `random` random ones, with LiteRT's outputs for all; the goldens must agree with LiteRT."""
+    """Golden samples and then `random` random ones, with LiteRT's outputs for all; the goldens must agree with
+    LiteRT."""
     ins, outs = golden(path)
     extra = random_inputs(path, ins, random)
     inputs = [np.concatenate([a, b]) for a, b in zip(ins, extra, strict=True)]

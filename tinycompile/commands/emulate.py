@@ -110,9 +110,9 @@ def emulate(
 ) -> None:
     """Run a build folder, or a model that is built first, and measure it.
 
-    On the host: address and undefined-behaviour sanitizers, an arena of exactly the planned size, two fill patterns. On a
-    core: the cross-compiled firmware on the emulated core, with executed instructions and the stack's high-water mark.
-    A model's results are also compared, bit for bit, with the plan run by the interpreter.
+    On the host: address and undefined-behaviour sanitizers, an arena of exactly the planned size, two fill patterns. On
+    a core: the cross-compiled firmware on the emulated core, with executed instructions and the stack's high-water
+    mark. A model's results are also compared, bit for bit, with the plan run by the interpreter.
 
     \b
     tinycompile emulate out/

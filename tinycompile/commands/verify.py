@@ -66,9 +66,8 @@ def verify(model: str, inputs: str | None, samples: int, shapes: tuple[str, ...]
             for r in (*result.layers, *result.outputs)
         ]
         click.echo(table(("", "operator", "differing", "max LSB", "tensor"), rows))
-        click.echo(
-            f"{len(result.layers)} layers and {len(result.outputs)} outputs, {result.samples} samples, {result.reference}"
-        )
+        counts = f"{len(result.layers)} layers and {len(result.outputs)} outputs, {result.samples} samples"
+        click.echo(f"{counts}, {result.reference}")
     first = result.first_difference
     if first is not None:
         raise CheckFailed(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Loaded:
-    """`segments`: (load address, bytes). `symbols`: name -> address (Thumb bit cleared). `functions`: sorted (address, name)."""
+    """`segments`: (load address, bytes). `symbols`: name -> address (Thumb bit cleared). `functions`: sorted (address,
+    name)."""
 
     segments: tuple[tuple[int, bytes], ...]
     symbols: Mapping[str, int]

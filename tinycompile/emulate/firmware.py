@@ -1,4 +1,5 @@
-"""Cross-compiling: the model's objects (sizes, symbols, static stack) and firmware images for emulated and real boards."""
+"""Cross-compiling: the model's objects (sizes, symbols, static stack) and firmware images for emulated and real
+boards."""
 
 from __future__ import annotations
 
@@ -104,7 +105,8 @@ def _sizes(objects: list[Path], prefix: str) -> tuple[int, int]:
 
 
 def _deepest_path(callgraph: str, root: str) -> int | None:
-    """Stack bytes of the deepest call path from `root` in GCC's -fcallgraph-info=su output; None when it is not static."""
+    """Stack bytes of the deepest call path from `root` in GCC's -fcallgraph-info=su output; None when it is not
+    static."""
     frames: dict[str, int] = {}
     calls: dict[str, list[str]] = {}
     for title, label in re.findall(r'node: \{ title: "([^"]+)" label: "([^"]*)"', callgraph):
@@ -167,8 +169,8 @@ def build_emulated(
 ) -> Image:
     """Link the build in `folder` with the semihosting harness for `board`.
 
-    The arena's last byte is the RAM's last byte; RAM is as large as the target's, or as the board's where the model needs
-    more. `arena_bytes` below the planned size moves the arena up by the difference.
+    The arena's last byte is the RAM's last byte; RAM is as large as the target's, or as the board's where the model
+    needs more. `arena_bytes` below the planned size moves the arena up by the difference.
     """
     objects = build_objects(folder, interface, target, compiler, work)
     ram = board.first("ram")
@@ -227,7 +229,8 @@ def _support(
 
 
 def firmware_project(interface: Interface, target: Target, board: Board, stack_bytes: int) -> dict[str, str]:
-    """Files of a bare-metal project for a real board, under ``firmware/`` of a build: main, start-up, linker script, make."""
+    """Files of a bare-metal project for a real board, under ``firmware/`` of a build: main, start-up, linker script,
+    make."""
     ram = board.first("ram")
     stack = next(m for m in board.memories if m.name == board.stack_memory)
     files = dict(_support(board, board.memories, ram, stack, max(4096, 2 * stack_bytes)))

@@ -41,9 +41,9 @@ def run_host(
 ) -> HostRun:
     """Compile the build in `folder` and run every sample, once per fill pattern.
 
-    `inputs`: per network input an array (samples, *shape). `arena_bytes`: another arena size than the planned one, to show
-    that a smaller one is caught. Raises CheckFailed for a sanitizer's finding or results that depend on the arena's
-    initial contents, ToolchainError when there is no compiler or it fails.
+    `inputs`: per network input an array (samples, *shape). `arena_bytes`: another arena size than the planned one, to
+    show that a smaller one is caught. Raises CheckFailed for a sanitizer's finding or results that depend on the
+    arena's initial contents, ToolchainError when there is no compiler or it fails.
     """
     cc = host_compiler(compiler)
     record, samples = pack_inputs(interface, inputs)

@@ -28,7 +28,7 @@ def pack_inputs(interface: Interface, inputs: Sequence[Array]) -> tuple[bytes, i
         array = np.asarray(value)
         if len(array) != samples or array.size != samples * port.elems or array.dtype != port.dtype.numpy:
             raise UsageError(
-                f"array {array.dtype} {list(array.shape)} for {samples} samples of {port.dtype.value} {list(port.shape)}",
+                f"an array {array.dtype} {list(array.shape)}, not {samples} of {port.dtype.value} {list(port.shape)}",
                 f"input '{port.name}'",
                 "give an array of the input's type with a leading sample axis",
             )

@@ -71,9 +71,10 @@ def run_target(
 ) -> TargetRun:
     """Cross-compile the build in `folder` and run every sample on the emulated core, once per fill pattern.
 
-    `inputs`: per network input an array (samples, *shape). `board`: default the target's own. `emulator`: "unicorn" (the
-    default where it has the core) or "qemu". `compiler`: "gcc" or "zig" to insist. `arena_bytes`: smaller than planned, to
-    show that it faults. Raises CheckFailed for a fault or a result that depends on the arena's initial contents.
+    `inputs`: per network input an array (samples, *shape). `board`: default the target's own. `emulator`: "unicorn"
+    (the default where it has the core) or "qemu". `compiler`: "gcc" or "zig" to insist. `arena_bytes`: smaller than
+    planned, to show that it faults. Raises CheckFailed for a fault or a result that depends on the arena's initial
+    contents.
     """
     if emulator not in (None, *EMULATORS):
         raise UsageError(f"no emulator '{emulator}'", "--emulator", f"one of: {', '.join(EMULATORS)}")

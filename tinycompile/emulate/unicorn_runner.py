@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tinycompile.board import Board
@@ -90,7 +89,8 @@ def _machine(target: Target) -> tuple[Any, Any]:
 
 
 def run_unicorn(image: Image, target: Target, board: Board, files: Mapping[str, bytes], timeout_s: float) -> Ran:
-    """Run firmware to its end. Raises CheckFailed for a fault, ToolchainError when unicorn is missing or time runs out."""
+    """Run firmware to its end. Raises CheckFailed for a fault, ToolchainError when unicorn is missing or time runs
+    out."""
     try:
         import unicorn
         from unicorn import unicorn_const as const

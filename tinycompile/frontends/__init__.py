@@ -17,8 +17,8 @@ def load_model(
 ) -> Graph:
     """The graph of a `.tflite` or `.onnx` file.
 
-    `shape_overrides`: static shapes for named inputs whose shape the file leaves open. `frozen_inputs`: named inputs that
-    become constants (ONNX only). Raises ModelError for anything wrong with the file.
+    `shape_overrides`: static shapes for named inputs whose shape the file leaves open. `frozen_inputs`: named inputs
+    that become constants (ONNX only). Raises ModelError for anything wrong with the file.
     """
     data = read_file(path)
     if data[4:8] == b"TFL3":

@@ -21,17 +21,25 @@ def c_prefix(text: str) -> str:
     return name
 
 
+def plain_name(name: str) -> str:
+    """A name from the file with everything replaced that could end a comment, a string or a line, at most 120 long."""
+    flat = "".join(c if c.isascii() and (c.isalnum() or c in "_./:;-+,#@ ") else "_" for c in name).strip()
+    return flat if len(flat) <= 120 else f"{flat[:80]}..{flat[-38:]}"
+
+
 class UniqueNames:
     """Hands out names that have not been given before, each as close to the wish as possible."""
 
     def __init__(self) -> None:
         self._used: set[str] = set()
+        self._last: dict[str, int] = {}
 
     def take(self, wish: str) -> str:
         wish = wish or "tensor"
-        name, number = wish, 0
+        name, number = wish, self._last.get(wish, 0)
         while name in self._used:
             number += 1
             name = f"{wish}#{number}"
+        self._last[wish] = number
         self._used.add(name)
         return name

@@ -1,4 +1,5 @@
-"""add and subtract: LiteRT's int8 kernel; both operands shifted left by 20, scaled to a common scale, added, rescaled."""
+"""add and subtract: LiteRT's int8 kernel; both operands shifted left by 20, scaled to a common scale, added,
+rescaled."""
 
 from __future__ import annotations
 

@@ -121,7 +121,8 @@ class Operator(abc.ABC):
 
     @abc.abstractmethod
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
-        """Shape and dtype of the output, from inputs and attrs. Raises ShapeError or QuantError when they do not fit."""
+        """Shape and dtype of the output, from inputs and attrs. Raises ShapeError or QuantError when they do not
+        fit."""
 
     def unsupported(self, node: Node) -> str | None:
         """Why no kernel can run this node, in words for the user, or None when one can (asked of lowered graphs)."""

@@ -1,7 +1,7 @@
 """Elementwise operators of two int8 operands with NumPy broadcasting: what add and mul share.
 
-One operand has the output's shape or both broadcast into it; either may be constant. A row kernel gets the two operands as
-pointers with a step per pixel and per channel (0 where the operand is broadcast), all compile-time constants.
+One operand has the output's shape or both broadcast into it; either may be constant. A row kernel gets the two operands
+as pointers with a step per pixel and per channel (0 where the operand is broadcast), all compile-time constants.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ class ClipAttrs(Attrs):
 
 
 def quantized_range(lo: float, hi: float, scale: float, zero_point: int) -> tuple[int, int]:
-    """Real bounds in int8 units, as LiteRT's ``CalculateActivationRangeQuantized`` rounds them (half away from zero)."""
+    """Real bounds in int8 units, as LiteRT's ``CalculateActivationRangeQuantized`` rounds them (half away from
+    zero)."""
 
     def quantized(bound: float) -> int:
         real = float(np.float32(bound) / np.float32(scale))

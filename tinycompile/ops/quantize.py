@@ -1,8 +1,8 @@
 """quantize: float32 to int8, ``round(x / scale) + zero_point``, saturating.
 
-The function is monotonic in x, so 255 thresholds give it exactly: the least float32 that reaches each output above -128.
-The kernel finds the output by comparing bit patterns as integers and executes no floating-point instruction. NaN maps as
-if it lay beyond the infinity of its sign.
+The function is monotonic in x, so 255 thresholds give it exactly: the least float32 that reaches each output above
+-128. The kernel finds the output by comparing bit patterns as integers and executes no floating-point instruction. NaN
+maps as if it lay beyond the infinity of its sign.
 """
 
 from __future__ import annotations

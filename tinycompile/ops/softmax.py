@@ -1,7 +1,7 @@
 """softmax over the last axis: LiteRT's int8 reference kernel (gemmlowp fixed point), its exponentials in a table.
 
-The output is 1/256 with zero point -128 in TFLite. For other output quantisations (ONNX) the same probability, kept to 23
-fractional bits, is requantised.
+The output is 1/256 with zero point -128 in TFLite. For other output quantisations (ONNX) the same probability, kept to
+23 fractional bits, is requantised.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""transpose: any permutation of the dimensions, of elements of any size. Needs its whole input: a barrier to streaming."""
+"""transpose: any permutation of the dimensions, of elements of any size. Needs its whole input: a barrier to
+streaming."""
 
 from __future__ import annotations
 

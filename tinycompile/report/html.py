@@ -1,4 +1,5 @@
-"""The report as one page: figures, the memory map as inline SVG, and the step table. Self-contained, no scripts needed."""
+"""The report as one page: figures, the memory map as inline SVG, and the step table. Self-contained, no scripts
+needed."""
 
 from __future__ import annotations
 

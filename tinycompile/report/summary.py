@@ -237,8 +237,8 @@ def _step_rows(plan: Plan) -> tuple[StepRow, ...]:
 def _peak_live(plan: Plan) -> tuple[LiveTensor, ...]:
     names: Sequence[str] = plan.live[plan.peak_step] if plan.live else plan.graph.inputs
     roles: Mapping[str, str] = {
-        **{n: "output" for n in plan.graph.outputs},
-        **{n: "input" for n in plan.graph.inputs},
+        **dict.fromkeys(plan.graph.outputs, "output"),
+        **dict.fromkeys(plan.graph.inputs, "input"),
     }
     tensors = [LiveTensor(n, plan.tensor(n).nbytes, roles.get(n, "intermediate")) for n in names]
     return tuple(sorted(tensors, key=lambda t: -t.nbytes))

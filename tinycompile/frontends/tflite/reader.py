@@ -1,22 +1,25 @@
 """The flatbuffer, checked: every number that the rest of the frontend uses has been bounded here.
 
 The generated flatbuffers classes trust the file. This module turns it into plain dataclasses, and maps whatever the
-classes raise on a corrupt file to MalformedModelError.
+classes raise on a corrupt file to MalformedModelError. Constants are views of the file's own bytes. Offsets in the file
+may make many tables share one long vector, so the entries read are counted against the size of the file: time and
+memory stay proportional to it.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinycompile.errors import MalformedModelError, QuantError, ShapeError, UnsupportedError
-from tinycompile.frontends.limits import MAX_OPS, MAX_TENSORS, checked_shape
+from tinycompile.errors import MalformedModelError, QuantError, ShapeError, UnsupportedError, one_line
+from tinycompile.frontends.limits import MAX_OPS, MAX_RANK, MAX_TENSORS, checked_shape
+from tinycompile.frontends.naming import plain_name
 from tinycompile.ir.graph import Array
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
@@ -32,7 +35,11 @@ _TYPES = {
     15: DType.UINT32,
     16: DType.UINT16,
 }
-_CORRUPT = (
+_SCHEMA_VERSION = 3
+# A file without shared vectors is read once; sharing of short ones is normal.
+_READS_PER_BYTE, _FREE_READS = 4, 65536
+# What Python, NumPy and flatbuffers raise on inconsistent data.
+CORRUPT = (
     struct.error,
     IndexError,
     KeyError,
@@ -51,8 +58,8 @@ class SourceTensor:
     name: str
     shape: tuple[int, ...]
     dtype: DType | None
-    """None for a type that tinycompile has no name for; `type_code` says which."""
-    type_code: int
+    """None for a type that tinycompile does not have; `type_name` is the schema's name for it."""
+    type_name: str
     quant: Quant | None
     data: Array | None
     is_variable: bool
@@ -64,8 +71,8 @@ class SourceOp:
     builtin: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: Callable[[type[Any]], Any]
-    """Builtin options as the given generated class."""
+    options: Callable[[str], Any]
+    """Builtin options as the generated class of that name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,35 +90,47 @@ def _malformed(what: str, path: Path) -> MalformedModelError:
 class _Reader:
     def __init__(self, data: bytes, path: Path) -> None:
         self.data, self.path = data, path
+        self.reads_left = _READS_PER_BYTE * len(data) + _FREE_READS
 
     def length(self, count: int, what: str, limit: int | None = None) -> int:
         """A vector's length, which cannot exceed the file's own size."""
         if count < 0 or count > min(len(self.data), limit or len(self.data)):
             raise _malformed(f"{what}: {count} entries in a file of {len(self.data)} bytes", self.path)
+        self.reads_left -= count
+        if self.reads_left < 0:
+            raise _malformed(f"{what}: the file's vectors overlap", self.path)
         return count
 
     def read(self) -> SourceModel:
         import tflite
 
         model = tflite.Model.GetRootAsModel(self.data, 0)
+        if model.Version() != _SCHEMA_VERSION:
+            raise _malformed(f"schema version {model.Version()}, not {_SCHEMA_VERSION}", self.path)
         if self.length(model.SubgraphsLength(), "subgraphs") < 1:
             raise _malformed("the file holds no graph", self.path)
         graph = model.Subgraphs(0)
         count = self.length(graph.TensorsLength(), "tensors", MAX_TENSORS)
-        tensors = tuple(self.tensor(model, graph.Tensors(i), i) for i in range(count))
+        inputs = self.indices(graph, "Inputs", count, "graph inputs")
+        outputs = self.indices(graph, "Outputs", count, "graph outputs")
+        buffers = self.length(model.BuffersLength(), "buffers")
+        types = {v: k for k, v in vars(tflite.TensorType).items() if isinstance(v, int)}
+        ports = frozenset(inputs)
+        tensors = tuple(self.tensor(model, graph.Tensors(i), i, i in ports, buffers, types) for i in range(count))
         codes = self.codes(model)
         ops = tuple(
             self.op(graph.Operators(i), i, codes, count)
             for i in range(self.length(graph.OperatorsLength(), "operators", MAX_OPS))
         )
-        inputs = self.indices(graph.InputsLength(), graph.Inputs, count, "graph inputs")
-        outputs = self.indices(graph.OutputsLength(), graph.Outputs, count, "graph outputs")
         return SourceModel(tensors, ops, inputs, outputs)
 
-    def indices(
-        self, count: int, get: Callable[[int], int], tensors: int, what: str, optional: bool = False
-    ) -> tuple[int, ...]:
-        result = tuple(int(get(i)) for i in range(self.length(count, what)))
+    def vector(self, table: Any, field: str, what: str, limit: int | None = None) -> list[Any]:
+        """The numbers of a vector field."""
+        count = self.length(getattr(table, f"{field}Length")(), what, limit)
+        return [] if count == 0 else list(getattr(table, f"{field}AsNumpy")().tolist())
+
+    def indices(self, table: Any, field: str, tensors: int, what: str, optional: bool = False) -> tuple[int, ...]:
+        result = tuple(self.vector(table, field, what))
         lowest = -1 if optional else 0
         if any(i < lowest or i >= tensors for i in result):
             raise _malformed(f"{what} name a tensor that does not exist", self.path)
@@ -122,25 +141,32 @@ class _Reader:
 
         names = {v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int)}
         result = []
-        for i in range(self.length(model.OperatorCodesLength(), "operator codes")):
+        for i in range(self.length(model.OperatorCodesLength(), "operator codes", MAX_OPS)):
             code = model.OperatorCodes(i)
             number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-            custom = (code.CustomCode() or b"").decode("utf-8", "replace")
-            result.append(
-                f"CUSTOM:{custom}" if number == tflite.BuiltinOperator.CUSTOM else names.get(number, f"#{number}")
-            )
+            name = names.get(number, f"builtin operator {number}")
+            if number == tflite.BuiltinOperator.CUSTOM:
+                name = f"CUSTOM {self.text(code.CustomCode(), 'an operator code')}"
+            result.append(name)
         return result
+
+    def text(self, raw: bytes | None, what: str) -> str:
+        """A string of the file, safe to print."""
+        self.length(len(raw or b""), what)
+        return plain_name((raw or b"").decode("utf-8", "replace"))
 
     def op(self, op: Any, index: int, codes: list[str], tensors: int) -> SourceOp:
         opcode = op.OpcodeIndex()
         if not 0 <= opcode < len(codes):
             raise _malformed(f"operator {index} has no operator code", self.path)
 
-        def options(cls: type[Any]) -> Any:
+        def options(name: str) -> Any:
+            import tflite
+
             table = op.BuiltinOptions()
-            if table is None:
-                raise _malformed(f"operator {index} ({codes[opcode]}) has no options", self.path)
-            result = cls()
+            if table is None or op.BuiltinOptionsType() != getattr(tflite.BuiltinOptions, name):
+                raise _malformed(f"operator {index} ({codes[opcode]}) has no {name}", self.path)
+            result = getattr(tflite, name)()
             result.Init(table.Bytes, table.Pos)
             return result
 
@@ -148,36 +174,36 @@ class _Reader:
         return SourceOp(
             index,
             codes[opcode],
-            self.indices(op.InputsLength(), op.Inputs, tensors, what, optional=True),
-            self.indices(op.OutputsLength(), op.Outputs, tensors, what),
+            self.indices(op, "Inputs", tensors, what, optional=True),
+            self.indices(op, "Outputs", tensors, what),
             options,
         )
 
-    def tensor(self, model: Any, tensor: Any, index: int) -> SourceTensor:
-        name = (tensor.Name() or b"").decode("utf-8", "replace") or f"tensor_{index}"
-        where = f"{self.path}, tensor {index} '{name[:80]}'"
-        rank = self.length(tensor.ShapeLength(), where, 64)
-        signature = [
-            int(tensor.ShapeSignature(i)) for i in range(self.length(tensor.ShapeSignatureLength(), where, 64))
-        ]
-        if any(d < 0 for d in signature[1:]):
+    def tensor(
+        self, model: Any, tensor: Any, index: int, is_input: bool, buffers: int, types: Mapping[int, str]
+    ) -> SourceTensor:
+        name = self.text(tensor.Name(), f"the name of tensor {index}") or f"tensor_{index}"
+        where = f"{self.path}, tensor {index} '{one_line(name, 80)}'"
+        dims = self.vector(tensor, "Shape", where, MAX_RANK)
+        signature = self.vector(tensor, "ShapeSignature", where, MAX_RANK)
+        if is_input and any(d < 0 for d in signature[1:]):
             raise ShapeError(
-                f"the shape {signature} is not static", where, "convert the model with a fixed input shape"
+                f"the input's shape {signature} is not static", where, "convert it with a fixed input shape"
             )
-        shape = checked_shape([int(tensor.Shape(i)) for i in range(rank)], where)
+        shape = checked_shape(dims, where)
         if tensor.Sparsity() is not None:
             raise UnsupportedError("a sparse tensor", where, "convert the model without sparsity")
         code = int(tensor.Type())
         dtype = _TYPES.get(code)
-        data = None if dtype is None else self.buffer(model, tensor.Buffer(), shape, dtype, where)
-        quant = self.quant(tensor.Quantization(), shape, dtype, where)
-        return SourceTensor(name, shape, dtype, code, quant, data, bool(tensor.IsVariable()))
-
-    def buffer(self, model: Any, index: int, shape: tuple[int, ...], dtype: DType, where: str) -> Array | None:
-        if not 0 <= index < self.length(model.BuffersLength(), "buffers"):
+        if not 0 <= tensor.Buffer() < buffers:
             raise MalformedModelError("its buffer does not exist", where, "export the model again")
-        buffer = model.Buffers(index)
-        size = 0 if buffer is None else self.length(buffer.DataLength(), where)
+        data = None if dtype is None else self.buffer(model.Buffers(tensor.Buffer()), shape, dtype, where)
+        quant = self.quant(tensor.Quantization(), shape, dtype, where)
+        return SourceTensor(name, shape, dtype, types.get(code, f"{code}"), quant, data, bool(tensor.IsVariable()))
+
+    def buffer(self, buffer: Any, shape: tuple[int, ...], dtype: DType, where: str) -> Array | None:
+        """Read-only view of a buffer's bytes; None when it is empty: the tensor is computed."""
+        size = 0 if buffer is None else buffer.DataLength()
         if size == 0:
             return None
         expected = math.prod(shape) * dtype.itemsize
@@ -187,18 +213,19 @@ class _Reader:
                 where,
                 "export the model again; the file is damaged",
             )
-        raw = np.ascontiguousarray(buffer.DataAsNumpy()).tobytes()
-        return np.frombuffer(raw, dtype=dtype.numpy.newbyteorder("<")).astype(dtype.numpy).reshape(shape)
+        raw: Array = buffer.DataAsNumpy()
+        if dtype == DType.BOOL:
+            return (raw != 0).reshape(shape)
+        return raw.view(dtype.numpy.newbyteorder("<")).astype(dtype.numpy, copy=False).reshape(shape)
 
     def quant(self, q: Any, shape: tuple[int, ...], dtype: DType | None, where: str) -> Quant | None:
         if q is None or dtype is None or not dtype.is_integer:
             return None
-        count = self.length(q.ScaleLength(), where)
-        if count == 0:
+        scale = tuple(float(v) for v in self.vector(q, "Scale", where))
+        if not scale:
             return None
-        scale = tuple(float(q.Scale(i)) for i in range(count))
-        zeros = self.length(q.ZeroPointLength(), where)
-        zero_point = tuple(int(q.ZeroPoint(i)) for i in range(zeros)) if zeros else (0,) * count
+        count = len(scale)
+        zero_point = tuple(int(v) for v in self.vector(q, "ZeroPoint", where)) or (0,) * count
         lo, hi = dtype.int_range
         if any(not math.isfinite(s) or s <= 0 for s in scale):
             raise QuantError("a scale that is zero, negative or not finite", where, "quantise the model again")
@@ -218,14 +245,14 @@ def read_model(data: bytes, path: Path) -> SourceModel:
     """The first graph of a `.tflite` file. Raises ModelError for anything wrong with it."""
     try:
         return _Reader(data, path).read()
-    except _CORRUPT as error:
+    except CORRUPT as error:
         raise _malformed(f"the file is corrupt ({type(error).__name__})", path) from None
 
 
-def read_options(op: SourceOp, cls: type[Any], path: Path, *getters: str) -> tuple[Any, ...]:
-    """Values of an operator's options, by getter name."""
+def read_options(op: SourceOp, name: str, path: Path, *getters: str) -> tuple[Any, ...]:
+    """Values of an operator's options, by getter name. `name`: the options' class in the schema."""
     try:
-        options = op.options(cls)
+        options = op.options(name)
         return tuple(getattr(options, g)() for g in getters)
-    except _CORRUPT as error:
+    except CORRUPT as error:
         raise _malformed(f"options of operator {op.index} are corrupt ({type(error).__name__})", path) from None
