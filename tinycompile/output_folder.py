@@ -32,6 +32,7 @@ def write_folder(folder: Path, files: Mapping[str, str], force: bool) -> None:
             fresh = Path(temporary) / "new"
             fresh.mkdir()
             for name, text in files.items():
+                (fresh / name).parent.mkdir(exist_ok=True)
                 (fresh / name).write_text(text, encoding="utf-8", newline="\n")
             if folder.is_dir():
                 shutil.move(folder, Path(temporary) / "old")

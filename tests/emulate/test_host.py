@@ -39,8 +39,8 @@ def test_arena_one_byte_smaller_is_named(tmp_path: Path) -> None:
         ("a[37] = 1;", "heap-buffer-overflow"),
         ("a[0] = (uint8_t)(a[0] + *(const volatile uint8_t *)(a + 37));", "heap-buffer-overflow"),
         ("a[0] = *(const volatile uint8_t *)(a - 1);", "heap-buffer-overflow"),
-        ("{ volatile int32_t big = INT32_MAX; a[0] = (uint8_t)(big + 1); }", "signed integer overflow"),
-        ("{ volatile int32_t wide = 32; a[0] = (uint8_t)(1u << wide); }", "shift exponent"),
+        ("{ volatile int32_t big = INT32_MAX; big = big + 1; }", "signed integer overflow"),
+        ("{ volatile int32_t wide = 32; wide = 1 << wide; }", "shift exponent"),
     ],
 )
 def test_defects_are_found(tmp_path: Path, defect: str, message: str) -> None:

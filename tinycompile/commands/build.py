@@ -9,10 +9,27 @@ import click
 
 from tinycompile.commands import options
 from tinycompile.commands.measured import with_compiled_sizes
+from tinycompile.errors import UsageError
 from tinycompile.output_folder import write_folder
 from tinycompile.pipeline import build_model
+from tinycompile.report.summary import Report
 from tinycompile.report.text import render_text
-from tinycompile.target import load_target
+from tinycompile.target import Target, load_target
+
+
+def _firmware(report: Report, name: str, target: Target) -> dict[str, str]:
+    """The firmware project for a real board; UsageError when the board has another core or is only emulated."""
+    from tinycompile.board import load_board
+    from tinycompile.emulate.firmware import firmware_project
+
+    board = load_board(name)
+    if board.target != target.name or board.flash_command is None:
+        raise UsageError(
+            f"no firmware project for {board.name}: {'it is emulated' if not board.flash_command else board.target}",
+            "--board",
+            f"choose a real board with a {target.name} (`tinycompile boards`), or give --target {board.target}",
+        )
+    return firmware_project(report.plan.interface, target, board, report.stack.value)
 
 
 @click.command()
@@ -21,6 +38,7 @@ from tinycompile.target import load_target
 @options.budget_options
 @options.model_options
 @click.option("-o", "--output", default="out", show_default=True, metavar="DIR", help="Folder for the generated files.")
+@click.option("--board", metavar="BOARD", help="Also write a bare-metal project for a board, under DIR/firmware.")
 @click.option("--force", is_flag=True, help="Replace a folder that is not an earlier build.")
 @click.option("--no-compile", is_flag=True, help="Do not compile with the target's compiler to measure the code size.")
 @options.json_option
@@ -34,6 +52,7 @@ def build(
     shapes: tuple[str, ...],
     dump_after: str | None,
     output: str,
+    board: str | None,
     force: bool,
     no_compile: bool,
     as_json: bool,
@@ -43,6 +62,7 @@ def build(
     \b
     tinycompile build model.tflite --target cortex-m7 --sram 320k -o out/
     tinycompile build model.onnx --io quantized --json
+    tinycompile build model.tflite --target cortex-m7 --board nucleo-h743zi2 -o out/
 
     Nothing is written when the model cannot be compiled or does not fit.
     """
@@ -55,11 +75,12 @@ def build(
     if not no_compile:
         report = with_compiled_sizes(report, built.files, chosen)
         report.check_fits()
-    write_folder(Path(output), {**built.files, **report.files()}, force)
+    files = {**built.files, **report.files()}
+    if board is not None:
+        files |= _firmware(report, board, chosen)
+    write_folder(Path(output), files, force)
     if as_json:
         click.echo(json.dumps({**report.to_json(), "output": output}))
     else:
         click.echo(render_text(report))
-        click.echo(
-            f"written to {output}: {len(built.files)} files; open {Path(output) / 'report.html'} for the picture"
-        )
+        click.echo(f"written to {output}: {len(files)} files; open {Path(output) / 'report.html'} for the picture")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinycompile.board import Board, Memory
+from tinycompile.emulate.samples import FILLS
 from tinycompile.emulate.templating import render
 from tinycompile.errors import CheckFailed, DoesNotFitError, ToolchainError
 from tinycompile.ir.interface import Interface
@@ -18,7 +19,8 @@ from tinycompile.toolchain import Compiler, compile_or_raise, run_tool, target_f
 
 STACK_BYTES = 16 * 1024  # room for the stack in emulated firmware; what is used of it is measured
 ALLOWED_UNDEFINED = re.compile(
-    r"^(memcpy|memset|memmove|__aeabi_\w+|__\w+[sd]i\d?|_GLOBAL_OFFSET_TABLE_|__stack_chk\w*)$"
+    # the memory functions, the compiler's helpers for arithmetic and switches, and what hosted compilers add
+    r"^(memcpy|memset|memmove|__aeabi_\w+|__gnu_thumb1_\w+|__\w+[sd][if]\d?|_GLOBAL_OFFSET_TABLE_|__stack_chk\w*)$"
 )
 
 
@@ -164,10 +166,9 @@ def build_emulated(
     work: Path,
     *,
     samples: int,
-    fill: int,
     arena_bytes: int | None = None,
 ) -> Image:
-    """Link the build in `folder` with the semihosting harness for `board`.
+    """Link the build in `folder` with the semihosting harness for `board`: `samples` runs with each of `FILLS`.
 
     The arena's last byte is the RAM's last byte; RAM is as large as the target's, or as the board's where the model
     needs more. `arena_bytes` below the planned size moves the arena up by the difference.
@@ -189,8 +190,9 @@ def build_emulated(
         render(
             "firmware/emulated_main.c.j2",
             interface,
-            samples=samples,
-            fill=fill,
+            runs=samples * len(FILLS),
+            runs_of_first_fill=samples,
+            fills=FILLS,
             arena_offset=offset,
             arena_fill_bytes=min(offset, interface.arena_bytes),
         ),

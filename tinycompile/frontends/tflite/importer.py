@@ -5,80 +5,119 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinycompile.errors import MalformedModelError, UnsupportedError
-from tinycompile.frontends.naming import UniqueNames
-from tinycompile.frontends.tflite.operators import TFLITE_OPERATORS, Importing
-from tinycompile.frontends.tflite.reader import SourceModel, read_model
+from tinycompile.frontends.naming import UniqueNames, plain_name
+from tinycompile.frontends.tflite.builder import EXPORT_AGAIN, Builder
+from tinycompile.frontends.tflite.operators import TFLITE_OPERATORS
+from tinycompile.frontends.tflite.reader import CORRUPT, SourceModel, SourceOp, read_model
 from tinycompile.ir.graph import Graph, Tensor
 
+_LISTED = 20
 
-def _check_supported(model: SourceModel, path: Path) -> None:
-    """All operators and types that cannot be imported, in one error."""
-    problems = []
-    for op in model.ops:
-        if op.builtin not in TFLITE_OPERATORS:
-            problems.append(f"operator {op.index}: {op.builtin}")
-            continue
-        for i in (*op.inputs, *op.outputs):
-            if i >= 0 and model.tensors[i].dtype is None:
-                problems.append(
-                    f"operator {op.index}: {op.builtin} on a tensor of type code {model.tensors[i].type_code}"
-                )
-                break
-            if i >= 0 and model.tensors[i].is_variable:
-                problems.append(f"operator {op.index}: {op.builtin} on a variable tensor (state between calls)")
-                break
-    if problems:
-        raise UnsupportedError(
-            f"{len(problems)} unsupported: {'; '.join(problems[:40])}",
-            str(path),
-            "replace these operators (`tinycompile ops` lists what is supported) or convert the model to int8",
-        )
+
+def _unsupported_tensor(model: SourceModel, op: SourceOp) -> str | None:
+    """Why the operator's tensors alone rule it out."""
+    for i in (*op.inputs, *op.outputs):
+        if i >= 0 and model.tensors[i].dtype is None:
+            return f"type {model.tensors[i].type_name}"
+        if i >= 0 and model.tensors[i].is_variable:
+            return "a variable tensor (state between calls)"
+    return None
 
 
 def _check_order(model: SourceModel, path: Path) -> None:
     """Operators run in file order: every input must exist by then, and every tensor have one producer."""
-    ready = {i for i, t in enumerate(model.tensors) if t.data is not None} | set(model.inputs)
+
+    def bad(what: str) -> MalformedModelError:
+        return MalformedModelError(what, str(path), EXPORT_AGAIN)
+
+    if not model.inputs or not model.outputs:
+        raise bad("the graph has no inputs or no outputs")
+    for ports, what in ((model.inputs, "an input"), (model.outputs, "an output")):
+        if len(set(ports)) != len(ports):
+            raise bad(f"{what} of the graph is listed twice")
+    ready = {i for i, t in enumerate(model.tensors) if t.data is not None}
+    if ready & set(model.inputs):
+        raise bad("an input of the graph is a constant")
+    ready |= set(model.inputs)
     for op in model.ops:
-        missing = [i for i in op.inputs if i >= 0 and i not in ready]
+        missing = [i for i in op.inputs if i >= 0 and i not in ready and model.tensors[i].dtype is not None]
         if missing:
-            raise MalformedModelError(
-                f"operator {op.index} ({op.builtin}) reads tensor {missing[0]} before anything makes it",
-                str(path),
-                "the graph has a cycle or its operators are out of order: export the model again",
+            raise bad(
+                f"operator {op.index} ({op.builtin}) reads tensor {missing[0]} before anything makes it: "
+                "the graph has a cycle or its operators are out of order"
             )
         for i in op.outputs:
             if i in ready:
-                raise MalformedModelError(
-                    f"operator {op.index} ({op.builtin}) makes tensor {i}, which exists already",
-                    str(path),
-                    "export the model again",
-                )
+                raise bad(f"operator {op.index} ({op.builtin}) makes tensor {i}, which exists already")
             ready.add(i)
     for i in model.outputs:
         if i not in ready:
-            raise MalformedModelError(f"nothing makes output tensor {i}", str(path), "export the model again")
-    if not model.inputs or not model.outputs or len(set(model.inputs)) != len(model.inputs):
-        raise MalformedModelError("the graph's inputs or outputs are missing or repeated", str(path), "export it again")
+            raise bad(f"nothing makes output tensor {i}")
 
 
-def load_tflite(data: bytes, path: Path) -> Graph:
-    """The graph of a `.tflite` file's bytes; `path` is for messages and the graph's name."""
-    model = read_model(data, path)
-    _check_supported(model, path)
+def _import_ops(builder: Builder, path: Path) -> None:
+    """Imports every operator; all that cannot be imported make one error."""
+    found: list[str] = []
+    fixes: list[str] = []
+    blocked: set[int] = set()  # results that would have been folded
+    for op in builder.model.ops:
+        importer, reason = TFLITE_OPERATORS.get(op.builtin), _unsupported_tensor(builder.model, op)
+        label = f"operator {op.index}: {op.builtin}"
+        if importer is None:
+            found.append(label)
+            fixes.append("replace the operators listed (`tinycompile ops` shows what is supported)")
+        elif reason is not None:
+            found.append(f"{label} on {reason}")
+            fixes.append("convert the model to full-integer int8")
+        elif blocked.isdisjoint(op.inputs):
+            try:
+                importer(builder, op)
+                continue
+            except UnsupportedError as error:
+                found.append(f"{label}: {error.what}")
+                fixes.append(error.fix)
+        blocked.update(op.outputs)
+    if found:
+        more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        raise UnsupportedError(
+            f"{len(found)} unsupported: {'; '.join(found[:_LISTED])}{more}", str(path), "; ".join(dict.fromkeys(fixes))
+        )
+
+
+def _import(model: SourceModel, path: Path) -> Graph:
     _check_order(model, path)
     names = UniqueNames()
     tensors: list[Tensor | None] = []
     for t in model.tensors:
         name = names.take(t.name)
-        data_ = None if t.dtype is None or t.data is None else t.data
-        tensors.append(None if t.dtype is None else Tensor(name, t.shape, t.dtype, t.quant, data_))
-    importing = Importing(path, model, tensors, names)
-    for op in model.ops:
-        importing.run(op)
-    ios = [tensors[i] for i in (*model.inputs, *model.outputs)]
-    if any(t is None for t in ios):
-        raise UnsupportedError("an input or output of a type without a kernel", str(path), "convert the model to int8")
-    inputs = tuple(t.name for t in ios[: len(model.inputs)] if t is not None)
-    outputs = tuple(t.name for t in ios[len(model.inputs) :] if t is not None)
-    graph = Graph(path.stem, importing.tensors_by_name(), tuple(importing.ops), inputs, outputs, "tflite")
+        tensors.append(None if t.dtype is None else Tensor(name, t.shape, t.dtype, t.quant, t.data))
+    builder = Builder(path, model, tensors, names)
+    _import_ops(builder, path)
+
+    def ports(indices: tuple[int, ...], what: str) -> tuple[str, ...]:
+        result = []
+        for i in indices:
+            tensor = builder.tensors[i]
+            if tensor is None or (what == "output" and tensor.is_const):
+                reason = "is known at compile time" if tensor else f"has type {model.tensors[i].type_name}"
+                raise UnsupportedError(f"{what} {i} of the graph {reason}", str(path), "remove it from the model")
+            result.append(tensor.name)
+        return tuple(result)
+
+    inputs, outputs = ports(model.inputs, "input"), ports(model.outputs, "output")
+    graph = Graph(
+        plain_name(path.stem), builder.tensors_by_name(), tuple(builder.ops), inputs, outputs, source_format="tflite"
+    )
     return graph.rebuild(graph.ops)
+
+
+def load_tflite(data: bytes, path: Path) -> Graph:
+    """The graph of a `.tflite` file's bytes; `path` is for messages and the graph's name.
+
+    Raises ModelError for anything wrong with the file; one UnsupportedError names all operators without an importer.
+    """
+    model = read_model(data, path)
+    try:
+        return _import(model, path)
+    except CORRUPT as error:
+        raise MalformedModelError(f"inconsistent model ({type(error).__name__})", str(path), EXPORT_AGAIN) from error

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tinycompile.errors import MalformedModelError, QuantError, ShapeError, UnsupportedError, one_line
 from tinycompile.frontends.limits import MAX_OPS, MAX_RANK, MAX_TENSORS, checked_shape
 from tinycompile.frontends.naming import plain_name
@@ -203,7 +201,7 @@ class _Reader:
 
     def buffer(self, buffer: Any, shape: tuple[int, ...], dtype: DType, where: str) -> Array | None:
         """Read-only view of a buffer's bytes; None when it is empty: the tensor is computed."""
-        size = 0 if buffer is None else buffer.DataLength()
+        size = 0 if buffer is None else self.length(buffer.DataLength(), where)
         if size == 0:
             return None
         expected = math.prod(shape) * dtype.itemsize

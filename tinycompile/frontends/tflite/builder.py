@@ -1,0 +1,164 @@
+"""The graph under construction: checked access to an operator's tensors and options, and LiteRT's padding and ranges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinycompile.errors import MalformedModelError, QuantError, ShapeError, UnsupportedError
+from tinycompile.frontends.naming import UniqueNames
+from tinycompile.frontends.tflite.reader import SourceModel, SourceOp, read_options
+from tinycompile.ir.graph import Array, Attrs, Op, SourceLoc, Tensor
+from tinycompile.ir.types import DType
+from tinycompile.ops.clip import quantized_range
+
+EXPORT_AGAIN = "export the model again"
+Padding = tuple[int, int, int, int]
+# ActivationFunctionType -> real bounds.
+_ACTIVATIONS = {1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
+_SAME, _VALID = 0, 1
+_MAX_FOLDED = 1024  # elements; shape arithmetic needs a handful
+
+
+@dataclass
+class Builder:
+    """`tensors` are by file index, None for types that no operator supports; folded results replace them."""
+
+    path: Path
+    model: SourceModel
+    tensors: list[Tensor | None]
+    names: UniqueNames
+    ops: list[Op] = field(default_factory=list)
+    extra: list[Tensor] = field(default_factory=list)
+
+    def tensors_by_name(self) -> dict[str, Tensor]:
+        return {t.name: t for t in (*self.tensors, *self.extra) if t is not None}
+
+    def where(self, op: SourceOp) -> str:
+        return f"{self.path}, operator {op.index} ({op.builtin})"
+
+    def malformed(self, op: SourceOp, what: str) -> MalformedModelError:
+        return MalformedModelError(what, self.where(op), EXPORT_AGAIN)
+
+    def bad_shape(self, op: SourceOp, what: str) -> ShapeError:
+        return ShapeError(what, self.where(op), EXPORT_AGAIN)
+
+    def unsupported(self, op: SourceOp, what: str, fix: str) -> UnsupportedError:
+        return UnsupportedError(what, self.where(op), fix)
+
+    def has(self, op: SourceOp, position: int) -> bool:
+        return position < len(op.inputs) and op.inputs[position] >= 0
+
+    def tensor(self, op: SourceOp, position: int) -> Tensor:
+        """Input `position`, which must be present."""
+        if not self.has(op, position):
+            raise self.malformed(op, f"input {position} is missing")
+        tensor = self.tensors[op.inputs[position]]
+        assert tensor is not None  # the importer refuses such operators first
+        return tensor
+
+    def output(self, op: SourceOp) -> Tensor:
+        """The one output."""
+        if len(op.outputs) != 1:
+            raise self.malformed(op, f"{len(op.outputs)} outputs, expected one")
+        tensor = self.tensors[op.outputs[0]]
+        assert tensor is not None
+        return tensor
+
+    def const(self, op: SourceOp, position: int) -> Array:
+        """Data of a constant input."""
+        data = self.tensor(op, position).data
+        if data is None:
+            raise self.unsupported(op, f"input {position} is computed at run time", "make it a constant of the model")
+        return data
+
+    def integers(self, op: SourceOp, position: int) -> list[int]:
+        """A short constant list of integers: axes, a permutation, begins and ends."""
+        data = self.const(op, position)
+        if data.dtype.kind != "i" or data.ndim > 1 or data.size > 64:
+            raise self.malformed(op, f"input {position} is no short list of integers")
+        return [int(v) for v in data.reshape(-1)]
+
+    def options(self, op: SourceOp, name: str, *getters: str) -> tuple[Any, ...]:
+        return read_options(op, name, self.path, *getters)
+
+    def emit(self, op: SourceOp, kind: str, attrs: Attrs, inputs: Sequence[Tensor | None], out: Tensor) -> None:
+        names = tuple("" if t is None else t.name for t in inputs)
+        source = SourceLoc(op.builtin, f"{op.index} {out.name}")
+        self.ops.append(Op(kind, self.names.take(f"{op.builtin}_{op.index}"), names, (out.name,), attrs, source))
+
+    def move(self, op: SourceOp, kind: str, attrs: Attrs) -> None:
+        """An operator that copies values of input 0: LiteRT never looks at the scales, so they must agree."""
+        x, out = self.tensor(op, 0), self.output(op)
+        if x.quant is not None and out.quant is not None and x.quant != out.quant:
+            raise self.unsupported(
+                op, "other quantisation parameters on its output than on its input", "quantise the model again"
+            )
+        self.emit(op, kind, attrs, (x,), out)
+
+    def fold(self, op: SourceOp, value: Array) -> None:
+        """The result of an operator that is known at compile time."""
+        out = self.output(op)
+        if value.shape != out.shape or value.size > _MAX_FOLDED:
+            raise self.bad_shape(op, f"output {list(out.shape)}; its inputs give {list(value.shape)}")
+        data = value.astype(out.dtype.numpy)
+        self.tensors[op.outputs[0]] = Tensor(out.name, out.shape, out.dtype, None, data)
+
+    def small_const(self, op: SourceOp, position: int) -> Array:
+        """A constant to fold: shape arithmetic, never weights."""
+        data = self.const(op, position)
+        if data.size > _MAX_FOLDED:
+            raise self.unsupported(op, f"{data.size} constant elements", "compute this constant before the export")
+        return data
+
+    def intermediate(self, like: Tensor, shape: tuple[int, ...], suffix: str) -> Tensor:
+        tensor = Tensor(self.names.take(f"{like.name}{suffix}"), shape, like.dtype, like.quant)
+        self.extra.append(tensor)
+        return tensor
+
+    def clamp(self, op: SourceOp, activation: int, out: Tensor) -> tuple[int, int] | None:
+        """The fused activation's range in quantised units, None for none (LiteRT CalculateActivationRangeQuantized)."""
+        if activation == 0:
+            return None
+        if activation not in _ACTIVATIONS:
+            raise self.unsupported(
+                op, f"fused activation {activation}", "use relu, relu6 or relu_n1_to_1, or a separate operator"
+            )
+        if out.dtype == DType.FLOAT32:
+            return None  # refused later as float32 compute
+        if out.quant is None or out.quant.per_channel:
+            raise QuantError(
+                "an activation without one scale and zero point", self.where(op), "quantise the model again"
+            )
+        scale, zero_point = out.quant.scalar()
+        # quantized_range works in int8 units; uint8 is the same range 128 higher.
+        offset = 128 if out.dtype == DType.UINT8 else 0
+        low, high = quantized_range(*_ACTIVATIONS[activation], scale, zero_point - offset)
+        return low + offset, high + offset
+
+    def padding(
+        self, op: SourceOp, mode: int, x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+    ) -> Padding:
+        """SAME or VALID as explicit padding; LiteRT puts the odd element after (ComputePaddingHeightWidth)."""
+        if mode not in (_SAME, _VALID):
+            raise self.malformed(op, f"padding mode {mode}")
+        if any(v < 1 or v > 65535 for v in (*kernel, *stride, *dilation)):
+            raise self.malformed(
+                op, f"kernel {list(kernel)}, stride {list(stride)} and dilation {list(dilation)} must be positive"
+            )
+        result = []
+        for axis in (0, 1):
+            size = x.shape[1 + axis]
+            extent = (kernel[axis] - 1) * dilation[axis] + 1
+            total = max((-(-size // stride[axis]) - 1) * stride[axis] + extent - size, 0) if mode == _SAME else 0
+            result += [total // 2, total - total // 2]
+        return result[0], result[1], result[2], result[3]
+
+    def map_input(self, op: SourceOp) -> Tensor:
+        x = self.tensor(op, 0)
+        if len(x.shape) != 4:
+            raise self.bad_shape(op, f"input of shape {list(x.shape)} is no NHWC map")
+        return x
