@@ -11,10 +11,12 @@ when some inputs are scales, shapes or weights, they are frozen to the test's ow
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +29,31 @@ from tinycompile.pipeline import ImportOptions, build_model
 from tinycompile.report.summary import Budgets
 from tinycompile.target import load_target
 
-NODE_TESTS = Path(onnx.__file__).parent / "backend" / "test" / "data" / "node"
 RTOL, ATOL = 1e-3, 1e-7
+Array = np.ndarray[Any, Any]
 
 
-def _load_tensors(folder: Path, stem: str) -> list[np.ndarray[Any, Any]]:
+@functools.cache
+def node_tests() -> dict[str, Any]:
+    """The backend node tests that the onnx package defines, by name."""
+    from onnx.backend.test.loader import load_node_model_tests
+
+    return {case.name: case for case in load_node_model_tests()}
+
+
+def _arrays(values: Sequence[Any]) -> list[Array]:
+    """Tensors of a data set; ValueError for sequences, optionals and maps."""
     result = []
-    for k in range(len(list(folder.glob(f"{stem}_*.pb")))):
-        proto = onnx.TensorProto()
-        proto.ParseFromString((folder / f"{stem}_{k}.pb").read_bytes())
-        result.append(numpy_helper.to_array(proto))
+    for value in values:
+        if isinstance(value, onnx.TensorProto):
+            value = numpy_helper.to_array(value)
+        if not isinstance(value, (np.ndarray, np.generic)):
+            raise ValueError("not a tensor")
+        result.append(np.asarray(value))
     return result
 
 
-def _run(model: Path, inputs: list[np.ndarray[Any, Any]], frozen: dict[str, np.ndarray[Any, Any]]) -> list[Any]:
+def _run(model: Path, inputs: list[Array], frozen: dict[str, Array]) -> list[Any]:
     from tinycompile.emulate.host import run_host
 
     names = [i.name for i in onnx.load(model).graph.input]
@@ -54,7 +67,7 @@ def _run(model: Path, inputs: list[np.ndarray[Any, Any]], frozen: dict[str, np.n
     return [o[0] for o in run.outputs]
 
 
-def _matches(got: list[Any], want: list[np.ndarray[Any, Any]]) -> bool:
+def _matches(got: list[Any], want: list[Array]) -> bool:
     for g, w in zip(got, want, strict=True):
         if g.dtype != w.dtype or g.shape != w.shape:
             return False
@@ -66,27 +79,25 @@ def _matches(got: list[Any], want: list[np.ndarray[Any, Any]]) -> bool:
 
 def run_test(name: str) -> tuple[str, str]:
     """(outcome, detail): passed, frozen (passed with inputs frozen), refused, or wrong."""
-    folder = NODE_TESTS / name
-    model = folder / "model.onnx"
-    inputs = _load_tensors(folder / "test_data_set_0", "input")
-    want = _load_tensors(folder / "test_data_set_0", "output")
-    names = [i.name for i in onnx.load(model).graph.input]
+    case = node_tests()[name]
+    names = [i.name for i in case.model.graph.input]
+    inputs, want = (_arrays(values) for values in case.data_sets[0])
+    names = names[: len(inputs)]
     detail = ""
-    # First with every input live; then with all but the first, and last with the smallest set, frozen.
-    for freeze in (0, 1):
-        frozen = dict(zip(names[1:], inputs[1:], strict=True)) if freeze else {}
-        if freeze and not frozen:
-            break
-        if freeze and name.startswith("test_qlinearconv"):
-            frozen = {n: a for n, a in zip(names, inputs, strict=True) if n != names[0]}
-        try:
-            got = _run(model, inputs, frozen)
-        except ModelError as error:
-            detail = detail or f"{error.code}: {error.what}"
-            continue
-        if not _matches(got, want):
-            return "wrong", "outputs differ" + (" (inputs frozen)" if freeze else "")
-        return ("frozen" if freeze else "passed"), ""
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.onnx"
+        onnx.save(case.model, str(model))
+        for frozen in ({}, dict(zip(names[1:], inputs[1:], strict=True))):
+            if not frozen and detail:
+                break
+            try:
+                got = _run(model, inputs, frozen)
+            except ModelError as error:
+                detail = detail or f"{error.code}: {error.what}"
+                continue
+            if not _matches(got, want):
+                return "wrong", "outputs differ" + (" (inputs frozen)" if frozen else "")
+            return ("frozen" if frozen else "passed"), ""
     return "refused", detail
 
 

@@ -56,7 +56,7 @@ def test_reading_the_arena_before_writing_it_is_found(tmp_path: Path) -> None:
 
 def test_warnings_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ToolchainError, match="conversion"):
-        run_host(write_model(tmp_path, defect="a[0] = a[1] * 3;"), INTERFACE, samples(1))
+        run_host(write_model(tmp_path, defect="{ volatile int32_t wide = a[1]; a[0] = wide; }"), INTERFACE, samples(1))
 
 
 def test_a_missing_compiler_says_what_to_install(tmp_path: Path) -> None:

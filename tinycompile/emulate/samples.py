@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinycompile.errors import UsageError
+from tinycompile.errors import CheckFailed, UsageError
 from tinycompile.ir.graph import Array
 from tinycompile.ir.interface import Interface, Port
 
@@ -22,11 +22,12 @@ def pack_inputs(interface: Interface, inputs: Sequence[Array]) -> tuple[bytes, i
         raise UsageError(
             f"{len(inputs)} inputs given, the model has {len(interface.inputs)}", "inputs", "give one array per input"
         )
-    samples = len(inputs[0]) if inputs else 1
+    arrays = [np.asarray(value) for value in inputs]
+    samples = arrays[0].shape[0] if arrays and arrays[0].ndim else 1
     columns = []
-    for port, value in zip(interface.inputs, inputs, strict=True):
-        array = np.asarray(value)
-        if len(array) != samples or array.size != samples * port.elems or array.dtype != port.dtype.numpy:
+    for port, array in zip(interface.inputs, arrays, strict=True):
+        as_expected = array.shape[:1] == (samples,) and array.size == samples * port.elems > 0
+        if not as_expected or array.dtype != port.dtype.numpy:
             raise UsageError(
                 f"an array {array.dtype} {list(array.shape)}, not {samples} of {port.dtype.value} {list(port.shape)}",
                 f"input '{port.name}'",
@@ -48,3 +49,14 @@ def unpack_outputs(ports: Sequence[Port], data: bytes, samples: int) -> list[Arr
         result.append(part.view(p.dtype.numpy).reshape(samples, *p.shape))
         start += p.nbytes
     return result
+
+
+def check_fills_agree(interface: Interface, first: Sequence[Array], second: Sequence[Array], where: str) -> None:
+    """CheckFailed unless the outputs of the runs with either fill are equal to the bit."""
+    for port, a, b in zip(interface.outputs, first, second, strict=True):
+        if a.tobytes() != b.tobytes():
+            raise CheckFailed(
+                "the result depends on what the arena held before the run",
+                f"output '{port.name}' on {where}",
+                "this is a bug in tinycompile: please report it with the model",
+            )

@@ -1,4 +1,4 @@
-"""Firmware in unicorn: memory mapped at the board's exact size, semihosting in Python, exact instruction counts."""
+"""Firmware in unicorn: memory mapped at its exact size, semihosting in Python, exact instruction counts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from tinycompile.board import Board
 from tinycompile.emulate.block_counter import BlockCounter
 from tinycompile.emulate.elf_image import Loaded, load_image
 from tinycompile.emulate.firmware import Image
+from tinycompile.emulate.semihosting import Semihost
 from tinycompile.errors import CheckFailed, ToolchainError
 from tinycompile.target import Target
 
-PAGE = 4096
 BKPT_SEMIHOST = b"\xab\xbe"
-SYSTEM_CONTROL = 0xE000E000  # system control space of the Cortex-M cores: plain memory here
+# The system control space of Cortex-M is plain memory here: without memory protection, and with the FPU's access bits.
+SYSTEM_CONTROL, SYSTEM_CONTROL_BYTES = 0xE000E000, 4096
+NEVER = 0xFFFFFFFE  # an address that is not reached: the firmware ends by a semihosting call
 
 
 @dataclass(frozen=True)
@@ -27,147 +29,123 @@ class Ran:
     emulator: str
 
 
-class _Semihost:
-    """The semihosting calls that the harness makes (Arm IHI 0100), on files in memory."""
+class _Core:
+    """An emulated core with memory, and its registers under one name for both architectures."""
 
-    def __init__(self, uc: Any, files: Mapping[str, bytes], read_argument: Any, write_result: Any) -> None:
-        self.uc, self.inputs = uc, files
-        self.read_argument, self.write_result = read_argument, write_result
-        self.opened: list[tuple[str, bytearray, int]] = []
-        self.written: dict[str, bytearray] = {}
-        self.position: dict[int, int] = {}
-        self.status: int | None = None
-        self.said = ""
+    def __init__(self, target: Target, board: Board, ram_bytes: int) -> None:
+        import unicorn
+        from unicorn import arm_const, riscv_const
+        from unicorn import unicorn_const as const
 
-    def words(self, address: int, count: int) -> list[int]:
-        raw = bytes(self.uc.mem_read(address, 4 * count))
-        return [int.from_bytes(raw[4 * i : 4 * i + 4], "little") for i in range(count)]
+        self.thumb = target.family != "riscv32"
+        if self.thumb:
+            self.uc = unicorn.Uc(const.UC_ARCH_ARM, const.UC_MODE_THUMB | const.UC_MODE_MCLASS)
+            model = str(target.unicorn_cpu).replace("-", "_").upper()
+            self.uc.ctl_set_cpu_model(getattr(arm_const, f"UC_CPU_ARM_{model}"))
+            self.uc.mem_map(SYSTEM_CONTROL, SYSTEM_CONTROL_BYTES, const.UC_PROT_READ | const.UC_PROT_WRITE)
+            if "fpu" in target.features:
+                self.uc.reg_write(arm_const.UC_ARM_REG_FPEXC, 1 << 30)
+            names = ("UC_ARM_REG_PC", "UC_ARM_REG_SP", "UC_ARM_REG_R0", "UC_ARM_REG_R1")
+            self._pc, self._sp, self._first, self._second = (getattr(arm_const, n) for n in names)
+        else:
+            self.uc = unicorn.Uc(const.UC_ARCH_RISCV, const.UC_MODE_RISCV32)
+            names = ("UC_RISCV_REG_PC", "UC_RISCV_REG_SP", "UC_RISCV_REG_A0", "UC_RISCV_REG_A1")
+            self._pc, self._sp, self._first, self._second = (getattr(riscv_const, n) for n in names)
+        for memory in board.memories:
+            rights = const.UC_PROT_WRITE if memory.kind == "ram" else const.UC_PROT_EXEC
+            size = ram_bytes if memory == board.first("ram") else memory.bytes
+            self.uc.mem_map(memory.origin, size, const.UC_PROT_READ | rights)
 
-    def call(self) -> None:
-        operation, argument = self.read_argument()
-        result = 0
-        if operation == 0x01:
-            name_at, mode, length = self.words(argument, 3)
-            name = bytes(self.uc.mem_read(name_at, length)).decode()
-            content = bytearray() if mode >= 4 else bytearray(self.inputs[name])
-            if mode >= 4:
-                self.written[name] = content
-            self.opened.append((name, content, mode))
-            result = len(self.opened)
-            self.position[result] = 0
-        elif operation == 0x05:
-            handle, data, size = self.words(argument, 3)
-            self.opened[handle - 1][1].extend(self.uc.mem_read(data, size))
-        elif operation == 0x06:
-            handle, data, size = self.words(argument, 3)
-            at = self.position[handle]
-            part = bytes(self.opened[handle - 1][1][at : at + size])
-            self.uc.mem_write(data, part)
-            self.position[handle] = at + len(part)
-            result = size - len(part)
-        elif operation == 0x04:
-            self.said = bytes(self.uc.mem_read(argument, 64)).split(b"\0")[0].decode("ascii", "replace")
-        elif operation == 0x20:
-            self.status = self.words(argument, 2)[1]
+    @property
+    def pc(self) -> int:
+        return int(self.uc.reg_read(self._pc)) & ~1
+
+    def go_to(self, address: int) -> None:
+        self.uc.reg_write(self._pc, address | self.thumb)
+
+    def set_stack(self, address: int) -> None:
+        self.uc.reg_write(self._sp, address)
+
+    def semihost(self, host: Semihost) -> None:
+        """Pass the first two arguments on, put the result where the caller finds it, stop when the firmware exits."""
+        result = host.call(self.uc.reg_read(self._first), self.uc.reg_read(self._second))
+        self.uc.reg_write(self._first, result)
+        if host.status is not None:
             self.uc.emu_stop()
-        self.write_result(result)
-
-
-def _machine(target: Target) -> tuple[Any, Any]:
-    """A unicorn instance for the core, and its register constants."""
-    import unicorn
-    from unicorn import arm_const, riscv_const
-    from unicorn import unicorn_const as const
-
-    if target.family == "riscv32":
-        return unicorn.Uc(const.UC_ARCH_RISCV, const.UC_MODE_RISCV32), riscv_const
-    uc = unicorn.Uc(const.UC_ARCH_ARM, const.UC_MODE_THUMB | const.UC_MODE_MCLASS)
-    assert target.unicorn_cpu is not None
-    model = target.unicorn_cpu.replace("-", "_").upper().replace("CORTEX_", "CORTEX_")
-    uc.ctl_set_cpu_model(getattr(arm_const, f"UC_CPU_ARM_{model}"))
-    return uc, arm_const
 
 
 def run_unicorn(image: Image, target: Target, board: Board, files: Mapping[str, bytes], timeout_s: float) -> Ran:
-    """Run firmware to its end. Raises CheckFailed for a fault, ToolchainError when unicorn is missing or time runs
-    out."""
+    """Run firmware to its end.
+
+    Raises CheckFailed for a fault (with its pc, function and address), ToolchainError when unicorn is missing or time
+    runs out.
+    """
     try:
         import unicorn
-        from unicorn import unicorn_const as const
     except ImportError:
         raise ToolchainError("unicorn is not installed", target.name, "pip install 'tinycompile[emu]'") from None
     loaded = load_image(image.elf)
-    uc, registers = _machine(target)
-    riscv = target.family == "riscv32"
-    for memory in board.memories:
-        if memory.kind == "ram" and memory.name == image.ram.name:
-            uc.mem_map(image.ram.origin, image.ram.bytes, const.UC_PROT_READ | const.UC_PROT_WRITE)
-        else:
-            size = -(-memory.bytes // PAGE) * PAGE
-            uc.mem_map(memory.origin, size, const.UC_PROT_READ | const.UC_PROT_EXEC)
-    if not riscv:
-        uc.mem_map(SYSTEM_CONTROL, PAGE, const.UC_PROT_READ | const.UC_PROT_WRITE)
-        if "fpu" in target.features:
-            uc.reg_write(registers.UC_ARM_REG_FPEXC, 0x40000000)
+    core = _Core(target, board, image.ram.bytes)
     for address, data in loaded.segments:
-        uc.mem_write(address, data)
+        core.uc.mem_write(address, data)
     code_at, code = _code(loaded, board)
-    counter = BlockCounter(uc, code_at, code, thumb=not riscv)
-
-    def argument() -> tuple[int, int]:
-        if riscv:
-            return uc.reg_read(registers.UC_RISCV_REG_A0), uc.reg_read(registers.UC_RISCV_REG_A1)
-        return uc.reg_read(registers.UC_ARM_REG_R0), uc.reg_read(registers.UC_ARM_REG_R1)
-
-    def result(value: int) -> None:
-        uc.reg_write(registers.UC_RISCV_REG_A0 if riscv else registers.UC_ARM_REG_R0, value & 0xFFFFFFFF)
-
-    semihost = _Semihost(uc, files, argument, result)
-    fault: list[str] = []
-
-    def interrupt(_uc: Any, number: int, _data: Any) -> None:
-        pc = uc.reg_read(registers.UC_RISCV_REG_PC if riscv else registers.UC_ARM_REG_PC)
-        at = pc if riscv else pc & ~1
-        if not riscv and bytes(uc.mem_read(at, 2)) == BKPT_SEMIHOST:
-            semihost.call()
-            uc.reg_write(registers.UC_ARM_REG_PC, (at + 2) | 1)
-            return
-        fault.append(f"exception {number} at 0x{at:08x} in {loaded.name_of(at)}")
-        uc.emu_stop()
-
-    counts: list[int] = []
-
-    def mark(_uc: Any, address: int, _size: int, _data: Any) -> None:
-        if address == loaded.symbols["tc_mark_begin"]:
-            counter.reset()
-        else:
-            counts.append(counter.instructions())
-
-    uc.hook_add(const.UC_HOOK_INTR, interrupt)
-    if riscv:
-        at = loaded.symbols["tc_semihost"]
-        uc.hook_add(const.UC_HOOK_CODE, lambda *_: semihost.call(), begin=at, end=at)
-    for name in ("tc_mark_begin", "tc_mark_end"):
-        at = loaded.symbols[name]
-        uc.hook_add(const.UC_HOOK_CODE, mark, begin=at, end=at)
-    start = loaded.symbols["tc_reset"]
-    if not riscv:
-        uc.reg_write(registers.UC_ARM_REG_SP, loaded.symbols["tc_stack_high"])
+    counter = BlockCounter(core.uc, code_at, code, core.thumb)
+    host = Semihost(lambda at, size: bytes(core.uc.mem_read(at, size)), core.uc.mem_write, files)
+    faults: list[str] = []
+    counts = _hook(core, loaded, counter, host, faults)
+    core.set_stack(loaded.symbols["tc_stack_high"])
     try:
-        uc.emu_start(start if riscv else start | 1, 0xFFFFFFFE, timeout=int(timeout_s * 1e6))
+        core.uc.emu_start(loaded.symbols["tc_reset"] | core.thumb, NEVER, timeout=int(timeout_s * 1e6))
     except unicorn.UcError as error:
-        pc = uc.reg_read(registers.UC_RISCV_REG_PC if riscv else registers.UC_ARM_REG_PC) & ~1
-        fault.append(f"{error} at pc 0x{pc:08x} in {loaded.name_of(pc)}")
-    if fault or semihost.status not in (0, None):
+        faults.append(f"pc {place(loaded, core.pc)}: {error}")
+    if faults or host.status not in (0, None):
         raise CheckFailed(
-            f"the firmware faulted on the emulated {target.name}: {fault[0] if fault else semihost.said.strip()}",
+            f"the firmware faulted on the emulated {target.name}: {faults[0] if faults else f'status {host.status}'}",
             f"{board.name}, {image.ram.bytes} bytes of RAM",
             "this is a bug in tinycompile unless the arena was made smaller on purpose: please report it",
         )
-    if semihost.status is None:
+    if host.status is None:
         raise ToolchainError(f"the firmware did not finish in {timeout_s:.0f} s", target.name, "try fewer samples")
-    written = {name: bytes(data) for name, data in semihost.written.items()}
+    written = {name: bytes(data) for name, data in host.written.items()}
     return Ran(written, tuple(counts), f"unicorn {unicorn.__version__}")
+
+
+def place(loaded: Loaded, pc: int) -> str:
+    """An address of code, for messages."""
+    return f"0x{pc:08x} in {loaded.name_of(pc)}"
+
+
+def _hook(core: _Core, loaded: Loaded, counter: BlockCounter, host: Semihost, faults: list[str]) -> list[int]:
+    """Install semihosting, fault reports (into `faults`) and the counting between the marks; the list of counts to be."""
+    from unicorn import unicorn_const as const
+
+    counts: list[int] = []
+
+    def at(symbol: str, action: Any) -> None:
+        address = loaded.symbols[symbol]
+        core.uc.hook_add(const.UC_HOOK_CODE, lambda *_: action(), begin=address, end=address)
+
+    def interrupt(_uc: Any, number: int, _data: Any) -> None:
+        if core.thumb and bytes(core.uc.mem_read(core.pc, 2)) == BKPT_SEMIHOST:
+            after = core.pc + 2
+            core.semihost(host)
+            core.go_to(after)
+        else:
+            faults.append(f"pc {place(loaded, core.pc)}: exception {number}")
+            core.uc.emu_stop()
+
+    def invalid(_uc: Any, _access: int, address: int, size: int, _value: int, _data: Any) -> bool:
+        faults.append(f"pc {place(loaded, core.pc)}, address 0x{address:08x}, {size} bytes")
+        return False
+
+    core.uc.hook_add(const.UC_HOOK_INTR, interrupt)
+    core.uc.hook_add(const.UC_HOOK_MEM_INVALID, invalid)
+    if not core.thumb:
+        at("tc_semihost", lambda: core.semihost(host))
+    # Both marks are blocks of equal length. The block hook runs ahead of these: begin's own block is not counted, end's is.
+    at("tc_mark_begin", counter.reset)
+    at("tc_mark_end", lambda: counts.append(counter.instructions()))
+    return counts
 
 
 def _code(loaded: Loaded, board: Board) -> tuple[int, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tinycompile.errors import UsageError
+from tinycompile.errors import MalformedModelError, UsageError
 from tinycompile.frontends.limits import read_file
 from tinycompile.ir.graph import Array, Graph
 
@@ -27,6 +27,8 @@ def load_model(
         from tinycompile.frontends.tflite import load_tflite
 
         return load_tflite(data, path)
+    if path.suffix.lower() == ".tflite":
+        raise MalformedModelError("the TFLite identifier is missing", str(path), "export the model again")
     from tinycompile.frontends.onnx import load_onnx
 
     return load_onnx(data, path, shape_overrides or {}, frozen_inputs or {})

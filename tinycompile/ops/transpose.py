@@ -81,8 +81,6 @@ class Transpose(Operator):
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         loops, block = self._loops(node)
         padded = [(1, 0)] * (MAX_LOOPS - len(loops)) + loops
-        consts = [(f"n{i}", n) for i, (n, _) in enumerate(padded)] + [
-            (f"stride{i}", s) for i, (_, s) in enumerate(padded)
-        ]
+        consts = [c for i, (n, stride) in enumerate(padded) for c in ((f"n{i}", n), (f"stride{i}", stride))]
         window = RowWindow(0, whole=True)
         return (KernelCall("tc_transpose", (window,), (), (*consts, ("block", block)), element="uint8_t"),)

@@ -14,8 +14,8 @@ import numpy as np
 
 from tinycompile.errors import MalformedModelError, QuantError, UnsupportedError, one_line
 from tinycompile.frontends.limits import checked_shape
-from tinycompile.frontends.naming import UniqueNames
-from tinycompile.frontends.onnx.source import SourceNode, plain_name
+from tinycompile.frontends.naming import UniqueNames, plain_name
+from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Array, Attrs, Graph, Op, Tensor, const_tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType

@@ -12,10 +12,11 @@ import numpy as np
 import onnx
 
 from tinycompile.errors import MalformedModelError, ShapeError, UnsupportedError, UsageError, one_line
+from tinycompile.frontends.naming import plain_name
 from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.folding import fold, foldable
 from tinycompile.frontends.onnx.model import opsets, read_initializers, read_model
-from tinycompile.frontends.onnx.source import SourceNode, plain_name
+from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.frontends.onnx.table import IMPORTERS
 from tinycompile.ir.graph import Array, Graph, Tensor
 from tinycompile.ir.types import DType

@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from tinycompile.errors import MalformedModelError, UnsupportedError
+from tinycompile.frontends.naming import plain_name
 from tinycompile.frontends.onnx.model import tensor_value
 from tinycompile.ir.graph import Array, SourceLoc
 
@@ -100,9 +101,3 @@ class SourceNode:
         self, what: str, fix: str = "export the model without this form of the operator"
     ) -> UnsupportedError:
         return UnsupportedError(what, str(self), fix)
-
-
-def plain_name(name: str) -> str:
-    """A name from the file with everything replaced that could end a comment, a string or a line, at most 120 long."""
-    flat = "".join(c if c.isascii() and (c.isalnum() or c in "_./:;-+,#@ ") else "_" for c in name).strip()
-    return flat if len(flat) <= 120 else f"{flat[:80]}..{flat[-38:]}"

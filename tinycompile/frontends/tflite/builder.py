@@ -1,4 +1,4 @@
-"""The graph under construction: checked access to an operator's tensors and options, and LiteRT's padding and ranges."""
+"""The graph under construction: checked access to an operator's tensors and options, LiteRT's padding and ranges."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from tinycompile.frontends.tflite.builder import EXPORT_AGAIN, Builder
 from tinycompile.frontends.tflite.operators import TFLITE_OPERATORS
 from tinycompile.frontends.tflite.reader import CORRUPT, SourceModel, SourceOp, read_model
 from tinycompile.ir.graph import Graph, Tensor
+from tinycompile.ir.types import DType
 
 _LISTED = 20
 
@@ -59,7 +60,7 @@ def _import_ops(builder: Builder, path: Path) -> None:
     """Imports every operator; all that cannot be imported make one error."""
     found: list[str] = []
     fixes: list[str] = []
-    blocked: set[int] = set()  # results that would have been folded
+    blocked: set[int] = set()  # integers (shape arithmetic) that an operator without an importer would have made
     for op in builder.model.ops:
         importer, reason = TFLITE_OPERATORS.get(op.builtin), _unsupported_tensor(builder.model, op)
         label = f"operator {op.index}: {op.builtin}"
@@ -76,7 +77,7 @@ def _import_ops(builder: Builder, path: Path) -> None:
             except UnsupportedError as error:
                 found.append(f"{label}: {error.what}")
                 fixes.append(error.fix)
-        blocked.update(op.outputs)
+        blocked.update(i for i in op.outputs if builder.model.tensors[i].dtype in (DType.INT32, DType.INT64))
     if found:
         more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
         raise UnsupportedError(

@@ -78,8 +78,9 @@ def _weights(b: Builder, op: SourceOp) -> Tensor:
             f"float32 input with {w.dtype.value} weights (dynamic range quantisation)",
             "quantise the activations too: full-integer int8 with a representative dataset",
         )
-    # LiteRT's kernels for constant int8 weights never look at their zero point.
-    if w.dtype == DType.INT8 and w.quant is not None and any(w.quant.zero_point):
+    # LiteRT looks at the zero point of int8 weights in a fully connected layer with one scale only.
+    ignored = op.builtin != "FULLY_CONNECTED" or (w.quant is not None and w.quant.per_channel)
+    if ignored and w.dtype == DType.INT8 and w.quant is not None and any(w.quant.zero_point):
         raise QuantError(
             "int8 weights with a zero point that is not 0", b.where(op), "quantise the weights symmetrically"
         )

@@ -211,10 +211,12 @@ class _Reader:
                 where,
                 "export the model again; the file is damaged",
             )
-        raw: Array = buffer.DataAsNumpy()
+        values: Array = buffer.DataAsNumpy()
         if dtype == DType.BOOL:
-            return (raw != 0).reshape(shape)
-        return raw.view(dtype.numpy.newbyteorder("<")).astype(dtype.numpy, copy=False).reshape(shape)
+            values = values != 0
+        else:
+            values = values.view(dtype.numpy.newbyteorder("<")).astype(dtype.numpy, copy=False)
+        return values.reshape(shape)
 
     def quant(self, q: Any, shape: tuple[int, ...], dtype: DType | None, where: str) -> Quant | None:
         if q is None or dtype is None or not dtype.is_integer:
