@@ -70,7 +70,7 @@ def load_board(name: str) -> Board:
     path = Path(data_dir("boards")) / name / "board.toml"
     try:
         return _parse(name, tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, StopIteration, UsageError) as error:
+    except (KeyError, TypeError, ValueError, UsageError) as error:
         raise TargetError(
             f"the board file is malformed: {error}", str(path), "compare it with another board file"
         ) from None
@@ -80,19 +80,22 @@ def _parse(name: str, data: dict[str, Any]) -> Board:
     memories = tuple(
         Memory(str(m["name"]), str(m["kind"]), int(m["origin"]), parse_bytes(str(m["size"]))) for m in data["memory"]
     )
-    if any(m.kind not in KINDS for m in memories):
-        raise ValueError(f"a memory's kind is one of {', '.join(KINDS)}")
-    firmware = data.get("firmware", {})
-    ram = next(m for m in memories if m.kind == "ram")
-    board = Board(
+    kinds = {m.kind for m in memories}
+    if not {"flash", "ram"} <= kinds <= set(KINDS):
+        raise ValueError(f"there is flash and ram, and a memory's kind is one of {', '.join(KINDS)}")
+    emulator, firmware = data.get("emulator", {}), data.get("firmware", {})
+    if not isinstance(emulator, dict) or not isinstance(firmware, dict):
+        raise TypeError("emulator and firmware are tables")
+    ram = next(m.name for m in memories if m.kind == "ram")
+    stack = firmware.get("stack", ram)
+    if stack not in {m.name for m in memories if m.kind == "ram"}:
+        raise ValueError(f"no ram '{stack}' for the stack")
+    return Board(
         name,
         str(data["description"]),
         str(data["target"]),
         memories,
-        data.get("emulator", {}).get("qemu_machine"),
-        str(firmware.get("stack", ram.name)),
+        emulator.get("qemu_machine"),
+        stack,
         firmware.get("flash_command"),
     )
-    board.first("flash")
-    next(m for m in memories if m.name == board.stack_memory)
-    return board

@@ -12,6 +12,8 @@ from typing import Any
 from tinycompile.errors import TargetError, UsageError
 from tinycompile.resources import data_dir
 
+FAMILIES = ("arm-m", "riscv32", "host")
+
 
 @dataclass(frozen=True)
 class Toolchain:
@@ -51,7 +53,7 @@ _UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb":
 
 def parse_bytes(text: str) -> int:
     """``320k``, ``64KiB``, ``1M`` or plain bytes, k being 1024. UsageError for anything else."""
-    match = re.fullmatch(r"(\d{1,12})\s*([a-z]*)", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,12})\s*([a-z]*)", text.strip().lower(), re.ASCII)
     if match is None or match[2] not in _UNITS:
         raise UsageError(f"'{text}' is no size", "size option", "write it as 320k, 64KiB, 1M or a number of bytes")
     return int(match[1]) * _UNITS[match[2]]
@@ -79,21 +81,37 @@ def load_target(name: str) -> Target:
 
 
 def _parse(name: str, data: dict[str, Any]) -> Target:
-    memory, tools, emulation = data.get("memory", {}), data["toolchain"], data.get("emulation", {})
+    memory, tools, emulation = (_table(data, key) for key in ("memory", "toolchain", "emulation"))
+    if data["family"] not in FAMILIES:
+        raise ValueError(f"family is one of {', '.join(FAMILIES)}")
     return Target(
         name,
         str(data["description"]),
         str(data["family"]),
-        frozenset(data.get("features", [])),
-        parse_bytes(memory["sram"]) if "sram" in memory else None,
-        parse_bytes(memory["flash"]) if "flash" in memory else None,
+        frozenset(_strings(data, "features")),
+        parse_bytes(str(memory["sram"])) if "sram" in memory else None,
+        parse_bytes(str(memory["flash"])) if "flash" in memory else None,
         Toolchain(
             str(tools["gcc"]),
-            tuple(tools.get("cpu_flags", [])),
-            tuple(tools.get("kernel_flags", [])),
+            _strings(tools, "cpu_flags"),
+            _strings(tools, "kernel_flags"),
             tools.get("zig_target"),
-            tuple(tools.get("zig_flags", [])),
+            _strings(tools, "zig_flags"),
         ),
         emulation.get("unicorn_cpu"),
         emulation.get("board"),
     )
+
+
+def _table(data: dict[str, Any], key: str) -> dict[str, Any]:
+    value = data.get(key, {})
+    if not isinstance(value, dict):
+        raise TypeError(f"{key} is no table")
+    return value
+
+
+def _strings(data: dict[str, Any], key: str) -> tuple[str, ...]:
+    value = data.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise TypeError(f"{key} is no list of strings")
+    return tuple(value)

@@ -90,7 +90,8 @@ def compile_or_raise(command: Sequence[str], where: str, cwd: Path) -> None:
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if "error" in line or "undefined" in line]
         first = "; ".join((errors or done.stderr.splitlines())[:4]) or f"exit status {done.returncode}"
-        raise ToolchainError(f"{Path(command[0]).name} failed: {first}", where, "report this if the code was generated")
+        name = "zig cc" if "ziglang" in command else Path(command[0]).name
+        raise ToolchainError(f"{name} failed: {first}", where, "report this if the code was generated")
 
 
 @cache
@@ -181,10 +182,10 @@ def probe() -> list[Tool]:
         _program("clang", "a second opinion on the host", "apt install clang"),
         _program("arm-none-eabi-gcc", "code size and emulation of Cortex-M", "apt install gcc-arm-none-eabi"),
         _program("riscv64-unknown-elf-gcc", "code size and emulation of RV32", "apt install gcc-riscv64-unknown-elf"),
+        _program("make", "linking the firmware project of a real board", "apt install make"),
         _program("qemu-system-arm", "emulation of Cortex-M boards, M55 Helium", "apt install qemu-system-arm"),
         _module("unicorn", "unicorn", "emulation of Cortex-M and RV32 cores", emu),
         _module("elftools", "pyelftools", "emulation of Cortex-M and RV32 cores", emu),
-        _module("capstone", "capstone", "exact instruction counts in unicorn", emu),
         _module("ziglang", "ziglang", "cross-compiling without a system compiler", emu),
         _module("onnxruntime", "onnxruntime", "verify of ONNX models", "pip install 'tinycompile[quant]'"),
         _module("ai_edge_litert", "ai-edge-litert", "verify of TFLite models", "pip install ai-edge-litert"),

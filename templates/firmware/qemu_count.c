@@ -1,7 +1,7 @@
 /* QEMU TCG plugin: prints the instructions executed from each passing of address `begin` to the next of `end`.
-   Declares the few functions of plugin API version 1 that it uses; Debian ships no header for them. */
+   Declares the few functions of the plugin interface that it uses, alike in versions 1 (QEMU 4.2 to 8) and 2 (from 9):
+   Debian ships no header for them. */
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,36 +10,38 @@
 
 typedef uint64_t plugin_id;
 struct plugin_tb;
-struct plugin_insn;
 extern void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id id, void (*callback)(plugin_id, struct plugin_tb *));
 extern size_t qemu_plugin_tb_n_insns(const struct plugin_tb *tb);
 extern uint64_t qemu_plugin_tb_vaddr(const struct plugin_tb *tb);
 extern void qemu_plugin_register_vcpu_tb_exec_cb(struct plugin_tb *tb, void (*callback)(unsigned, void *), int flags,
                                                  void *data);
-extern void qemu_plugin_register_vcpu_tb_exec_inline(struct plugin_tb *tb, int operation, void *target, uint64_t value);
 extern void qemu_plugin_outs(const char *text);
 
 #define EXPORT __attribute__((visibility("default")))
-EXPORT int qemu_plugin_version = 1;
+EXPORT int qemu_plugin_version = PLUGIN_INTERFACE;
 
 static uint64_t executed;
 static uint64_t at_begin;
 static uint64_t begin_address;
 static uint64_t end_address;
 
-/* Both marks are function entries, so each starts a block. The count is added when a block starts; the callbacks run
-   before their own block's addition (they are registered first). */
-static void on_begin(unsigned cpu, void *data)
+static void on_block(unsigned cpu, void *instructions)
 {
     (void)cpu;
-    (void)data;
+    executed += (uintptr_t)instructions;
+}
+
+/* Both marks are function entries, so each starts a block, of equal length. Their own blocks are added first: begin's is
+   not counted, end's is. */
+static void on_begin(unsigned cpu, void *instructions)
+{
+    on_block(cpu, instructions);
     at_begin = executed;
 }
 
-static void on_end(unsigned cpu, void *data)
+static void on_end(unsigned cpu, void *instructions)
 {
-    (void)cpu;
-    (void)data;
+    on_block(cpu, instructions);
     char line[64];
     snprintf(line, sizeof line, "instructions %" PRIu64 "\n", executed - at_begin);
     qemu_plugin_outs(line);
@@ -49,13 +51,9 @@ static void translated(plugin_id id, struct plugin_tb *tb)
 {
     (void)id;
     const uint64_t address = qemu_plugin_tb_vaddr(tb);
-    if (address == begin_address) {
-        qemu_plugin_register_vcpu_tb_exec_cb(tb, on_begin, 0, NULL);
-    }
-    if (address == end_address) {
-        qemu_plugin_register_vcpu_tb_exec_cb(tb, on_end, 0, NULL);
-    }
-    qemu_plugin_register_vcpu_tb_exec_inline(tb, 0, &executed, qemu_plugin_tb_n_insns(tb));
+    void (*const callback)(unsigned, void *) =
+        address == begin_address ? on_begin : address == end_address ? on_end : on_block;
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, callback, 0, (void *)(uintptr_t)qemu_plugin_tb_n_insns(tb));
 }
 
 EXPORT int qemu_plugin_install(plugin_id id, const void *info, int argc, char **argv)

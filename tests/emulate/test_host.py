@@ -74,7 +74,7 @@ def test_a_missing_compiler_says_what_to_install(tmp_path: Path) -> None:
         [np.zeros((2, 1, 16), np.uint8)],
     ],
 )
-def test_inputs_that_do_not_fit(tmp_path: Path, inputs: list[np.ndarray]) -> None:  # type: ignore[type-arg]
+def test_inputs_that_do_not_fit(tmp_path: Path, inputs: list[np.ndarray]) -> None:
     with pytest.raises(UsageError):
         run_host(write_model(tmp_path), INTERFACE, inputs)
 

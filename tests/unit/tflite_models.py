@@ -26,9 +26,13 @@ def schema() -> Any:
 
 
 class ModelMaker:
-    """Collects tensors and operators; `model` and `graph` stay open to a test that breaks them before `build`."""
+    """Collects tensors and operators; `model` and `graph` stay open to a test that breaks them before `build`.
 
-    def __init__(self, seed: int = 0) -> None:
+    `unsigned` makes the same model of uint8 tensors with one scale each, as old converters do.
+    """
+
+    def __init__(self, seed: int = 0, unsigned: bool = False) -> None:
+        self.unsigned = unsigned
         s = self.schema = schema()
         self.rng = np.random.default_rng(seed)
         self.model, self.graph = s.ModelT(), s.SubGraphT()
@@ -47,6 +51,10 @@ class ModelMaker:
         name: str | None = None,
     ) -> int:
         s = self.schema
+        if self.unsigned and dtype == "INT8":
+            dtype, zero_point = "UINT8", zero_point + 128
+            data = None if data is None else np.asarray(data, dtype=np.int16) + 128
+            scale = None if scale is None else float(np.mean(scale))
         t = s.TensorT()
         t.name = (f"t{len(self.graph.tensors)}" if name is None else name).encode()
         t.shape, t.type, t.shapeSignature = list(shape), getattr(s.TensorType, dtype), None
@@ -86,7 +94,7 @@ class ModelMaker:
         s = self.schema
         op, code = s.OperatorT(), s.OperatorCodeT()
         code.builtinCode = getattr(s.BuiltinOperator, builtin)
-        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 2
+        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 1
         self.model.operatorCodes.append(code)
         op.opcodeIndex, op.inputs, op.outputs = len(self.model.operatorCodes) - 1, list(inputs), [output]
         if options:

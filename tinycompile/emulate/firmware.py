@@ -11,11 +11,11 @@ from pathlib import Path
 from tinycompile.board import Board, Memory
 from tinycompile.emulate.samples import FILLS
 from tinycompile.emulate.templating import render
-from tinycompile.errors import CheckFailed, DoesNotFitError, ToolchainError
+from tinycompile.errors import CheckFailed, DoesNotFitError
 from tinycompile.ir.interface import Interface
 from tinycompile.resources import data_dir
 from tinycompile.target import Target
-from tinycompile.toolchain import Compiler, compile_or_raise, run_tool, target_flags
+from tinycompile.toolchain import Compiler, compile_or_raise, target_flags
 
 STACK_BYTES = 16 * 1024  # room for the stack in emulated firmware; what is used of it is measured
 ALLOWED_UNDEFINED = re.compile(
@@ -193,6 +193,7 @@ def build_emulated(
             runs=samples * len(FILLS),
             runs_of_first_fill=samples,
             fills=FILLS,
+            mpu_regions=() if target.family != "arm-m" else mpu_regions(board.first("flash"), ram, target),
             arena_offset=offset,
             arena_fill_bytes=min(offset, interface.arena_bytes),
         ),
@@ -204,6 +205,27 @@ def build_emulated(
     include = [f"-I{folder.resolve()}"]
     _link(work, compiler, target, [*include, "harness.c", "startup.c", "model.o", "model_weights.o"], board.name)
     return Image(work / "firmware.elf", ram, objects)
+
+
+def mpu_regions(flash: Memory, ram: Memory, target: Target) -> tuple[tuple[int, int], ...]:
+    """Values of (RBAR, RASR or RLAR) that leave `flash` and what lies below it read only, `ram` writable, and no more.
+
+    Armv7-M regions are powers of two and the last one wins, so that a guard of 4 KiB stands at the end of a `ram` that
+    is none. Source: Armv7-M ARM, B3.5 (MPU_RBAR, MPU_RASR); Armv8-M ARM, D1.2 (MPU_RBAR, MPU_RLAR).
+    """
+    if "armv8-m" in target.features:
+        return ((6, (flash.end - 32) | 1), (ram.origin | 3, (ram.end - 32) | 1))
+
+    def size(count: int) -> int:
+        return ((count - 1).bit_length() - 1) << 1 | 1
+
+    never, normal = 1 << 28, 1 << 17
+    return (
+        (0, never | size(2**32)),
+        (flash.origin, 6 << 24 | normal | size(flash.bytes)),
+        (ram.origin, 3 << 24 | never | normal | size(ram.bytes)),
+        (ram.end, never | size(4096)),
+    )
 
 
 def _write_support(
@@ -236,17 +258,6 @@ def firmware_project(interface: Interface, target: Target, board: Board, stack_b
     ram = board.first("ram")
     stack = next(m for m in board.memories if m.name == board.stack_memory)
     files = dict(_support(board, board.memories, ram, stack, max(4096, 2 * stack_bytes)))
-    files["main.c"] = render("firmware/board_main.c.j2", interface, board=board)
+    files["main.c"] = render("firmware/board_main.c.j2", interface, board=board, target=target)
     files["Makefile"] = render("firmware/Makefile.j2", interface, board=board, target=target)
     return {f"firmware/{name}": text for name, text in files.items()}
-
-
-def link_firmware(folder: Path) -> Path:
-    """Run make in ``folder/firmware``; the ELF file. ToolchainError when make or the compiler is missing or fails."""
-    done = run_tool(["make", "-s", "-C", str(folder / "firmware")], "firmware project", timeout_s=300.0)
-    elf = folder / "firmware" / "firmware.elf"
-    if done.returncode != 0 or not elf.is_file():
-        raise ToolchainError(
-            f"the firmware project does not link: {done.stderr.strip()[:400]}", str(folder), "see `tinycompile doctor`"
-        )
-    return elf

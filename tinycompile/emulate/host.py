@@ -66,7 +66,7 @@ def run_host(
                     "this is a bug in tinycompile unless the arena was made smaller on purpose: please report it",
                 )
             outputs.append(unpack_outputs(interface.outputs, (work / "out.bin").read_bytes(), samples))
-    check_fills_agree(interface, *outputs, "the host")
+    check_fills_agree(interface, outputs[0], outputs[1], "the host")
     return HostRun(outputs[0], cc.version)
 
 

@@ -10,21 +10,21 @@ from pathlib import Path
 from tinycompile.board import Board
 from tinycompile.emulate.elf_image import load_image
 from tinycompile.emulate.firmware import Image
-from tinycompile.emulate.unicorn_runner import Ran
+from tinycompile.emulate.unicorn_runner import Ran, place
 from tinycompile.errors import CheckFailed, ToolchainError
 from tinycompile.resources import data_dir
-from tinycompile.target import Target
 from tinycompile.toolchain import compile_or_raise, host_compiler, run_tool
 
 QEMU = "qemu-system-arm"
+FIRMWARE_STATUS = (2, 3)  # the harness exits so when a transfer failed, or from its fault handler
+LOCKUP = "Lockup"  # what QEMU says before it aborts: a fault inside a fault handler, such as a stack overflow
 
 
-def run_qemu(
-    image: Image, target: Target, board: Board, files: Mapping[str, bytes], timeout_s: float, work: Path
-) -> Ran:
-    """Run firmware to its end on the board's QEMU machine.
+def run_qemu(image: Image, board: Board, files: Mapping[str, bytes], timeout_s: float, work: Path) -> Ran:
+    """Run firmware to its end on the board's QEMU machine; files are read and written in `work`.
 
-    Raises CheckFailed for a fault, ToolchainError when QEMU is missing, has no such machine, or time runs out.
+    Raises CheckFailed for a fault (with its pc, function and address), ToolchainError when QEMU is missing, has no such
+    machine, cannot load the counting plugin, or time runs out.
     """
     if shutil.which(QEMU) is None:
         raise ToolchainError(f"{QEMU} is not installed", board.name, "on Debian: apt install qemu-system-arm")
@@ -32,9 +32,10 @@ def run_qemu(
         raise ToolchainError(f"QEMU has no machine for {board.name}", board.name, "use --emulator unicorn")
     for name, data in files.items():
         (work / name).write_bytes(data)
-    symbols = load_image(image.elf).symbols
-    plugin = _plugin(work)
-    marks = f"begin={symbols['tc_mark_begin']:#x},end={symbols['tc_mark_end']:#x}"
+    loaded = load_image(image.elf)
+    version = re.search(r"version (\d+)\S*", run_tool([QEMU, "--version"], QEMU).stdout)
+    plugin = _plugin(work, int(version[1]) if version else 0)
+    marks = f"begin={loaded.symbols['tc_mark_begin']:#x},end={loaded.symbols['tc_mark_end']:#x}"
     command = [
         QEMU,
         *("-M", board.qemu_machine, "-nographic", "-monitor", "none", "-serial", "none"),
@@ -42,25 +43,29 @@ def run_qemu(
         *("-plugin", f"{plugin},{marks}", "-d", "plugin", "-D", "counts.txt"),
     ]
     done = run_tool(command, f"QEMU {board.qemu_machine}", work, timeout_s)
-    if done.returncode != 0:
+    if done.returncode in FIRMWARE_STATUS or LOCKUP in done.stderr:
+        at = re.search(r"fault at pc 0x([0-9a-f]{8})(.*)", done.stdout + done.stderr)
+        fault = f"pc {place(loaded, int(at[1], 16))}{at[2]}" if at else (done.stdout + done.stderr).strip()[:200]
         raise CheckFailed(
-            f"the firmware failed on QEMU's {board.qemu_machine}: status {done.returncode} {done.stderr.strip()[:200]}",
-            board.name,
+            f"the firmware faulted on QEMU's {board.qemu_machine}: {fault}",
+            f"{board.name}, {image.ram.bytes} bytes of RAM",
             "this is a bug in tinycompile unless the arena was made smaller on purpose: please report it",
         )
+    if done.returncode != 0:
+        raise ToolchainError(
+            f"{QEMU} failed with status {done.returncode}: {done.stderr.strip()[:200]}",
+            board.name,
+            "use --emulator unicorn",
+        )
     counts = tuple(int(n) for n in re.findall(r"instructions (\d+)", (work / "counts.txt").read_text(errors="replace")))
-    version = run_tool([QEMU, "--version"], "QEMU").stdout.split("\n")[0]
-    number = re.search(r"version (\S+)", version)
     written = {p.name: p.read_bytes() for p in work.glob("*.bin") if p.name not in files}
-    return Ran(written, counts, f"qemu {number[1] if number else ''}".strip())
+    return Ran(written, counts, f"qemu {version[0].removeprefix('version ') if version else ''}".strip())
 
 
-def _plugin(work: Path) -> Path:
-    """The counting plugin, compiled by the host compiler."""
+def _plugin(work: Path, qemu_version: int) -> Path:
+    """The counting plugin, compiled by the host compiler for the plugin interface of that QEMU (2 since QEMU 9)."""
     source = data_dir("templates") / "firmware" / "qemu_count.c"
-    compiler = host_compiler()
     library = work / "libcount.so"
-    compile_or_raise(
-        [*compiler.command, "-shared", "-fPIC", "-O2", str(source), "-o", str(library)], "QEMU plugin", work
-    )
+    options = ["-shared", "-fPIC", "-O2", f"-DPLUGIN_INTERFACE={2 if qemu_version >= 9 else 1}"]
+    compile_or_raise([*host_compiler().command, *options, str(source), "-o", str(library)], "QEMU plugin", work)
     return library

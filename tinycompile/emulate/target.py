@@ -67,7 +67,7 @@ def run_target(
     arena_bytes: int | None = None,
     timeout_s: float = 900.0,
 ) -> TargetRun:
-    """Cross-compile the build in `folder` and run every sample on the emulated core, once per fill pattern of the arena.
+    """Cross-compile the build in `folder` and run every sample on the emulated core, once per fill of the arena.
 
     `inputs`: per network input an array (samples, *shape). `board`: default the target's own. `emulator`: "unicorn"
     (the default where it has the core) or "qemu". `compiler`: "gcc" or "zig" to insist. `arena_bytes`: smaller than

@@ -116,7 +116,7 @@ def place(loaded: Loaded, pc: int) -> str:
 
 
 def _hook(core: _Core, loaded: Loaded, counter: BlockCounter, host: Semihost, faults: list[str]) -> list[int]:
-    """Install semihosting, fault reports (into `faults`) and the counting between the marks; the list of counts to be."""
+    """Install semihosting, fault reports (into `faults`) and counting between the marks; the list of counts."""
     from unicorn import unicorn_const as const
 
     counts: list[int] = []
@@ -142,7 +142,7 @@ def _hook(core: _Core, loaded: Loaded, counter: BlockCounter, host: Semihost, fa
     core.uc.hook_add(const.UC_HOOK_MEM_INVALID, invalid)
     if not core.thumb:
         at("tc_semihost", lambda: core.semihost(host))
-    # Both marks are blocks of equal length. The block hook runs ahead of these: begin's own block is not counted, end's is.
+    # Both marks are blocks of equal length. The block hook runs first: begin's own block is not counted, end's is.
     at("tc_mark_begin", counter.reset)
     at("tc_mark_end", lambda: counts.append(counter.instructions()))
     return counts

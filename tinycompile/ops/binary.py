@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinycompile.errors import QuantError
-from tinycompile.ir.graph import Array, Node, Tensor
+from tinycompile.ir.graph import Array, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow
 from tinycompile.ops.convolution import clamp_range, tensor_quant
@@ -71,21 +71,20 @@ class Binary(Operator):
         tensor = node.tensor(k)
         _, zero_point = tensor_quant(node, tensor)
         if given is None:
-            rows, columns, _ = self._own(node, k)
-            full = self._const_form(tensor, node.out)
-            given = full[out.y0 : out.y1 if rows else None, out.x0 : out.x1 if columns else None] if rows else full
-            if columns and not rows:
-                given = full[:, out.x0 : out.x1]
+            given = self._const_part(node, k, out)
         return given.astype(np.int64) - zero_point
 
-    @staticmethod
-    def _const_form(tensor: Tensor, out: Tensor) -> Array:
-        """A constant in the output's row form, with 1 where it is broadcast."""
-        assert tensor.data is not None
-        own = row_broadcast(tensor, out)
-        assert own is not None
-        sizes = (out.form.rows, out.form.width, out.form.channels)
-        return tensor.data.reshape([s if o else 1 for s, o in zip(sizes, own, strict=True)])
+    def _const_part(self, node: Node, k: int, out: Region) -> Array:
+        """What region `out` needs of the constant operand `k`, in row form, with 1 where it is broadcast."""
+        rows, columns, channels = self._own(node, k)
+        form = node.out.form
+        full = node.const(k).reshape(
+            form.rows if rows else 1, form.width if columns else 1, form.channels if channels else 1
+        )
+        part: Array = full[
+            slice(out.y0, out.y1) if rows else slice(None), slice(out.x0, out.x1) if columns else slice(None)
+        ]
+        return part
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         a, b = (self._operand(node, k, out, inputs[k]) for k in (0, 1))
@@ -115,8 +114,8 @@ class Binary(Operator):
             tensor = node.tensor(k)
             rows, columns, channels = self._own(node, k)
             if tensor.is_const:
-                data = self._const_form(tensor, node.out)
-                arrays.append(ConstArray("operand", np.asarray(data)))
+                data = self._const_part(node, k, Region(0, node.out.form.rows, out.x0, out.x1))
+                arrays.append(ConstArray("operand", np.ascontiguousarray(data)))
                 row_pitch = int(data[0].size) if rows else 0
             else:
                 windows.append(RowWindow(k, stride=1 if rows or node.out.form.rows == 1 else 0))

@@ -41,6 +41,7 @@ class Clip(TableOperator):
 
     def values(self, node: Node, x: NDArray[np.int64]) -> NDArray[np.int64]:
         (s_x, zp_x), (s_y, zp_y) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
-        multiplier, shift = quantize_multiplier(s_x / s_y)
+        # ReluPrepare divides in float32.
+        multiplier, shift = quantize_multiplier(float(np.float32(s_x) / np.float32(s_y)))
         y = zp_y + multiply_by_quantized_multiplier(x - zp_x, multiplier, shift)
         return np.asarray(np.clip(y, *quantized_range(node.attrs.lo, node.attrs.hi, s_y, zp_y)))

@@ -63,7 +63,8 @@ class Concat(Operator):
 
     def grain(self, node: Node) -> Grain:
         inner = self._inner(node, node.out)
-        joins_rows = math.prod(node.out.shape[: node.attrs.axis]) == 1
+        same_rows = all(t is not None and t.row_bytes == node.out.row_bytes for t in node.inputs)
+        joins_rows = math.prod(node.out.shape[: node.attrs.axis]) == 1 and same_rows
         return Grain.ROW if node.out.row_bytes % inner == 0 or joins_rows else Grain.WHOLE
 
     def _by_rows(self, node: Node) -> int | None:
@@ -82,21 +83,26 @@ class Concat(Operator):
         sizes = [t.nbytes for t in node.inputs if t is not None]
         return tuple(sum(sizes[:k]) for k in range(len(sizes)))
 
-    def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
+    def _along(self, node: Node) -> str:
+        """Which part of the row form grows: "rows", "columns" or "channels"; "whole" when it is none of them."""
         if self.grain(node) is Grain.WHOLE:
-            forms = [node.tensor(k).form for k in range(len(node.inputs))]
-            return tuple(Need(Region(0, f.rows, 0, f.width)) for f in forms)
+            return "whole"
+        if self._by_rows(node) is not None:
+            return "rows"
+        return "channels" if node.attrs.axis == len(node.out.shape) - 1 else "columns"
+
+    def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
+        along = self._along(node)
         needs: list[Need | None] = []
-        per_index = self._by_rows(node)
-        along_width = self._inner(node, node.out) == node.out.row_bytes and node.out.form.width > 1
-        along_width = along_width and node.attrs.axis == len(node.out.shape) - 2
         for k in range(len(node.inputs)):
             form, start = node.tensor(k).form, self._start(node, k)
             region = out
-            if per_index is not None:
-                y0, y1 = out.y0 - start * per_index, out.y1 - start * per_index
-                region = Region(max(y0, 0), min(y1, form.rows), out.x0, out.x1)
-            elif along_width:
+            if along == "whole":
+                region = Region(0, form.rows, 0, form.width)
+            elif along == "rows":
+                start *= self._by_rows(node) or 1
+                region = Region(max(out.y0 - start, 0), min(out.y1 - start, form.rows), out.x0, out.x1)
+            elif along == "columns":
                 region = Region(out.y0, out.y1, max(out.x0 - start, 0), min(out.x1 - start, form.width))
             needs.append(Need(region) if region.y0 < region.y1 and region.x0 < region.x1 else None)
         return tuple(needs)
@@ -108,32 +114,37 @@ class Concat(Operator):
                 continue
             table = self._table(node, k)
             parts.append(x if table is None else table[np.ascontiguousarray(x).view(np.uint8)])
-        if self.grain(node) is Grain.WHOLE:
+        along = self._along(node)
+        if along == "whole":
             shaped = [p.reshape(node.tensor(k).shape) for k, p in enumerate(parts)]
             form = node.out.form
             joined = np.concatenate(shaped, axis=node.attrs.axis).reshape(form.rows, form.width, form.channels)
             return np.asarray(joined[out.y0 : out.y1, out.x0 : out.x1])
-        if self._by_rows(node) is not None:
-            return np.concatenate(parts, axis=0)
-        along_channels = node.attrs.axis == len(node.out.shape) - 1
-        return np.concatenate(parts, axis=2 if along_channels else 1)
+        return np.concatenate(parts, axis={"rows": 0, "columns": 1, "channels": 2}[along])
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         calls = []
-        per_index = self._by_rows(node)
-        out_bytes = self._inner(node, node.out)
+        along, size = self._along(node), node.out.dtype.itemsize
         for k in range(len(node.inputs)):
             x, start = node.tensor(k), self._start(node, k)
-            in_bytes = self._inner(node, x)
-            offset = start * (out_bytes // node.out.shape[node.attrs.axis])
-            if per_index is not None:
-                window = RowWindow(k, pad=start * per_index)
-                chunks, in_bytes, out_pitch, offset = 1, x.row_bytes, x.row_bytes, 0
+            window = RowWindow(k, whole=along == "whole")
+            chunks, in_bytes, out_pitch, offset = 1, self._inner(node, x), self._inner(node, node.out), 0
+            if along == "rows":
+                window = RowWindow(k, pad=start * (self._by_rows(node) or 1))
+                in_bytes = out_pitch = out.cols * x.form.channels * size
+            elif along == "columns":
+                need = self.in_region(node, Region(0, 1, out.x0, out.x1))[k]
+                if need is None:
+                    continue
+                pixel = x.form.channels * size
+                in_bytes, out_pitch = need.region.cols * pixel, out.cols * pixel
+                offset = max(start - out.x0, 0) * pixel
+            elif along == "channels":
+                chunks, in_bytes, out_pitch = out.cols, x.form.channels * size, node.out.form.channels * size
+                offset = start * size
             else:
-                whole = self.grain(node) is Grain.WHOLE
-                window = RowWindow(k, whole=whole)
-                chunks = (node.out.nbytes if whole else node.out.row_bytes) // out_bytes
-                out_pitch = out_bytes
+                chunks = node.out.nbytes // out_pitch
+                offset = start * (out_pitch // node.out.shape[node.attrs.axis])
             consts = (("chunks", chunks), ("in_bytes", in_bytes), ("out_pitch", out_pitch), ("out_offset", offset))
             table = self._table(node, k)
             if table is None:

@@ -1,7 +1,7 @@
-"""gemmlowp fixed-point functions that LiteRT's reference kernels are built from, on int32 values held in int64 arrays.
+"""gemmlowp fixed-point functions that LiteRT's softmax is built from, on int32 values held in int64 arrays.
 
 A format Qm.n has m integer and n = 31 - m fractional bits. Every function gives gemmlowp's integers exactly
-(fixedpoint/fixedpoint.h): exp on negative values, 1/(1+x) by Newton iterations, logistic and tanh from them.
+(fixedpoint/fixedpoint.h): exp on negative values, and 1/(1+x) by Newton iterations.
 """
 
 from __future__ import annotations
@@ -83,29 +83,3 @@ def one_over_one_plus_x(a: I64) -> I64:
         correction = (1 << 29) - product
         x = wrap(x + shift_left(high_multiply(x, correction), 2))
     return shift_left(x, 1)
-
-
-def _one_minus_x_over_one_plus_x(a: I64) -> I64:
-    """(1 - a) / (1 + a) for a in [0, 1]."""
-    half_denominator = half_sum(a, ONE)
-    x = 1515870810 + high_multiply(half_denominator, -1010580540)
-    for _ in range(3):
-        product = high_multiply(half_denominator, x)
-        correction = (1 << 29) - product
-        x = wrap(x + shift_left(high_multiply(x, correction), 2))
-    return shift_left(x - (1 << 29), 2)
-
-
-def logistic(a: I64, integer_bits: int) -> I64:
-    """1 / (1 + exp(-a)) as Q0.31."""
-    positive = one_over_one_plus_x(exp_on_negative_values(-np.abs(a), integer_bits))
-    result = np.where(a > 0, positive, ONE - positive)
-    return np.asarray(np.where(a == 0, 1 << 30, result))
-
-
-def tanh(a: I64, integer_bits: int) -> I64:
-    """tanh(a) as Q0.31."""
-    # exp(-2|a|): the same bits read with one integer bit more.
-    positive = _one_minus_x_over_one_plus_x(exp_on_negative_values(-np.abs(a), integer_bits + 1))
-    result = np.where(a < 0, -positive, positive)
-    return np.asarray(np.where(a == 0, 0, result))

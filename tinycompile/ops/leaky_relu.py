@@ -22,12 +22,17 @@ class LeakyRelu(TableOperator):
     kind = "leaky_relu"
     attrs_class = LeakyReluAttrs
 
+    def unsupported(self, node: Node) -> str | None:
+        return "a negative slope" if node.attrs.alpha < 0 else super().unsupported(node)
+
     def values(self, node: Node, x: NDArray[np.int64]) -> NDArray[np.int64]:
         (s_x, zp_x), (s_y, zp_y) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
         alpha = float(np.float32(node.attrs.alpha))
-        identity, slope = quantize_multiplier(s_x / s_y), quantize_multiplier(s_x * alpha / s_y)
+        # LeakyReluPrepare computes both in float32.
+        x_scale, y_scale = np.float32(s_x), np.float32(s_y)
+        identity = quantize_multiplier(float(x_scale / y_scale))
+        slope = quantize_multiplier(float(x_scale * np.float32(alpha) / y_scale))
         offset = x - zp_x
         above = multiply_by_quantized_multiplier(offset, *identity)
-        # A negative slope has a negative mantissa, which the rounding functions treat like any other factor.
         below = multiply_by_quantized_multiplier(offset, *slope)
         return np.asarray(np.clip(np.where(offset >= 0, above, below) + zp_y, -128, 127))

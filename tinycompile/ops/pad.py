@@ -85,13 +85,13 @@ class Pad(Operator):
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         pads = self._form_pads(node)
         assert pads is not None
-        x, y = node.tensor(0).form, node.out.form
+        need = self.in_region(node, Region(pads[0], pads[0] + 1, out.x0, out.x1))[0]
         consts = (
-            ("in_w", x.width),
-            ("in_ch", x.channels),
-            ("out_w", y.width),
-            ("out_ch", y.channels),
-            ("left", pads[1]),
+            ("in_w", 0 if need is None else need.region.cols),
+            ("in_ch", node.tensor(0).form.channels),
+            ("out_w", out.cols),
+            ("out_ch", node.out.form.channels),
+            ("left", 0 if need is None else need.region.x0 + pads[1] - out.x0),
             ("first_ch", pads[2]),
             ("value", int(node.attrs.value) & 0xFF),
         )

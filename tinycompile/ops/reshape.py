@@ -50,9 +50,6 @@ class Reshape(Operator):
     def view(self, node: Node) -> int | None:
         return 0
 
-    def in_place(self, node: Node) -> tuple[int, ...]:
-        return (0,)
-
     def grain(self, node: Node) -> Grain:
         return Grain.WHOLE
 

@@ -49,7 +49,7 @@ class ResizeBilinear(Resize):
         windows = tuple(RowWindow(0, table=tuple(int(v) for v in rows[:, i])) for i in (0, 1))
         arrays = (
             ConstArray("row_weights", rows[:, 2].astype(np.int16)),
-            ConstArray("columns", columns[:, :2].astype(np.uint16)),
+            ConstArray("columns", (columns[:, :2] - columns[:, :2].min()).astype(np.uint16)),
             ConstArray("column_weights", columns[:, 2].astype(np.int16)),
         )
         consts = (("out_w", out.cols), ("ch", node.out.form.channels))

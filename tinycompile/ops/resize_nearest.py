@@ -38,8 +38,8 @@ class ResizeNearest(Resize):
         return np.asarray(x[rows - rows.min()][:, columns - columns.min()])
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
-        columns = self._columns(node, out)
-        arrays = (ConstArray("columns", np.array(columns, dtype=np.uint16)),)
+        columns = np.array(self._columns(node, out))
+        arrays = (ConstArray("columns", (columns - columns.min()).astype(np.uint16)),)
         consts = (("out_w", out.cols), ("pixel_bytes", node.out.form.channels * node.out.dtype.itemsize))
         window = RowWindow(0, table=self._rows(node))
         return (KernelCall("tc_resize_nearest", (window,), arrays, consts, element="uint8_t"),)

@@ -18,7 +18,7 @@ from tinycompile.zoo.digits_data import Labels, LabelledImages
 Array = NDArray[np.float64]
 EPOCHS = 60
 BATCH = 32
-LEARNING_RATE = 4e-3
+LEARNING_RATE = 6e-3
 WEIGHT_DECAY = 1e-4
 TRAINING_SEED = 1
 CLASSES = 10
@@ -47,13 +47,13 @@ class Convolution:
 
 
 LAYERS = (
-    Convolution("stem", 1, 16),
-    Convolution("depthwise1", 16, 16, depthwise=True),
-    Convolution("pointwise1", 16, 32, kernel=1),
-    Convolution("depthwise2", 32, 32, stride=2, depthwise=True),
-    Convolution("pointwise2", 32, 32, kernel=1),
-    Convolution("depthwise3", 32, 32, depthwise=True),
-    Convolution("pointwise3", 32, 32, kernel=1, add="pointwise2"),
+    Convolution("stem", 1, 24),
+    Convolution("depthwise1", 24, 24, depthwise=True, relu=False),
+    Convolution("pointwise1", 24, 48, kernel=1),
+    Convolution("depthwise2", 48, 48, stride=2, depthwise=True, relu=False),
+    Convolution("pointwise2", 48, 48, kernel=1),
+    Convolution("depthwise3", 48, 48, depthwise=True, relu=False),
+    Convolution("pointwise3", 48, 48, kernel=1, add="pointwise2"),
 )
 HEAD = "classifier"  # the mean over all pixels, then fully connected
 

@@ -127,11 +127,19 @@ def _pool(kind: str, attrs_class: type[AvgPool2dAttrs] | type[MaxPool2dAttrs]) -
             "FusedActivationFunction",
         )
         x, out = b.map_input(op), b.output(op)
+        if kind == "avg_pool2d":
+            _signed_only(b, op, x)
         pad = b.padding(op, mode, x, (kh, kw), (sh, sw), (1, 1))
         attrs = attrs_class((kh, kw), (sh, sw), pad, clamp=b.clamp(op, activation, out))
         b.emit(op, kind, attrs, (x,), out)
 
     return run
+
+
+def _signed_only(b: Builder, op: SourceOp, x: Tensor) -> None:
+    """LiteRT rounds averages of uint8 half up, and of int8 half away from zero: shifting would change results."""
+    if x.dtype == DType.UINT8:
+        raise b.unsupported(op, "uint8 (its rounding has no kernel)", "quantise the model to int8")
 
 
 def _add_sub(options: str, subtract: bool) -> Importer:
@@ -159,6 +167,10 @@ def concatenation(b: Builder, op: SourceOp) -> None:
     if not op.inputs or not -rank <= axis < rank:
         raise b.malformed(op, f"axis {axis} of {len(op.inputs)} inputs of rank {rank}")
     inputs = tuple(b.tensor(op, i) for i in range(len(op.inputs)))
+    if any(x.quant != out.quant for x in inputs):
+        raise b.unsupported(
+            op, "inputs and output of different scales", "quantise the model again: LiteRT refuses it too"
+        )
     b.emit(op, "concat", ConcatAttrs(axis % rank), inputs, out)
 
 
@@ -240,6 +252,8 @@ def _resize(kind: str, options: str) -> Importer:
         x, out = b.map_input(op), b.output(op)
         if len(out.shape) != 4:
             raise b.bad_shape(op, f"output of shape {list(out.shape)}")
+        if kind == "resize_bilinear":
+            _signed_only(b, op, x)
         if b.integers(op, 1) != list(out.shape[1:3]):
             raise b.bad_shape(op, f"size {b.integers(op, 1)} for an output of shape {list(out.shape)}")
         b.emit(op, kind, ResizeAttrs((out.shape[1], out.shape[2]), bool(align), bool(half)), (x,), out)
