@@ -170,7 +170,7 @@ def test_static_stack_bounds_the_measured_one(tmp_path: Path, target: str) -> No
     model = write_model(tmp_path, defect=frame)
     measured = run(model, target, "unicorn")
     assert measured.objects.stack_bytes is not None
-    assert 1000 <= measured.objects.stack_bytes <= measured.stack_bytes <= measured.objects.stack_bytes + 96
+    assert 1000 <= measured.stack_bytes <= measured.objects.stack_bytes <= measured.stack_bytes + 96
 
 
 @pytest.mark.parametrize(

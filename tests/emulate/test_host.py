@@ -39,6 +39,7 @@ def test_arena_one_byte_smaller_is_named(tmp_path: Path) -> None:
         ("a[37] = 1;", "heap-buffer-overflow"),
         ("a[0] = (uint8_t)(a[0] + *(const volatile uint8_t *)(a + 37));", "heap-buffer-overflow"),
         ("a[0] = *(const volatile uint8_t *)(a - 1);", "heap-buffer-overflow"),
+        ("a[0] = (uint8_t)*(volatile uint32_t *)((uintptr_t)a + 17);", "misaligned address"),
         ("{ volatile int32_t big = INT32_MAX; big = big + 1; }", "signed integer overflow"),
         ("{ volatile int32_t wide = 32; wide = 1 << wide; }", "shift exponent"),
     ],

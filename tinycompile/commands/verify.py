@@ -27,8 +27,9 @@ from tinycompile.verify.layers import Reference, verify_layers
 def verify(model: str, inputs: str | None, samples: int, shapes: tuple[str, ...], as_json: bool) -> None:
     """Compare every layer of MODEL with LiteRT's reference kernels (.tflite: bit-exact) or onnxruntime (.onnx: 1 LSB).
 
-    Each operator reads the reference's own inputs, so that the first one that differs is the one that is wrong; the
-    network's outputs are compared from end to end as well. Exit code 1 when something differs.
+    Each operator reads the reference's own inputs, so that the first one that differs is the one that is wrong. The
+    network's outputs are compared from end to end as well: for .tflite they must be equal, for .onnx, where every layer
+    may be off by one, they are shown. Exit code 1 when something differs.
 
     \b
     tinycompile verify model.tflite --samples 20

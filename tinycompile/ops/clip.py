@@ -27,7 +27,8 @@ def quantized_range(lo: float, hi: float, scale: float, zero_point: int) -> tupl
     zero)."""
 
     def quantized(bound: float) -> int:
-        real = float(np.float32(bound) / np.float32(scale))
+        with np.errstate(over="ignore"):  # of a tiny scale; the clamp below makes any such bound the type's limit
+            real = min(max(float(np.float32(bound) / np.float32(scale)), -(2.0**31)), 2.0**31)
         return zero_point + int(math.copysign(math.floor(abs(real) + 0.5), real))
 
     low = -128 if math.isinf(lo) else min(max(quantized(lo), -128), 127)

@@ -29,7 +29,7 @@ try:
         TensorsData,
         create_calibrator,
     )
-    from onnxruntime.quantization.registry import QDQRegistry
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 except ImportError:
     raise ToolchainError(
         "onnxruntime, which quantises and runs the model, is not installed",
@@ -96,7 +96,7 @@ def quantized_model(model: Any, calibration: LabelledImages) -> Any:
 
     Ranges are the minimum and maximum of every tensor over the images of `calibration`.
     """
-    operators = list(QDQRegistry)
+    operators = sorted({*QDQRegistry, *QLinearOpsRegistry})  # what onnxruntime's own quantize_static takes
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
         onnx.save(model, path)
