@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tinycompile.errors import MalformedModelError, ShapeError
+from tinycompile.ir.types import row_form
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
-MAX_TENSOR_ELEMS = 64 * 1024 * 1024
+MAX_TENSOR_ELEMS = 16 * 1024 * 1024
 MAX_DIM = 2**24
 MAX_RANK = 8
 MAX_OPS = 20_000
 MAX_TENSORS = 100_000
+MAX_ROWS = 65_536  # of a computed tensor; planning takes time and memory per row
+MIN_SCALE, MAX_SCALE = 1e-12, 1e12  # ratios and products of three scales stay finite in float32
 
 
 def checked_shape(shape: Sequence[int], where: str) -> tuple[int, ...]:
@@ -38,6 +41,17 @@ def checked_shape(shape: Sequence[int], where: str) -> tuple[int, ...]:
             "no microcontroller holds such a tensor: use a smaller model",
         )
     return dims
+
+
+def checked_activation(shape: tuple[int, ...], where: str) -> None:
+    """ShapeError when a computed tensor has more rows than can be planned."""
+    rows = row_form(shape).rows
+    if rows > MAX_ROWS:
+        raise ShapeError(
+            f"the shape {list(shape)} has {rows} rows (at most {MAX_ROWS})",
+            where,
+            "process the input in shorter pieces",
+        )
 
 
 def read_file(path: Path) -> bytes:

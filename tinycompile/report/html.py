@@ -86,8 +86,7 @@ def memory_boxes(report: Report) -> list[Box]:
     return boxes
 
 
-def render_html(report: Report) -> str:
-    """The page. Names from the model file are escaped."""
+def _render(template: str, report: Report, standalone: bool) -> str:
     plan = report.plan
     steps, arena = max(len(plan.steps), 1), max(plan.arena_bytes, 1)
     every = max(1, steps // 16)
@@ -99,9 +98,10 @@ def render_html(report: Report) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template(template).render(
         report=report,
         plan=plan,
+        standalone=standalone,
         boxes=memory_boxes(report),
         width=WIDTH,
         height=HEIGHT,
@@ -114,3 +114,13 @@ def render_html(report: Report) -> str:
         peak_bytes=max((s.live_bytes for s in report.steps), default=1) or 1,
         one_line=one_line,
     )
+
+
+def render_html(report: Report) -> str:
+    """The page. Names from the model file are escaped."""
+    return _render("report.html.j2", report, standalone=False)
+
+
+def render_svg(report: Report) -> str:
+    """The memory map by itself, as an SVG file."""
+    return _render("memory_map.svg.j2", report, standalone=True)

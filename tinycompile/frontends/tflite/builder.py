@@ -93,7 +93,7 @@ class Builder:
     def move(self, op: SourceOp, kind: str, attrs: Attrs) -> None:
         """An operator that copies values of input 0: LiteRT never looks at the scales, so they must agree."""
         x, out = self.tensor(op, 0), self.output(op)
-        if x.quant is not None and out.quant is not None and x.quant != out.quant:
+        if x.quant != out.quant:
             raise self.unsupported(
                 op, "other quantisation parameters on its output than on its input", "quantise the model again"
             )

@@ -222,7 +222,7 @@ def _unary(kind: str, attrs: Attrs) -> Importer:
 
 def leaky_relu(b: Builder, op: SourceOp) -> None:
     (alpha,) = b.options(op, "LeakyReluOptions", "Alpha")
-    if not math.isfinite(alpha):
+    if not abs(alpha) <= 1000:
         raise b.malformed(op, f"alpha {alpha}")
     b.emit(op, "leaky_relu", LeakyReluAttrs(float(alpha)), (b.tensor(op, 0),), b.output(op))
 

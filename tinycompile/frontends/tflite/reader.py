@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from tinycompile.errors import MalformedModelError, QuantError, ShapeError, UnsupportedError, one_line
-from tinycompile.frontends.limits import MAX_OPS, MAX_RANK, MAX_TENSORS, checked_shape
+from tinycompile.frontends.limits import (
+    MAX_OPS,
+    MAX_RANK,
+    MAX_SCALE,
+    MAX_TENSORS,
+    MIN_SCALE,
+    checked_activation,
+    checked_shape,
+)
 from tinycompile.frontends.naming import plain_name
 from tinycompile.ir.graph import Array
 from tinycompile.ir.quant import Quant
@@ -196,7 +204,9 @@ class _Reader:
         if not 0 <= tensor.Buffer() < buffers:
             raise MalformedModelError("its buffer does not exist", where, "export the model again")
         data = None if dtype is None else self.buffer(model.Buffers(tensor.Buffer()), shape, dtype, where)
-        quant = self.quant(tensor.Quantization(), shape, dtype, where)
+        if data is None:
+            checked_activation(shape, where)
+        quant = self.quant(tensor.Quantization(), shape, dtype, data is None, where)
         return SourceTensor(name, shape, dtype, types.get(code, f"{code}"), quant, data, bool(tensor.IsVariable()))
 
     def buffer(self, buffer: Any, shape: tuple[int, ...], dtype: DType, where: str) -> Array | None:
@@ -218,7 +228,7 @@ class _Reader:
             values = values.view(dtype.numpy.newbyteorder("<")).astype(dtype.numpy, copy=False)
         return values.reshape(shape)
 
-    def quant(self, q: Any, shape: tuple[int, ...], dtype: DType | None, where: str) -> Quant | None:
+    def quant(self, q: Any, shape: tuple[int, ...], dtype: DType | None, computed: bool, where: str) -> Quant | None:
         if q is None or dtype is None or not dtype.is_integer:
             return None
         scale = tuple(float(v) for v in self.vector(q, "Scale", where))
@@ -227,8 +237,11 @@ class _Reader:
         count = len(scale)
         zero_point = tuple(int(v) for v in self.vector(q, "ZeroPoint", where)) or (0,) * count
         lo, hi = dtype.int_range
-        if any(not math.isfinite(s) or s <= 0 for s in scale):
-            raise QuantError("a scale that is zero, negative or not finite", where, "quantise the model again")
+        # Scales of constants may be as small as dead channels make them.
+        if any(not 0 < s <= MAX_SCALE or (computed and s < MIN_SCALE) for s in scale):
+            raise QuantError(
+                "a scale that is zero, negative, not finite or of an absurd size", where, "quantise the model again"
+            )
         if len(zero_point) != count or any(not lo <= z <= hi for z in zero_point):
             raise QuantError(
                 f"zero points that do not fit {count} scales of type {dtype.value}", where, "quantise the model again"
