@@ -1,6 +1,6 @@
 """The memory map of a model's plan as an SVG file; `docs/memory-map.svg` is MCUNet's.
 
-    python benchmarks/memory_map.py ../shared/models/mcunet_vww.tflite -o docs/memory-map.svg --io quantized
+python benchmarks/memory_map.py ../shared/models/mcunet_vww.tflite -o docs/memory-map.svg --io quantized
 """
 
 from __future__ import annotations

@@ -271,6 +271,29 @@ def test_extreme_scales_are_refused_or_compile(scale: float, index: int, tmp_pat
     tolerated(maker.build(), tmp_path / "model.tflite")
 
 
+def test_a_scale_of_a_few_units_in_the_last_place(tmp_path: Path) -> None:
+    maker = ModelMaker()
+    y = maker.op("RELU6", [maker.input((1, 4))], maker.tensor((1, 4), 1e-45))
+    rejected(maker.build(y), tmp_path, QuantError)
+
+
+def test_a_movement_that_loses_the_scale(tmp_path: Path) -> None:
+    """A constant without a scale, reshaped to a tensor with one: folding must not meet it."""
+    maker = ModelMaker()
+    x = maker.input((1, 4))
+    const = maker.tensor((4,), None, data=np.ones(4))
+    moved = maker.op("RESHAPE", [const], maker.tensor((1, 4)))
+    y = maker.op("ADD", [x, moved], maker.tensor((1, 4)), "AddOptions")
+    rejected(maker.build(y), tmp_path, UnsupportedError)
+
+
+def test_more_rows_than_can_be_planned(tmp_path: Path) -> None:
+    for rows in (70_000, 2**24):
+        maker = ModelMaker()
+        y = maker.op("RELU", [maker.input((1, rows, 1, 1))], maker.tensor((1, rows, 1, 1)))
+        rejected(maker.build(y), tmp_path, ShapeError)
+
+
 NAMES = [
     'quo"te',
     "line\nbreak\r\x00\x1b[31m",

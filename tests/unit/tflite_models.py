@@ -80,7 +80,7 @@ class ModelMaker:
     def weights(self, shape: Sequence[int], axis: int | None = None, dtype: str = "INT8", zero_point: int = 0) -> int:
         """Random weights, per channel along `axis` when one is given."""
         low, high = (-127, 128) if dtype == "INT8" else (0, 256)
-        scale = 0.01 if axis is None else self.rng.uniform(0.004, 0.02, shape[axis])
+        scale: float | list[float] = 0.01 if axis is None else self.rng.uniform(0.004, 0.02, shape[axis]).tolist()
         return self.tensor(shape, scale, zero_point, dtype, self.rng.integers(low, high, shape), axis or 0)
 
     def bias(self, count: int) -> int:
@@ -149,6 +149,6 @@ def litert(model: bytes, inputs: Sequence[Array]) -> list[Array]:
 def random_value(rng: np.random.Generator, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
     """Uniform over the integers; normal with some far outliers for floats."""
     if dtype.kind == "f":
-        return (rng.normal(0, 3, shape) * rng.choice([1, 1, 1, 50], shape)).astype(dtype)
+        return np.asarray(rng.normal(0, 3, shape) * rng.choice([1, 1, 1, 50], shape), dtype)
     info = np.iinfo(dtype)
-    return rng.integers(info.min, info.max + 1, shape).astype(dtype)
+    return np.asarray(rng.integers(info.min, info.max + 1, shape), dtype)

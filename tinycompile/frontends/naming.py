@@ -17,7 +17,7 @@ def c_prefix(text: str) -> str:
     """A lower-case C identifier made from a file stem or a name the user gave, at most 40 characters long."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:MAX_PREFIX].strip("_")
     if not name or name[0].isdigit() or name in _C_KEYWORDS or name.startswith("tc_"):
-        name = f"model_{name}".rstrip("_")
+        name = f"model_{name}"[:MAX_PREFIX].rstrip("_")
     return name
 
 

@@ -1,6 +1,7 @@
 """``python -m tinycompile.zoo.digits``: train, quantise and write the example model, and show what int8 costs.
 
-Deterministic: with the same versions of the libraries (recorded in the model's metadata) the file is the same to the byte.
+Deterministic: with the same versions of the libraries, which the model's metadata names, the file is the same to the
+byte.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def make_digits_model() -> tuple[bytes, dict[str, tuple[float, float]]]:
     from tinycompile.zoo.digits_data import load_split
 
     split = load_split()
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     from tinycompile.zoo.digits_model import accuracy, describe, float_model, quantized_model
     from tinycompile.zoo.digits_network import train

@@ -1,7 +1,7 @@
 """The handwritten digits of scikit-learn, split once and for all into training, validation and test images.
 
-1797 grey images of 8x8 (E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998). The split is the
-same on every machine, so that the committed model is always tested on images that it has not seen.
+1797 grey images of 8x8 (E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998). The split is
+the same on every machine, so that the committed model is always tested on images that it has not seen.
 """
 
 from __future__ import annotations

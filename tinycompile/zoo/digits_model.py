@@ -53,7 +53,8 @@ def float_model(parameters: Parameters) -> Any:
         nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
-    x, outputs = "image", {}
+    x = "image"
+    outputs: dict[str, str] = {}
     for layer in LAYERS:
         weights, bias = parameters[layer.name]
         hwio = weights[:, :, np.newaxis] if layer.depthwise else weights
@@ -92,7 +93,7 @@ class Samples(CalibrationDataReader):  # type: ignore[misc]
 
 
 def quantized_model(model: Any, calibration: LabelledImages) -> Any:
-    """The QDQ form of a float model: int8 activations with zero points, symmetric int8 weights per channel, int32 biases.
+    """The QDQ form of a float model: asymmetric int8 activations, symmetric int8 weights per channel, int32 biases.
 
     Ranges are the minimum and maximum of every tensor over the images of `calibration`.
     """

@@ -1,0 +1,9 @@
+"""Options that the whole suite understands."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/files; read the diff")

@@ -1,0 +1,55 @@
+"""Coverage-guided fuzzing of the TFLite importer: ``python tests/fuzz/fuzz_tflite.py tests/fuzz/corpus/tflite``.
+
+libFuzzer's options follow, such as ``-max_total_time=600 -timeout=10 -rss_limit_mb=2048``. A file that crashes is
+written to the current folder: name it after what is wrong, and move it into the corpus.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import struct
+import sys
+from pathlib import Path
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+with atheris.instrument_imports(include=["tinycompile", "tflite"]):
+    import importing
+    import tflite  # noqa: F401  (imported here so that its readers are instrumented)
+
+IDENTIFIER = b"TFL3"
+
+
+def mutate(data: bytes, max_size: int, seed: int) -> bytes:
+    """Half of the time libFuzzer's own mutation, else changes of whole words: offsets, lengths, dimensions and scales.
+
+    A flatbuffer is aligned words that point at each other, so these keep most of the file readable. The identifier is
+    put back: without it the file is taken for ONNX.
+    """
+    rng = random.Random(seed)
+    if len(data) < 16 or rng.random() < 0.5:
+        changed = bytearray(atheris.Mutate(data, max_size))
+    else:
+        changed = bytearray(data)
+        words = len(changed) // 4
+        for _ in range(rng.randint(1, 4)):
+            at = 4 * rng.randrange(words)
+            (old,) = struct.unpack_from("<I", changed, at)
+            other = struct.unpack_from("<I", changed, 4 * rng.randrange(words))[0]
+            new = rng.choice([rng.choice(importing.CURIOUS), old + 1, old - 1, old + 4, old - 4, old ^ 2**31, other])
+            struct.pack_into("<I", changed, at, new & 0xFFFFFFFF)
+    if len(changed) >= 8:
+        changed[4:8] = IDENTIFIER
+    return bytes(changed)
+
+
+def test_one_input(data: bytes) -> None:
+    importing.compiles_bytes(data, ".tflite")
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # libraries write about every odd file
+    atheris.Setup(sys.argv, test_one_input, custom_mutator=mutate)
+    atheris.Fuzz()
