@@ -126,6 +126,14 @@ def test_backward_is_the_derivative_of_forward() -> None:
             assert (above - below) / 2e-6 == pytest.approx(np.linalg.norm(gradient), rel=1e-4), name
 
 
+def test_the_documentation_has_the_same_figures(model: Any) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "example-digits.md").read_text(encoding="utf-8")
+    assert f"{digits_model_path().stat().st_size:,} bytes" in text
+    recorded = metadata(model)
+    figures = [f"{float(recorded[key]):.2%}".replace("%", " %") for key in ("float_accuracy", "int8_accuracy")]
+    assert f"| test | 360 | {' | '.join(figures)} |" in text
+
+
 @pytest.mark.slow
 def test_training_again_gives_the_same_bytes(model: Any, tmp_path: Path) -> None:
     if metadata(model)["made_with"] != library_versions():

@@ -6,6 +6,9 @@ import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
+
+from tinycompile.errors import ToolchainError
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,19 @@ class Loaded:
         return self.functions[at][1] if at >= 0 else f"0x{address:08x}"
 
 
+def elf_file(stream: BinaryIO) -> Any:
+    """pyelftools' view of an open ELF file; ToolchainError when the package is not installed."""
+    try:
+        from elftools.elf.elffile import ELFFile
+    except ImportError:
+        raise ToolchainError("pyelftools is not installed", "ELF file", "pip install 'tinycompile[emu]'") from None
+    return ELFFile(stream)
+
+
 def load_image(path: Path) -> Loaded:
     """Read an ELF file."""
-    from elftools.elf.elffile import ELFFile
-
     with path.open("rb") as stream:
-        elf = ELFFile(stream)
+        elf = elf_file(stream)
         segments = tuple(
             (int(s["p_paddr"]), s.data()) for s in elf.iter_segments() if s["p_type"] == "PT_LOAD" and s["p_filesz"]
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinycompile.board import Board, Memory
+from tinycompile.emulate.elf_image import elf_file
 from tinycompile.emulate.samples import FILLS
 from tinycompile.emulate.templating import render
 from tinycompile.errors import CheckFailed, DoesNotFitError
@@ -56,17 +58,15 @@ def build_objects(folder: Path, interface: Interface, target: Target, compiler: 
     Raises CheckFailed for writable data or calls into a library, ToolchainError when the compiler fails.
     """
     stack_flags = ["-fcallgraph-info=su"] if compiler.flavour == "gcc" else []
-    for part in ("", "_weights"):
-        source = (folder / f"{interface.prefix}{part}.c").resolve()
-        command = [
-            *compiler.command,
-            *_flags(target, compiler),
-            *stack_flags,
-            f"-I{folder.resolve()}",
-            "-c",
-            str(source),
-        ]
-        compile_or_raise([*command, "-o", f"model{part}.o"], f"{interface.prefix} for {target.name}", work)
+    flags = [*_flags(target, compiler), *stack_flags, f"-I{folder.resolve()}"]
+
+    def compile_part(part: str) -> None:
+        source = str((folder / f"{interface.prefix}{part}.c").resolve())
+        command = [*compiler.command, *flags, "-c", source, "-o", f"model{part}.o"]
+        compile_or_raise(command, f"{interface.prefix} for {target.name}", work)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(compile_part, ("", "_weights")))
     text, rodata = _sizes([work / "model.o", work / "model_weights.o"], interface.prefix)
     graph = work / "model.ci"
     stack = _deepest_path(graph.read_text(encoding="utf-8"), f"{interface.prefix}_run") if graph.is_file() else None
@@ -75,17 +75,18 @@ def build_objects(folder: Path, interface: Interface, target: Target, compiler: 
 
 def _sizes(objects: list[Path], prefix: str) -> tuple[int, int]:
     """(.text, .rodata) bytes; CheckFailed for writable sections or undefined symbols that firmware may not have."""
-    from elftools.elf.elffile import ELFFile
-    from elftools.elf.sections import SymbolTableSection
-
     text = rodata = 0
     defined: set[str] = set()
     wanted: set[str] = set()
     for path in objects:
         with path.open("rb") as stream:
-            elf = ELFFile(stream)
+            elf = elf_file(stream)
             for section in elf.iter_sections():
                 flags, size = section["sh_flags"], section["sh_size"]
+                if section["sh_type"] == "SHT_SYMTAB":
+                    for symbol in section.iter_symbols():
+                        if symbol.name:
+                            (wanted if symbol["st_shndx"] == "SHN_UNDEF" else defined).add(symbol.name)
                 if not flags & 0x2:  # not SHF_ALLOC
                     continue
                 if flags & 0x1 and size:
@@ -94,13 +95,6 @@ def _sizes(objects: list[Path], prefix: str) -> tuple[int, int]:
                     text += size
                 elif section["sh_type"] == "SHT_PROGBITS":
                     rodata += size
-                if isinstance(section, SymbolTableSection):
-                    continue
-            for section in elf.iter_sections():
-                if isinstance(section, SymbolTableSection):
-                    for symbol in section.iter_symbols():
-                        if symbol.name:
-                            (wanted if symbol["st_shndx"] == "SHN_UNDEF" else defined).add(symbol.name)
     foreign = sorted(s for s in wanted - defined if not ALLOWED_UNDEFINED.match(s))
     if foreign:
         raise CheckFailed(f"the generated code needs {', '.join(foreign)}", prefix, "report this bug")

@@ -50,6 +50,8 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     """
     if real == 0.0:
         return 0, 0
+    if math.isinf(real):
+        return (1 << 31) - 1, 30
     mantissa, shift = math.frexp(real)
     fixed = math.floor(abs(mantissa) * (1 << 31) + 0.5)
     fixed = fixed if mantissa >= 0 else -fixed
@@ -77,19 +79,6 @@ def multiply_by_quantized_multiplier(
     high = (shifted * np.asarray(multiplier, dtype=np.int64) + (1 << 30)) >> 31
     high = np.minimum(high, 2**31 - 1)
     return rounding_divide_by_pot(high, right)
-
-
-def multiply_by_quantized_multiplier_once(
-    x: NDArray[np.integer], multiplier: NDArray[np.integer] | int, shift: NDArray[np.integer] | int
-) -> NDArray[np.int64]:
-    """``x * multiplier * 2**(shift - 31)`` rounded once, half towards plus infinity: LiteRT's fully connected layers.
-
-    `shift` is at most 30; below -31 the multiplier is 0 anyway.
-    """
-    total = np.asarray(31 - np.asarray(shift, dtype=np.int64))
-    product = x.astype(np.int32).astype(np.int64) * np.asarray(multiplier, dtype=np.int64)
-    result: NDArray[np.int64] = (product + (np.int64(1) << (total - 1))) >> total
-    return result
 
 
 def rounding_divide_by_pot(x: NDArray[np.int64], exponent: NDArray[np.int64] | int) -> NDArray[np.int64]:

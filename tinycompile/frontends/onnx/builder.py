@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tinycompile.errors import MalformedModelError, QuantError, UnsupportedError, one_line
-from tinycompile.frontends.limits import checked_shape
+from tinycompile.frontends.limits import checked_activation, checked_shape
 from tinycompile.frontends.naming import UniqueNames, plain_name
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Array, Attrs, Graph, Op, Tensor, const_tensor
@@ -116,7 +116,7 @@ class Builder:
         wish = n.outputs[0] if n.outputs else n.op_type
         out = Tensor(self.new_name(f"{wish}/{kind}"), (), dtype, quant)
         op, tensor = make_op(kind, inputs, attrs, n.loc, out)
-        checked_shape(tensor.shape, str(n))
+        checked_activation(checked_shape(tensor.shape, str(n)), str(n))
         self._tensors[tensor.name] = tensor
         self._ops.append(op)
         if kind in ("dequantize", *_COPYING) and all(t is None or self.is_weight(t) for t in inputs):
