@@ -18,6 +18,7 @@ PASSING = [
     "test_qlinearconv",
     "test_qlinearmatmul_2D_int8_float32",
     "test_qlinearmatmul_2D_uint8_float32",
+    "test_maxpool_2d_uint8",
     "test_quantizelinear",
     "test_dequantizelinear",
     "test_transpose_all_permutations_2",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinycompile.ir.graph import Attrs, Graph, Op, Tensor
+from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.pad import PadAttrs
 
@@ -31,8 +32,23 @@ def _shifted(attrs: Any) -> Any:
     return attrs
 
 
+# Operators for which plain integers are as good as quantised values: they only compare or move them.
+_ORDER_ONLY = frozenset({"max_pool2d"})
+_MOVING = frozenset({"reshape", "transpose", "concat"})
+
+
+def _plain_integers(graph: Graph) -> Graph:
+    """Unquantised uint8 tensors as values of scale 1, where all operators on them only compare or move them."""
+    plain = {n: t for n, t in graph.tensors.items() if t.dtype == DType.UINT8 and t.quant is None}
+    kinds = {op.kind for op in graph.ops if any(n in plain for n in (*op.inputs, *op.outputs))}
+    if not kinds & _ORDER_ONLY or kinds - _ORDER_ONLY - _MOVING:
+        return graph
+    return graph.rebuild(graph.ops, [replace(t, quant=Quant((1.0,), (0,))) for t in plain.values()])
+
+
 def uint8_to_int8(graph: Graph) -> Graph:
     """A graph whose quantised activations and weights are int8."""
+    graph = _plain_integers(graph)
     old = {n: t for n, t in graph.tensors.items() if t.dtype == DType.UINT8 and t.quant is not None}
     edges = {n: f"{n}/int8" for n in (*graph.inputs, *graph.outputs) if n in old}
     signed = {n: _signed(t, edges.get(n, n)) for n, t in old.items()}
