@@ -155,16 +155,41 @@ def test_micro_kws_is_the_runtime_within_one_lsb() -> None:
         assert max(errors.values()) <= 1, errors
 
 
-def test_the_ready_example_is_the_runtime_within_one_lsb() -> None:
+def test_every_layer_of_the_ready_example_is_within_one_lsb() -> None:
     path = Path(__file__).parents[2] / "tinycompile" / "zoo" / "digits_qdq.onnx"
-    if not path.is_file():
-        pytest.skip("digits_qdq.onnx is not there")
     graph = lower(path)
     assert integer_graph(graph)
-    x = np.random.default_rng(0).uniform(0, 1, (1, 1, 8, 8)).astype(np.float32)
-    name = onnx.load(path).graph.input[0].name
-    (want,) = runtime(path, {name: x})
-    assert np.abs(evaluate(graph, [x])[graph.outputs[0]] - want).max() <= 1 / 256 * 1.01
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        errors = layer_errors(graph, path, [rng.uniform(0, 1, (1, 1, 8, 8)).astype(np.float32)])
+        assert len(errors) >= 10
+        assert max(errors.values()) <= 1, errors
+
+
+def test_a_float_padding_behind_dequantize_becomes_the_convolutions(tmp_path: Path) -> None:
+    """Legal QDQ: nothing quantises the padded tensor again."""
+    m = ModelMaker([1, 2, 6, 5])
+    pads = m.const(np.array([0, 0, 1, 2, 0, 0, 1, 0], dtype=np.int64))
+    conv = m.node("Conv", m.node("Pad", "x", pads), m.weight(4, 2, 3, 3), m.weight(4))
+    path = quantise(m.model(m.node("Relu", conv)), tmp_path / "q.onnx", [1, 2, 6, 5], "QDQ", "QInt8", "QInt8", True)
+    model = onnx.load(path)
+    pad = next(n for n in model.graph.node if n.op_type == "Pad")
+    # onnxruntime's quantiser puts a pair behind the padding: take it out.
+    requantise = next(n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == pad.output[0])
+    again = next(n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] == requantise.output[0])
+    again_out, pad_out = again.output[0], pad.output[0]
+    model.graph.node.remove(requantise)
+    model.graph.node.remove(again)
+    for n in model.graph.node:
+        for k, name in enumerate(n.input):
+            if name == again_out:
+                n.input[k] = pad_out
+    onnx.save(model, path)
+    graph = lower(path)
+    assert integer_graph(graph)
+    assert kinds(graph).count("pad") == 0
+    assert layer_errors(graph, path, samples([1, 2, 6, 5], 1, seed=3))
+    assert max(layer_errors(graph, path, samples([1, 2, 6, 5], 1, seed=3)).values()) <= 1
 
 
 def test_onnx_standard_qlinear_conv(tmp_path: Path) -> None:
