@@ -5,6 +5,7 @@ Each verb lives in its own module under ``tinycompile.commands`` and is imported
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -67,6 +68,10 @@ def cli() -> None:
     """
 
 
+def _verb() -> str:
+    return " ".join(sys.argv[1:2]) or "tinycompile"
+
+
 def _stop(error: TinyCompileError) -> NoReturn:
     if os.environ.get("TINYCOMPILE_DEBUG") == "1":
         import traceback
@@ -92,15 +97,18 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader went away (`| head`): nothing to report, and nothing more may be written.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # click ends with 1 when the reader of stdout went away (`| head`), which here would say that a check failed.
         sys.exit(0)
+    except MemoryError:
+        _stop(UsageError("out of memory", _verb(), "fewer samples, or a machine with more memory"))
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _stop(UsageError(f"cannot write: {error.strerror}", _verb(), "make room on the disk"))
         _stop(
             InternalError(
                 f"unexpected {type(error).__name__}: {error}",
-                " ".join(sys.argv[1:2]) or "tinycompile",
+                _verb(),
                 "this is a bug: please report it with the model; TINYCOMPILE_DEBUG=1 shows the traceback",
             )
         )

@@ -1,43 +1,82 @@
-"""Writing a folder of files, all or nothing."""
+"""Writing a build's folder: all files or none, and never a file that is not ours.
+
+A new folder is written beside its place and renamed. An earlier build (told by its report.json, which lists its files)
+is replaced file by file from a complete copy; what it left behind and the new build lacks is removed. Files that no
+build made stay as they are.
+"""
 
 from __future__ import annotations
 
-import shutil
+import json
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tinycompile.errors import UsageError
 
 MARK = "report.json"
 
 
-def write_folder(folder: Path, files: Mapping[str, str], force: bool) -> None:
-    """Write `files` into a temporary folder beside `folder`, then rename it into place.
+def earlier_build(folder: Path) -> tuple[str, ...] | None:
+    """The files, as relative paths, of the build that `folder` holds; None when it holds none.
 
-    Replaces an earlier build (told by its report.json); UsageError for any other non-empty folder unless `force`.
+    report.json may come from anywhere: names that would leave the folder are left out.
     """
     try:
-        if folder.exists() and not folder.is_dir():
+        data = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        files, _ = data["files"], data["interface"]
+        names = [PurePosixPath(name) for name in files]
+        root = folder.resolve()
+        inside = [n for n in names if ".." not in n.parts and (root / n).parent.resolve().is_relative_to(root)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return tuple(str(n) for n in inside)
+
+
+def write_folder(folder: Path, files: Mapping[str, str], force: bool) -> None:
+    """Write `files` (relative path -> text) into `folder`, made if need be.
+
+    UsageError, with nothing written, when it cannot be written or is a non-empty folder that holds no earlier build;
+    with `force` such a folder is taken, and its other files stay.
+    """
+    try:
+        place = folder.resolve()
+        if place.exists() and not place.is_dir():
             raise UsageError(f"'{folder}' exists and is no folder", "--output", "give another folder")
-        if folder.is_dir() and any(folder.iterdir()) and not force and not (folder / MARK).is_file():
+        before = earlier_build(place)
+        if place.is_dir() and any(place.iterdir()) and before is None and not force:
             raise UsageError(
                 f"'{folder}' is not empty and no earlier build",
                 "--output",
-                "give another folder, or --force to replace it",
+                "give another folder, or --force to write into it",
             )
-        parent = folder.resolve().parent
-        parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".tinycompile-", dir=parent) as temporary:
+        # Inside an existing folder, so that each file's rename stays on one file system.
+        home = place if place.is_dir() else place.parent
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tinycompile-", dir=home) as temporary:
             fresh = Path(temporary) / "new"
-            fresh.mkdir()
-            for name, text in files.items():
-                (fresh / name).parent.mkdir(exist_ok=True)
-                (fresh / name).write_text(text, encoding="utf-8", newline="\n")
-            if folder.is_dir():
-                shutil.move(folder, Path(temporary) / "old")
-            fresh.rename(folder)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write '{folder}': {error.strerror}", "--output", "give a folder that can be written"
-        ) from None
+            _write(fresh, files)
+            if home is place:
+                _replace(place, fresh, files, before or ())
+            else:
+                fresh.rename(place)
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"cannot write '{folder}': {reason}", "--output", "give a writable folder") from None
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def _replace(place: Path, fresh: Path, files: Mapping[str, str], before: tuple[str, ...]) -> None:
+    """Move `files` from `fresh` into `place`, the mark last, then remove what only the earlier build had."""
+    for name in sorted(files, key=lambda n: n == MARK):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (fresh / name).replace(place / name)
+    for name in before:
+        if name not in files and not (place / name).is_dir():
+            (place / name).unlink(missing_ok=True)

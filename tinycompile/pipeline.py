@@ -101,4 +101,4 @@ def build_model(
     emission = emit_c(plan)
     report = summarize(plan, target, budgets, emission)
     report.check_fits()
-    return Build(plan, report, {**emission.files, **report.files()})
+    return Build(plan, report, {**emission.files, **report.files(emission.files)})

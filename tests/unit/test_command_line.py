@@ -53,9 +53,13 @@ def test_build_writes_the_files_and_a_second_build_replaces_them(tmp_path: Path)
     expected = {"digits_qdq.h", "digits_qdq.c", "digits_qdq_weights.c", "CMakeLists.txt", "report.html", "report.json"}
     assert expected <= names
     assert (out / "report.html").stat().st_size < 200_000
-    (out / "stale.txt").write_text("from before")
-    ok("build", DIGITS, "-o", str(out), "--no-compile")
-    assert not (out / "stale.txt").exists()
+    (out / "notes.txt").write_text("mine")
+    ok("build", DIGITS, "-o", str(out), "--no-compile", "--name", "other")
+    assert {p.name for p in out.iterdir() if p.name.startswith("digits")} == set(), (
+        "files of the earlier build are left"
+    )
+    assert (out / "other.c").is_file()
+    assert (out / "notes.txt").read_text() == "mine"
     assert not [p for p in tmp_path.iterdir() if p != out], "temporary folders are left behind"
 
 
@@ -65,7 +69,7 @@ def test_build_keeps_a_folder_that_is_no_build(tmp_path: Path) -> None:
     assert "not empty" in lines[0]
     assert (tmp_path / "thesis.txt").read_text() == "precious"
     ok("build", DIGITS, "-o", str(tmp_path), "--no-compile", "--force")
-    assert not (tmp_path / "thesis.txt").exists()
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
 def test_nothing_is_written_when_it_does_not_fit(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import click
 
 from tinycompile.commands import options
 from tinycompile.commands.measured import with_compiled_sizes
-from tinycompile.errors import UsageError
+from tinycompile.commands.progress import working
+from tinycompile.errors import UsageError, one_line
 from tinycompile.output_folder import write_folder
 from tinycompile.pipeline import build_model
 from tinycompile.report.summary import Report
-from tinycompile.report.text import render_text
+from tinycompile.report.text import print_report
 from tinycompile.target import Target, load_target
 
 
@@ -39,7 +40,7 @@ def _firmware(report: Report, name: str, target: Target) -> dict[str, str]:
 @options.model_options
 @click.option("-o", "--output", default="out", show_default=True, metavar="DIR", help="Folder for the generated files.")
 @click.option("--board", metavar="BOARD", help="Also write a bare-metal project for a board, under DIR/firmware.")
-@click.option("--force", is_flag=True, help="Replace a folder that is not an earlier build.")
+@click.option("--force", is_flag=True, help="Write into a folder that is not an earlier build.")
 @click.option("--no-compile", is_flag=True, help="Do not compile with the target's compiler to measure the code size.")
 @options.json_option
 def build(
@@ -68,19 +69,18 @@ def build(
     """
     chosen = load_target(target)
     budgets = options.budgets(sram, flash)
-    built = build_model(
-        options.model_path(model), chosen, budgets, options.import_options(io, name, shapes), options.dumper(dump_after)
-    )
-    report = built.report
-    if not no_compile:
-        report = with_compiled_sizes(report, built.files, chosen)
-        report.check_fits()
-    files = {**built.files, **report.files()}
+    how, dump = options.import_options(io, name, shapes), options.dumper(dump_after)
+    with working(f"compiling {one_line(model, 60)}"):
+        built = build_model(options.model_path(model), chosen, budgets, how, dump)
+        report = built.report if no_compile else with_compiled_sizes(built.report, built.files, chosen)
+    report.check_fits()
+    files = dict(built.files)
     if board is not None:
         files |= _firmware(report, board, chosen)
+    files |= report.files(files)
     write_folder(Path(output), files, force)
     if as_json:
         click.echo(json.dumps({**report.to_json(), "output": output}))
     else:
-        click.echo(render_text(report))
+        print_report(report)
         click.echo(f"written to {output}: {len(files)} files; open {Path(output) / 'report.html'} for the picture")

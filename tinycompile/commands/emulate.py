@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,23 @@ from tinycompile.pipeline import build_model
 from tinycompile.report.summary import Budgets
 from tinycompile.target import load_target
 
+MAX_BYTES = 1 << 30  # of an arena or a port, as for any tensor
+
 
 def _interface(folder: Path) -> Interface:
-    """The interface of a build folder; UsageError when it is none."""
+    """The interface of a build folder; UsageError when it is none. report.json is not trusted."""
     try:
-        return Interface.from_json(json.loads((folder / "report.json").read_text(encoding="utf-8"))["interface"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        interface = Interface.from_json(json.loads((folder / "report.json").read_text(encoding="utf-8"))["interface"])
+        ports = (*interface.inputs, *interface.outputs)
+        names = (interface.prefix, *(p.c_name for p in ports))
+        if not all(isinstance(n, str) and re.fullmatch(r"[A-Za-z_]\w*", n, re.ASCII) for n in names):
+            raise ValueError("names")
+        dims = [d for p in ports for d in p.shape]
+        sizes = [interface.arena_bytes, *(p.nbytes for p in ports)]
+        if interface.arena_align not in (4, 8, 16, 32) or not all(0 < n <= MAX_BYTES for n in (*dims, *sizes)):
+            raise ValueError("sizes")
+        return interface
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
             f"'{folder}' is no build: {type(error).__name__} in report.json",
             str(folder),
@@ -82,12 +94,23 @@ def _core(
     }
 
 
+def _where(on: str | None, board: str | None, emulator: str | None) -> str:
+    """What to run on; UsageError for a board or emulator that the host would ignore."""
+    if on is None and board is not None:
+        from tinycompile.board import load_board
+
+        on = load_board(board).target
+    on = on or "host"
+    if on == "host" and (board or emulator):
+        option = "--board" if board else "--emulator"
+        raise UsageError(f"{option} has no meaning on the host", option, "choose a core with --on, or leave it out")
+    return on
+
+
 @click.command()
 @click.argument("what", metavar="OUT_OR_MODEL")
-@click.option(
-    "--on", default="host", show_default=True, metavar="CORE", help="host, or a core of `tinycompile targets`."
-)
-@click.option("--board", metavar="BOARD", help="Memory map to run on; default: the core's own.")
+@click.option("--on", metavar="CORE", help="host (the default), or a core of `tinycompile targets`.")
+@click.option("--board", metavar="BOARD", help="Memory map to run on, which implies its core; default: the core's own.")
 @click.option("--emulator", type=click.Choice(["unicorn", "qemu"]), help="Default: unicorn where it has the core.")
 @click.option("--inputs", metavar="IN.npz", help="An array per input, by tensor name or in_0, in_1; samples first.")
 @click.option("--outputs", metavar="OUT.npz", help="Where to write out_0, out_1, ...; samples first.")
@@ -96,7 +119,7 @@ def _core(
 @options.json_option
 def emulate(
     what: str,
-    on: str,
+    on: str | None,
     board: str | None,
     emulator: str | None,
     inputs: str | None,
@@ -117,9 +140,11 @@ def emulate(
     \b
     tinycompile emulate out/
     tinycompile emulate model.tflite --on cortex-m7 --inputs in.npz --outputs out.npz --json
+    tinycompile emulate model.tflite --board qemu-mps2-an386 --emulator qemu
     """
     if samples < 1 or samples > 100_000:
         raise UsageError(f"{samples} samples", "--samples", "give a number from 1 to 100000")
+    on = _where(on, board, emulator)
     path = Path(what)
     plan: Plan | None = None
     with tempfile.TemporaryDirectory(prefix="tinycompile-") as temporary:
@@ -162,7 +187,10 @@ def emulate(
     for key, value in summary.items():
         if key in ("schema_version", "on", "samples", "instructions_per_sample") or value is None:
             continue
-        click.echo(f"  {key.replace('_', ' '):<28}{value if not isinstance(value, int) else f'{value:,}'}")
+        shown = f"{value:,}" if isinstance(value, int) else value
+        if isinstance(value, bool):
+            shown = "yes" if value else "no"
+        click.echo(f"  {key.replace('_', ' '):<28}{shown}")
     for port, result in zip(interface.outputs, results, strict=True):
         text = np.array2string(result.reshape(count, -1)[0], threshold=12, edgeitems=4, max_line_width=90)
         click.echo(f"  output '{port.name[:60]}' of sample 0: {text}")

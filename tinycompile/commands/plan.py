@@ -8,9 +8,11 @@ import click
 
 from tinycompile.codegen.c import emit_c
 from tinycompile.commands import options
+from tinycompile.commands.progress import working
+from tinycompile.errors import one_line
 from tinycompile.pipeline import plan_model
 from tinycompile.report.summary import summarize
-from tinycompile.report.text import render_text
+from tinycompile.report.text import print_report
 from tinycompile.target import load_target
 
 
@@ -41,9 +43,12 @@ def plan(
     """
     chosen = load_target(target)
     budgets = options.budgets(sram, flash)
-    made = plan_model(
-        options.model_path(model), chosen, options.import_options(io, name, shapes), options.dumper(dump_after)
-    )
-    report = summarize(made, chosen, budgets, emit_c(made))
-    click.echo(json.dumps(report.to_json()) if as_json else render_text(report))
+    how, dump = options.import_options(io, name, shapes), options.dumper(dump_after)
+    with working(f"planning {one_line(model, 60)}"):
+        made = plan_model(options.model_path(model), chosen, how, dump)
+        report = summarize(made, chosen, budgets, emit_c(made))
+    if as_json:
+        click.echo(json.dumps(report.to_json()))
+    else:
+        print_report(report)
     report.check_fits()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -122,12 +122,15 @@ class Report:
             if not fit.fits:
                 raise DoesNotFitError(*self._problem(fit))
 
+    def _is_float(self, name: str) -> bool:
+        return self.plan.tensor(name).dtype == DType.FLOAT32
+
     def _problem(self, fit: Fit) -> tuple[str, str, str]:
         needs = f"{fit.region}: needs {fit.needs.value:,} bytes, has {fit.has:,} ({fit.limit_from})"
         if fit.region == "flash":
             largest = sorted(self.steps, key=lambda s: -s.weight_bytes)[:3]
             where = ", ".join(
-                f"step {s.index} {s.kind} '{one_line(s.source, 60)}' {s.weight_bytes:,} B" for s in largest
+                f"step {s.index} {s.kind} ({one_line(s.source, 60)}) {s.weight_bytes:,} B" for s in largest
             )
             what = f"{needs}: weights {self.weights.value:,} exact + code {self.code.value:,} {self.code.kind}"
             return (
@@ -138,11 +141,13 @@ class Report:
         what = f"{needs}: arena {self.arena.value:,} exact + stack {self.stack.value:,} {self.stack.kind}"
         step = self.steps[self.plan.peak_step] if self.steps else None
         live = ", ".join(f"{one_line(t.name, 60)} {t.nbytes:,} B" for t in self.peak_live)
-        where = f"peak at step {step.index} ({step.kind} '{one_line(step.source, 60)}'), live: {live}" if step else live
+        where = f"peak at step {step.index} ({step.kind}, {one_line(step.source, 60)}), live: {live}" if step else live
         fixes = [f"allow --sram {fit.needs.value} or more"]
-        floats = [p for p in (*self.plan.interface.inputs, *self.plan.interface.outputs) if p.dtype == DType.FLOAT32]
+        # Only a float edge that lies in the arena at the peak is worth dropping.
+        floats = [t for t in self.peak_live if t.role != "intermediate" and self._is_float(t.name)]
         if floats:
-            fixes.append("--io quantized stores its float inputs and outputs in a quarter of the bytes")
+            roles, took = " and ".join(sorted({t.role for t in floats})), sum(t.nbytes for t in floats)
+            fixes.append(f"--io quantized stores the float {roles} in {took // 4:,} bytes instead of {took:,}")
         certificate = self.plan.certificate
         least = "is the least" if certificate.optimal else f"could be at best {certificate.lower_bound_bytes:,}"
         fixes.append(f"the arena {least} for {certificate.space}; a smaller input size shrinks it")
@@ -205,11 +210,12 @@ class Report:
             ],
         }
 
-    def files(self) -> dict[str, str]:
-        """``report.json`` and ``report.html``."""
+    def files(self, others: Iterable[str] = ()) -> dict[str, str]:
+        """``report.json`` and ``report.html``; the JSON lists them and the build's `others` under ``files``."""
         from tinycompile.report.html import render_html
 
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=True)
+        names = sorted({"report.json", "report.html", *others})
+        text = json.dumps({**self.to_json(), "files": names}, indent=1, ensure_ascii=True)
         return {"report.json": text + "\n", "report.html": render_html(self)}
 
 

@@ -1,19 +1,37 @@
-"""The report for a terminal: plain text, at most 100 columns."""
+"""The report for a terminal: plain ASCII, at most 100 columns, in colour where stdout is a terminal.
+
+The colours repeat what the text says and are never needed to read it.
+"""
 
 from __future__ import annotations
 
+import re
+import sys
+from typing import TYPE_CHECKING
+
 from tinycompile.errors import one_line
 from tinycompile.report.summary import Report
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 BAR = 40
 MAP_ROWS = 12
 MAP_COLUMNS = 72
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_cyan", "bright_magenta", "bright_yellow", "white")
+_MAP_LINE = re.compile(r" +[\d,]+ \|[A-Za-z.]+\|")
 
 
 def _bar(part: int, whole: int) -> str:
     filled = 0 if whole <= 0 else min(BAR, -(-part * BAR // whole))
     return "#" * filled
+
+
+def tensor_letters(report: Report) -> dict[str, str]:
+    """Each run-time tensor's letter, in the order in which they come to life."""
+    names = dict.fromkeys(name for live in report.plan.live for name in live)
+    return {name: _LETTERS[k % len(_LETTERS)] for k, name in enumerate(names)}
 
 
 def memory_map(report: Report) -> list[str]:
@@ -23,17 +41,16 @@ def memory_map(report: Report) -> list[str]:
     if not steps or not arena:
         return []
     columns = min(steps, MAP_COLUMNS)
-    letters: dict[str, str] = {}
+    letters = tensor_letters(report)
     grid = [["."] * columns for _ in range(MAP_ROWS)]
     for column in range(columns):
         for name in plan.live[column * steps // columns]:
-            letter = letters.setdefault(name, _LETTERS[len(letters) % len(_LETTERS)])
             placement = plan.placements[name]
             for offset in placement.offsets:
                 low = offset * MAP_ROWS // arena
                 high = max(-(-(offset + placement.row_bytes) * MAP_ROWS // arena), low + 1)
                 for row in range(low, min(high, MAP_ROWS)):
-                    grid[row][column] = letter
+                    grid[row][column] = letters[name]
     width = len(f"{arena:,}")
     lines = ["Memory map: arena address against step (a letter per tensor, '.' free)"]
     for row in reversed(range(MAP_ROWS)):
@@ -81,6 +98,41 @@ def render_text(report: Report) -> str:
     if report.steps:
         step = report.steps[plan.peak_step]
         lines += ["", f"Live at the peak, step {step.index} ({step.kind}, {one_line(step.source, 50)}):"]
-        lines += [f"  {one_line(t.name, 56):<58}{t.nbytes:>10,} B  {t.role}" for t in report.peak_live]
+        letters = tensor_letters(report)
+        lines += [
+            f"  {letters.get(t.name, ' ')} {one_line(t.name, 54):<56}{t.nbytes:>10,} B  {t.role}"
+            for t in report.peak_live
+        ]
     lines += ["", *memory_map(report)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def coloured(text: str) -> Text:
+    """`text` of `render_text` with colours: verdicts, bars, and a colour per letter of the memory map."""
+    from rich.text import Text
+
+    shown = Text(text, no_wrap=True, overflow="crop")
+    shown.highlight_regex(r"\bFITS$", "bold green")
+    shown.highlight_regex(r"\bDOES NOT FIT$", "bold red")
+    shown.highlight_regex(r"\[#+", "blue")
+    shown.highlight_regex(r" (exact|emulated|estimate)\b", "dim")
+    start = 0
+    for line in text.splitlines(keepends=True):
+        if _MAP_LINE.match(line):
+            for column in range(line.index("|") + 1, line.rindex("|")):
+                if line[column] != ".":
+                    colour = _COLOURS[_LETTERS.index(line[column]) % len(_COLOURS)]
+                    shown.stylize(f"black on {colour}", start + column, start + column + 1)
+        start += len(line)
+    return shown
+
+
+def print_report(report: Report) -> None:
+    """The report on stdout."""
+    text = render_text(report)
+    if not sys.stdout.isatty():
+        print(text, flush=True)
+        return
+    from rich.console import Console
+
+    Console().print(coloured(text))
