@@ -1,5 +1,8 @@
-"""The report as one page: figures, the memory map as inline SVG, and the step table. Self-contained, no scripts
-needed."""
+"""The report as one page: figures, the memory map as inline SVG, and the step table.
+
+Self-contained, without scripts, under 200 KB whatever the model: only the largest rectangles of the map and the steps
+around the peak are shown, and the page says what it leaves out.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,14 @@ from tinycompile.report.summary import Report
 from tinycompile.resources import data_dir
 
 WIDTH, HEIGHT = 960, 420
-MAX_TABLE_ROWS = 400
+MAX_TABLE_ROWS = 200
+MAX_BOXES = 300
+MAX_PEAK_ROWS = 50
 
 
 @dataclass(frozen=True)
 class Box:
-    """A tensor in the memory map: pixels, colour, role, and the text shown on hover."""
+    """A tensor in the memory map: pixels, colour, role, what made it, and the text shown on hover."""
 
     x: float
     y: float
@@ -72,6 +77,7 @@ def memory_boxes(report: Report) -> list[Box]:
     plan = report.plan
     steps, arena = max(len(plan.steps), 1), max(plan.arena_bytes, 1)
     roles = {**dict.fromkeys(plan.graph.outputs, "output"), **dict.fromkeys(plan.graph.inputs, "input")}
+    makers = plan.graph.producers()
     boxes = []
     for name, spans in sorted(_spans(plan).items(), key=lambda item: (item[1][0], item[0])):
         for first, last in spans:
@@ -79,17 +85,21 @@ def memory_boxes(report: Report) -> list[Box]:
                 width = (last - first + 1) * WIDTH / steps
                 height = (high - low) * HEIGHT / arena
                 text = one_line(name, 60)
-                title = f"{text}: {high - low:,} bytes at {low:,}, steps {first} to {last}"
-                label = text if width > 7 * len(text) + 8 and height > 14 else ""
+                made_by = makers[name].kind if name in makers else text
+                title = f"{text} ({made_by}): {high - low:,} bytes at {low:,}, steps {first} to {last}"
+                label = made_by if width > 6.5 * len(made_by) + 8 and height > 14 else ""
                 x, y = first * WIDTH / steps, HEIGHT - high * HEIGHT / arena
                 boxes.append(Box(x, y, width, height, _hue(name), roles.get(name, "intermediate"), label, title))
-    return boxes
+    # What goes is too small to be seen; what stays keeps the order of time.
+    largest = sorted(range(len(boxes)), key=lambda k: -boxes[k].width * boxes[k].height)[:MAX_BOXES]
+    return [boxes[k] for k in sorted(largest)]
 
 
 def _render(template: str, report: Report, standalone: bool) -> str:
     plan = report.plan
     steps, arena = max(len(plan.steps), 1), max(plan.arena_bytes, 1)
     every = max(1, steps // 16)
+    first_row = max(0, min(plan.peak_step - MAX_TABLE_ROWS // 2, len(report.steps) - MAX_TABLE_ROWS))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(data_dir("templates") / "report"),
         undefined=jinja2.StrictUndefined,
@@ -109,7 +119,10 @@ def _render(template: str, report: Report, standalone: bool) -> str:
         peak_width=WIDTH / steps,
         step_ticks=[Tick((s + 0.5) * WIDTH / steps, str(s)) for s in range(0, steps, every)],
         byte_ticks=[Tick(HEIGHT - k * HEIGHT / 4, f"{arena * k // 4:,}") for k in range(5)],
-        rows=report.steps[:MAX_TABLE_ROWS],
+        rows=report.steps[first_row : first_row + MAX_TABLE_ROWS],
+        peak_rows=report.peak_live[:MAX_PEAK_ROWS],
+        hidden_peak_rows=max(0, len(report.peak_live) - MAX_PEAK_ROWS),
+        hue=_hue,
         hidden_rows=max(0, len(report.steps) - MAX_TABLE_ROWS),
         peak_bytes=max((s.live_bytes for s in report.steps), default=1) or 1,
         one_line=one_line,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from tinycompile.errors import one_line
@@ -15,11 +16,22 @@ from tinycompile.report.summary import Report
 if TYPE_CHECKING:
     from rich.text import Text
 
+WIDTH = 100
 BAR = 40
 MAP_ROWS = 12
 MAP_COLUMNS = 72
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_cyan", "bright_magenta", "bright_yellow", "white")
+_COLOURS = (
+    "cyan",
+    "magenta",
+    "yellow",
+    "green",
+    "bright_blue",
+    "bright_cyan",
+    "bright_magenta",
+    "bright_yellow",
+    "white",
+)
 _MAP_LINE = re.compile(r" +[\d,]+ \|[A-Za-z.]+\|")
 
 
@@ -91,10 +103,11 @@ def render_text(report: Report) -> str:
     lines.append(f"{'MACs':<18}{report.macs_model:>12,}    exact    per inference")
     certificate = plan.certificate
     if certificate.optimal:
-        lines.append(f"The arena is the least for {certificate.space}: {certificate.method}.")
+        proof = f"The arena is the least for {certificate.space}: {certificate.method}."
     else:
         gap = plan.arena_bytes - certificate.lower_bound_bytes
-        lines.append(f"The arena is at most {gap:,} B above the least for {certificate.space}: {certificate.method}.")
+        proof = f"The arena is at most {gap:,} B above the least for {certificate.space}: {certificate.method}."
+    lines += textwrap.wrap(proof, WIDTH)
     if report.steps:
         step = report.steps[plan.peak_step]
         lines += ["", f"Live at the peak, step {step.index} ({step.kind}, {one_line(step.source, 50)}):"]
@@ -111,9 +124,9 @@ def coloured(text: str) -> Text:
     """`text` of `render_text` with colours: verdicts, bars, and a colour per letter of the memory map."""
     from rich.text import Text
 
-    shown = Text(text, no_wrap=True, overflow="crop")
-    shown.highlight_regex(r"\bFITS$", "bold green")
-    shown.highlight_regex(r"\bDOES NOT FIT$", "bold red")
+    shown = Text(text)
+    shown.highlight_regex(r"(?m)\bFITS$", "bold green")
+    shown.highlight_regex(r"(?m)\bDOES NOT FIT$", "bold red")
     shown.highlight_regex(r"\[#+", "blue")
     shown.highlight_regex(r" (exact|emulated|estimate)\b", "dim")
     start = 0
@@ -135,4 +148,4 @@ def print_report(report: Report) -> None:
         return
     from rich.console import Console
 
-    Console().print(coloured(text))
+    Console().print(coloured(text), soft_wrap=True)
