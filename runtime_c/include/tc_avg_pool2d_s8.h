@@ -3,26 +3,7 @@
 #define TC_AVG_POOL2D_S8_H
 
 #include "tc_pool_sum_s8.h"
-
-/* From this many taps on the reciprocal below is not exact. */
-#define TC_AVG_POOL2D_S8_RECIPROCAL_TAPS (2044)
-
-/* ceil(2^31 / (2 * count)). count: 1.. */
-TC_INLINE uint32_t tc_avg_pool2d_s8_reciprocal(int32_t count)
-{
-    return 0x7fffffffu / (2u * (uint32_t)count) + 1u;
-}
-
-/* sum / count rounded half away from zero: floor(n / d) with n = 2 * |sum| + count, d = 2 * count. The reciprocal r =
-   ceil(2^31 / d) gives it exactly while n * d < 2^31 (its error, below d / 2^31 per unit of n, stays below 1 / d):
-   for sums of int8, n <= 257 * count, so below 2044 taps. */
-TC_INLINE int32_t tc_avg_pool2d_s8_mean(int32_t sum, int32_t count, uint32_t reciprocal)
-{
-    const uint32_t n = 2u * (uint32_t)(sum < 0 ? -sum : sum) + (uint32_t)count;
-    const uint32_t quotient = count < TC_AVG_POOL2D_S8_RECIPROCAL_TAPS ? (uint32_t)(((uint64_t)n * reciprocal) >> 31)
-                                                                      : n / (2u * (uint32_t)count);
-    return sum < 0 ? -(int32_t)quotient : (int32_t)quotient;
-}
+#include "tc_rounded_mean.h"
 
 /* out: one row, (out_w, ch). in0: kernel_h input rows, (in_w, ch) each; NULL for a row in the padding. Padding is left
    out of the mean, or counts as in_zero_point with include_pad. lo, hi: output clamp, within int8. A window without
@@ -38,10 +19,10 @@ TC_INLINE void tc_avg_pool2d_s8(int8_t *out, const int8_t *const *in0, int32_t i
         const int32_t inside = rows * (taps.to - taps.from);
         const int32_t count = include_pad ? kernel_h * kernel_w : inside;
         const int32_t padding = (count - inside) * in_zero_point;
-        const uint32_t reciprocal = tc_avg_pool2d_s8_reciprocal(count > 0 ? count : 1);
+        const uint32_t reciprocal = tc_rounded_mean_reciprocal(count > 0 ? count : 1);
         for (int32_t c = 0; c < ch; ++c) {
             const int32_t sum = tc_pool_sum_s8(in0, kernel_h, x0 * ch + c, taps, ch) + padding;
-            out[x * ch + c] = (int8_t)tc_clamp(tc_avg_pool2d_s8_mean(sum, count, reciprocal), lo, hi);
+            out[x * ch + c] = (int8_t)tc_clamp(tc_rounded_mean(sum, count, reciprocal), lo, hi);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 Every input row, output row and scratch area is its own heap block of exactly the declared size, at an address that is
 aligned to its element type only, so that any access outside is caught. Rows in the padding are NULL; rows of the input
-that `in_region` leaves out are pointers to no byte at all. Many runs share one compilation.
+that `in_region` leaves out are pointers to no byte at all. An operator that carries gets the row that its kernels made
+before: its own block, or the one place of all rows. Many runs share one compilation.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tinycompile.ir.graph import Array, Node
+from tinycompile.ir.graph import Array, Node, Tensor
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import Grain, KernelCall, Operator, RowWindow, whole
+from tinycompile.ops.base import OWN_OUTPUT, Grain, KernelCall, Operator, RowWindow, whole
 
 WARNINGS = (
     "-std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wcast-qual -Wvla -Werror"
@@ -31,6 +32,7 @@ class Run:
 
     `values` are whole inputs in their own shapes (None for constants). `in_place` shares each output row's bytes with
     the row of that input, which starts `shift` elements after it. `merged` passes all rows in one call (grain FLAT).
+    `one_place` makes each output row, of an operator that carries, over the one before.
     """
 
     operator: Operator
@@ -41,6 +43,7 @@ class Run:
     shift: int = 0
     merged: bool = False
     variant: str = "generic"
+    one_place: bool = False
 
     @property
     def out_region(self) -> Region:
@@ -100,6 +103,9 @@ class _Writer:
         assert value is not None
         return value.reshape(form.rows, form.width, form.channels)
 
+    def tensor(self, window: RowWindow) -> Tensor:
+        return self.node.out if window.index == OWN_OUTPUT else self.node.tensor(window.index)
+
     def add_inputs(self) -> None:
         """Blocks for the input rows that the region needs: one per row, or one for all where a call wants them so."""
         for index in self.node.activations:
@@ -123,9 +129,45 @@ class _Writer:
                 for k, row in enumerate(group):
                     self.rows[index][row] = f"({name} + {k * part[0].nbytes})"
 
+    def add_carried_row(self) -> None:
+        """The output row above the region, by the reference, as the kernels' row before the first one."""
+        self.rows[OWN_OUTPUT] = {}
+        y, out = self.region.y0 - 1, self.node.out
+        if y < 0 or not self.run.operator.carries(self.node):
+            return
+        made = self.run.operator.reference(self.node, self.run.values)
+        row = made.reshape(out.form.rows, out.form.width, -1)[y, self.region.x0 : self.region.x1]
+        name = self.rows[OWN_OUTPUT][y] = f"{self.tag}_carried"
+        size = out.dtype.itemsize
+        self.data.append(_bytes_array(f"{name}_data", row))
+        self.body.append(
+            f"uint8_t *const {name} = block({row.nbytes}, {size}, {name}_data, 0, {row.nbytes}); (void){name};"
+        )
+
+    def add_output(self, region: Region, out_bytes: int) -> tuple[str, str | None]:
+        """The block that one call writes `region` to, and the C expression of the input that shares it."""
+        name, size, y = f"out{region.y0}", self.node.out.dtype.itemsize, region.y0
+        if self.run.one_place and y - 1 in self.rows[OWN_OUTPUT]:
+            return self.rows[OWN_OUTPUT][y - 1], None
+        if self.run.in_place is None:
+            self.body.append(f"uint8_t *const {name} = block({out_bytes}, {size}, NULL, 0, 0);")
+            return name, None
+        need = self.run.operator.in_region(self.node, region)[self.run.in_place]
+        assert need is not None
+        r = need.region
+        values = self.input_form(self.run.in_place)[r.y0 : r.y1, r.x0 : r.x1]
+        at = self.run.shift * values.dtype.itemsize
+        total = max(out_bytes, at + values.nbytes)
+        self.data.append(_bytes_array(f"{self.tag}_shared{y}", values))
+        self.body.append(
+            f"uint8_t *const {name} = block({total}, {max(size, values.dtype.itemsize)}, {self.tag}_shared{y},"
+            f" {at}, {values.nbytes});"
+        )
+        return name, f"({name} + {at})"
+
     def row(self, window: RowWindow, row: int, shared: str | None) -> str:
-        """C expression of the pointer to an input row."""
-        tensor = self.node.tensor(window.index)
+        """C expression of the pointer to a row of an input, or of the output as made before."""
+        tensor = self.tensor(window)
         if window.index == self.run.in_place:
             assert shared is not None
             return shared
@@ -138,7 +180,7 @@ class _Writer:
         args = [f"({call.element or self.node.out.dtype.c_type} *)(void *){out}"]
         setup = []
         for k, window in enumerate(call.inputs):
-            c_type = call.element or self.node.tensor(window.index).dtype.c_type
+            c_type = call.element or self.tensor(window).dtype.c_type
             if window.whole:
                 args.append(f"(const {c_type} *)(const void *){self.row(window, 0, shared)}")
                 continue
@@ -161,7 +203,7 @@ class _Writer:
         params = [f"{call.element or self.node.out.dtype.c_type} *out"]
         args = ["out"]
         for k, window in enumerate(call.inputs):
-            c_type = call.element or self.node.tensor(window.index).dtype.c_type
+            c_type = call.element or self.tensor(window).dtype.c_type
             params.append(f"const {c_type} *{'const *' if window.array else ''}in{k}")
             args.append(f"in{k}")
         if call.row_index:
@@ -192,30 +234,22 @@ class _Writer:
         limit = self.run.operator.scratch_bytes(self.node)
         assert max(c.scratch_bytes for c in calls) <= limit, "a call wants more scratch than the operator declares"
         self.add_inputs()
+        self.add_carried_row()
         for call in calls:
             self.add_instance(call)
         self.body.append("uint8_t *const nothing = (uint8_t *)malloc(1) + 1; (void)nothing;")
+        writes = []
         for y in (region.y0,) if one_call else range(region.y0, region.y1):
-            rows = region.rows if one_call else 1
-            out_bytes = rows * region.cols * out.form.channels * size
-            name, shared = f"out{y}", None
-            if self.run.in_place is None:
-                self.body.append(f"uint8_t *const {name} = block({out_bytes}, {size}, NULL, 0, 0);")
-            else:
-                need = self.needs[self.run.in_place]
-                assert need is not None
-                values = self.input_form(self.run.in_place)[y : y + rows, need.region.x0 : need.region.x1]
-                at = self.run.shift * values.dtype.itemsize
-                total = max(out_bytes, at + values.nbytes)
-                self.data.append(_bytes_array(f"{self.tag}_shared{y}", values))
-                self.body.append(
-                    f"uint8_t *const {name} = block({total}, {max(size, values.dtype.itemsize)}, {self.tag}_shared{y},"
-                    f" {at}, {values.nbytes});"
-                )
-                shared = f"({name} + {at})"
+            row = Region(y, y + (region.rows if one_call else 1), region.x0, region.x1)
+            out_bytes = row.rows * row.cols * out.form.channels * size
+            name, shared = self.add_output(row, out_bytes)
             for number, call in enumerate(calls):
                 self.add_call(call, number, name, y, shared)
-            self.body.append(f"fwrite({name}, 1, {out_bytes}, stdout);")
+            self.rows[OWN_OUTPUT][y] = name
+            writes.append(f"fwrite({name}, 1, {out_bytes}, stdout);")
+            if self.run.one_place:
+                self.body.append(writes.pop())
+        self.body += writes  # at the end: a call that writes into a row made before is noticed
         text = "".join(self.data) + f"static void {self.tag}(void)\n{{\n    " + "\n    ".join(self.body) + "\n}\n\n"
         return text, {c.header for c in calls}
 

@@ -1,8 +1,9 @@
 """What must hold for every operator, over the example nodes that each operator's test file gives in `cases()`.
 
-Tiles cut by `in_region` and stitched together equal the whole; the C kernels equal the reference, apart and in place,
-within their buffers and scratch; the rows they are given are rows that `in_region` asked for; MACs are counted right.
-The controls at the end break one of these and must be noticed.
+Tiles cut by `in_region` and stitched together equal the whole, also where each is made from the row before; the C
+kernels equal the reference, apart and in place, within their buffers and scratch; the rows they are given are rows that
+`in_region` asked for, or the row before; MACs are counted right. The controls at the end break one of these and must be
+noticed.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import numpy as np
 import pytest
 from convolution_cases import convolution, near_halves
 from harness import Run, run_kernels
-from operator_cases import Case
+from operator_cases import Case, activation, make_node
 
-from tinycompile.ir.graph import Array, Node
+from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import Region
-from tinycompile.ops.base import Grain, KernelCall, Need, Operator, whole
+from tinycompile.ops.base import OWN_OUTPUT, Grain, KernelCall, Need, Operator, RowWindow, whole
 from tinycompile.ops.conv2d import Conv2d
 from tinycompile.ops.registry import OPERATORS
+from tinycompile.ops.row_sum import RowSum
 from tinycompile.ops.single_rounding import multiply_nearest
 
 MODULES = sorted(
@@ -52,8 +54,9 @@ def row_forms(case: Case, values: Sequence[Array | None]) -> list[Array | None]:
     ]
 
 
-def compute(case: Case, region: Region, forms: Sequence[Array | None]) -> Array:
-    """One region of the output from exactly what `in_region` asks for."""
+def compute(case: Case, region: Region, forms: Sequence[Array | None], made: Array | None = None) -> Array:
+    """One region of the output from exactly what `in_region` asks for, and the row above of what is `made` where the
+    operator carries."""
     needs = case.operator.in_region(case.node, region)
     parts: list[Array | None] = []
     for form, need in zip(forms, needs, strict=True):
@@ -65,7 +68,12 @@ def compute(case: Case, region: Region, forms: Sequence[Array | None]) -> Array:
         assert 0 <= r.x0 <= r.x1 <= form.shape[1]
         assert min(need.top, need.bottom, need.left, need.right) >= 0
         parts.append(form[r.y0 : r.y1, r.x0 : r.x1].copy())
-    result = case.operator.compute(case.node, region, parts)
+    if region.y0 > 0 and case.operator.carries(case.node):
+        assert made is not None
+        previous = made[region.y0 - 1 : region.y0, region.x0 : region.x1].copy()
+        result = case.operator.advance(case.node, region, parts, previous)
+    else:
+        result = case.operator.compute(case.node, region, parts)
     assert result.shape == (region.rows, region.cols, case.node.out.form.channels)
     assert result.dtype == case.node.out.dtype.numpy
     return result
@@ -83,8 +91,14 @@ def stitched(case: Case, forms: Sequence[Array | None], rows: list[tuple[int, in
     result = np.zeros((form.rows, form.width, form.channels), dtype=case.node.out.dtype.numpy)
     for y0, y1 in rows:
         for x0, x1 in cuts(form.width, rng):
-            result[y0:y1, x0:x1] = compute(case, Region(y0, y1, x0, x1), forms)
+            result[y0:y1, x0:x1] = compute(case, Region(y0, y1, x0, x1), forms, result)
     return result
+
+
+def reference(case: Case, seed: int) -> Array:
+    """The whole output in row form."""
+    form = case.node.out.form
+    return case.operator.reference(case.node, case.inputs(seed)).reshape(form.rows, form.width, form.channels)
 
 
 def same(a: Array, b: Array) -> bool:
@@ -102,9 +116,7 @@ def test_tiles_stitch_to_the_whole(module: str, index: int) -> None:
     case = cases_of(module)[index]
     rng = np.random.default_rng(index)
     forms = row_forms(case, case.inputs(5))
-    expected = case.operator.reference(case.node, case.inputs(5)).reshape(
-        case.node.out.form.rows, case.node.out.form.width, case.node.out.form.channels
-    )
+    expected = reference(case, 5)
     single = [(y, y + 1) for y in range(case.node.out.form.rows)]
     assert same(stitched(case, forms, single, rng), expected)
     assert same(stitched(case, forms, cuts(case.node.out.form.rows, rng), rng), expected)
@@ -127,6 +139,8 @@ def rows_outside_needs(case: Case) -> list[str]:
         needs = operator.in_region(node, region)
         for call in operator.calls(node, region):
             for window in call.inputs:
+                if window.index == OWN_OUTPUT:
+                    continue
                 first = window.table[y] if window.table is not None else y * window.stride - window.pad
                 need = needs[window.index]
                 for row in (first + window.dilation * j for j in range(window.count)):
@@ -141,6 +155,16 @@ def test_kernels_are_given_rows_that_in_region_asks_for(module: str, index: int)
     assert rows_outside_needs(cases_of(module)[index]) == []
 
 
+@pytest.mark.parametrize(("module", "index"), ALL)
+def test_kernels_that_carry_are_given_the_row_before(module: str, index: int) -> None:
+    case = cases_of(module)[index]
+    windows = [w for call in case.operator.calls(case.node, whole(case.node.out)) for w in call.inputs]
+    carried = [w for w in windows if w.index == OWN_OUTPUT]
+    assert carried == ([RowWindow(OWN_OUTPUT, stride=1, pad=1)] if case.operator.carries(case.node) else [])
+    if carried:
+        assert case.operator.grain(case.node) is Grain.ROW
+
+
 def runs_of(case: Case) -> Iterator[tuple[str, Run, int]]:
     """Ways to run a case's kernels, with the seed of the inputs."""
     operator, node = case.operator, case.node
@@ -153,6 +177,12 @@ def runs_of(case: Case) -> Iterator[tuple[str, Run, int]]:
         left, right = full.x1 // 3, full.x1 - (full.x1 > 2)
         strip = Region(full.y1 // 2, full.y1, left, right)
         yield "a strip of columns", Run(operator, node, case.inputs(5), strip), 5
+    if operator.carries(node):
+        lower = Region(full.y1 // 2, full.y1, 0, full.x1)
+        for region in (full, lower) if lower.y0 > 0 else (full,):
+            name = f"rows {region.y0} to {region.y1 - 1}"
+            yield f"{name}, apart", Run(operator, node, case.inputs(5), region), 5
+            yield f"{name}, in one place", Run(operator, node, case.inputs(6), region, one_place=True), 6
     if grain is Grain.FLAT:
         yield "rows merged", Run(operator, node, case.inputs(5), merged=True), 5
     for k in operator.in_place(node):
@@ -176,7 +206,7 @@ def kernel_failures(module: str) -> dict[int, list[str]]:
             return {k: [str(error)] for k in failures}
     for (k, name, run, seed), output in zip(plans, outputs, strict=True):
         case = cases_of(module)[k]
-        expected = compute(case, run.out_region, row_forms(case, case.inputs(seed)))
+        expected = compute(case, run.out_region, row_forms(case, case.inputs(seed)), reference(case, seed))
         if not same(output, expected):
             where = np.argwhere(output != expected)[:1].tolist()
             failures[k].append(f"{name}: {int((output != expected).sum())} of {output.size} differ, first at {where}")
@@ -266,3 +296,46 @@ def test_control_other_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert same(got, expected)
     monkeypatch.setattr("tinycompile.ops.convolution.multiply_by_quantized_multiplier", multiply_nearest)
     assert not same(got, output(Conv2d(), node, tmp_path)[1])
+
+
+class ForgetfulSum(RowSum):
+    """Adds each row to nothing, as the reference or as the kernel."""
+
+    def advance(self, node: Node, out: Region, inputs: Sequence[Array | None], previous: Array) -> Array:
+        return super().advance(node, out, inputs, np.zeros_like(previous))
+
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        (call,) = super().calls(node, out, variant)
+        never = RowWindow(OWN_OUTPUT, stride=1, pad=1 + node.out.form.rows)
+        return (replace(call, inputs=(call.inputs[0], never)),)
+
+
+class LongerSum(RowSum):
+    """Sums one channel more than there is."""
+
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        (call,) = super().calls(node, out, variant)
+        return (replace(call, consts=tuple((n, v + (n == "ch")) for n, v in call.consts)),)
+
+
+SUMMED = make_node(RowSum(), (activation("x", (1, 4, 3, 2)),), activation("y", ()), Attrs())
+
+
+@pytest.mark.parametrize("one_place", [False, True])
+def test_control_the_row_before_is_ignored(one_place: bool, tmp_path: Path) -> None:
+    values = Case("control", RowSum(), SUMMED).inputs(4)
+    expected = reference(Case("control", RowSum(), SUMMED), 4)
+    for operator, equal in ((RowSum(), True), (ForgetfulSum(), False)):
+        case = Case("control", operator, SUMMED)
+        tiles = stitched(case, row_forms(case, values), [(0, 2), (2, 4)], np.random.default_rng(0))
+        (got,) = run_kernels([Run(operator, SUMMED, values, one_place=one_place)], tmp_path)
+        assert same(tiles, expected) is equal
+        assert same(got, expected) is equal
+        assert same(got[:1], expected[:1])
+
+
+@pytest.mark.parametrize("one_place", [False, True])
+def test_control_a_row_of_sums_written_beyond_its_end(one_place: bool, tmp_path: Path) -> None:
+    values = Case("control", RowSum(), SUMMED).inputs(4)
+    with pytest.raises(AssertionError, match="AddressSanitizer"):
+        run_kernels([Run(LongerSum(), SUMMED, values, one_place=one_place)], tmp_path)

@@ -20,12 +20,17 @@ from tinycompile.ops.base import ConstArray, KernelCall, pad_region
 from tinycompile.ops.convolution import clamp_range, tensor_quant
 from tinycompile.ops.geometry import row_windows
 from tinycompile.ops.pooling import Pool, PoolAttrs
-from tinycompile.ops.single_rounding import multiply_nearest, nearest_multipliers
+from tinycompile.ops.single_rounding import nearest_multipliers, requantize_nearest
 
 
 @dataclass(frozen=True)
 class AvgPool2dAttrs(PoolAttrs):
     include_pad: bool = False
+
+
+def rounded_mean(total: NDArray[np.int64], count: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    """``total / count`` to nearest, halves away from zero; 0 where the count is."""
+    return np.asarray(np.sign(total) * ((np.abs(total) + np.asarray(count) // 2) // np.maximum(count, 1)))
 
 
 class AvgPool2d(Pool):
@@ -55,13 +60,11 @@ class AvgPool2d(Pool):
                 total += x[rows, cols]
                 count += inside[rows, cols]
         if (s_x, zp_x) == (s_y, zp_y):
-            plain = total + zp_x * count
-            values = np.sign(plain) * ((np.abs(plain) + count // 2) // np.maximum(count, 1))
-        else:
-            entry = np.maximum(count, 1) - 1
-            multiplier, shift = self._multipliers(node)
-            values = multiply_nearest(total, multiplier[entry], shift[entry]) + zp_y
-        return np.asarray(np.clip(values, *clamp_range(a.clamp)).astype(np.int8))
+            values = rounded_mean(total + zp_x * count, count)
+            return np.asarray(np.clip(values, *clamp_range(a.clamp)).astype(np.int8))
+        entry = np.maximum(count, 1) - 1
+        multiplier, shift = self._multipliers(node)
+        return requantize_nearest(total, (multiplier[entry], shift[entry]), zp_y, a.clamp)
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         a = node.attrs

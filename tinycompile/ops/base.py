@@ -39,9 +39,12 @@ def whole(tensor: Tensor) -> Region:
     return Region(0, tensor.form.rows, 0, tensor.form.width)
 
 
+OWN_OUTPUT = -1  # `RowWindow.index` of the operator's own output, for the row made before (see `Operator.carries`)
+
+
 @dataclass(frozen=True)
 class RowWindow:
-    """How the rows of activation input `index` reach the kernel for output row `y`.
+    """How the rows of activation input `index`, or of the output itself (OWN_OUTPUT), reach the kernel for row `y`.
 
     Row pointer `j` (0 <= j < count) is input row ``first + dilation * j`` with ``first = y * stride - pad``, or
     ``first = table[y]`` when a table is given (resize). A row outside the tensor is a NULL pointer: padding.
@@ -142,6 +145,19 @@ class Operator(abc.ABC):
         """Activation inputs whose bytes the output may overwrite during the call, as long as each output row starts at
         or below the input row it is made from (kernels run from low to high addresses)."""
         return ()
+
+    def carries(self, node: Node) -> bool:
+        """Whether output row y is made from output row y - 1 as well, row 0 from the inputs alone (running sums).
+
+        Its kernels take that row by a ``RowWindow(OWN_OUTPUT, stride=1, pad=1)``, NULL for row 0, and may write row y
+        over row y - 1. `compute` is asked only for regions that begin at row 0, `advance` for the others.
+        """
+        return False
+
+    def advance(self, node: Node, out: Region, inputs: Sequence[Array | None], previous: Array) -> Array:
+        """As `compute`, for a region below row 0 of an operator that carries. `previous`: the columns of `out` of row
+        ``out.y0 - 1`` of the output, shape (1, out.cols, channels)."""
+        raise NotImplementedError(self.kind)
 
     def view(self, node: Node) -> int | None:
         """The input whose bytes are the output, unchanged and in order (reshape), or None."""

@@ -25,7 +25,7 @@ from tinycompile.ops.convolution import (
     tensor_quant,
     weight_quant,
 )
-from tinycompile.ops.single_rounding import multiply_nearest, nearest_multipliers
+from tinycompile.ops.single_rounding import nearest_multipliers, requantize_nearest
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,8 @@ class FullyConnected(Operator):
             start = out.y0 * y.width + out.x0 - (out.y0 * y.width + out.x0) // form.width * form.width
             pixels = pixels[start : start + out.rows * out.cols]
         acc = ((pixels.astype(np.float64) - zp_x) @ weights.T).astype(np.int64) + bias_values(node, n)
-        scaled = multiply_nearest(acc.astype(np.int32).astype(np.int64), *self._multipliers(node)) + zp_y
-        values = np.clip(scaled, *clamp_range(node.attrs.clamp)).astype(np.int8)
-        return np.asarray(values.reshape(out.rows, out.cols, n))
+        values = requantize_nearest(acc, self._multipliers(node), zp_y, node.attrs.clamp)
+        return values.reshape(out.rows, out.cols, n)
 
     def grain(self, node: Node) -> Grain:
         return Grain.FLAT if node.tensor(0).form.width == node.out.form.width else Grain.WHOLE

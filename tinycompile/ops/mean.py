@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
@@ -29,35 +30,50 @@ class MeanAttrs(Attrs):
     keep_dims: bool = True
 
 
+def _axes(node: Node) -> set[int]:
+    rank = len(node.tensor(0).shape)
+    return {a + rank if a < 0 else a for a in node.attrs.axes}
+
+
+def reduced_parts(node: Node) -> tuple[bool, bool, bool] | None:
+    """Whether rows, columns and channels of the input's row form are averaged over; None for a part of the rows."""
+    shape = node.tensor(0).shape
+    rank = len(shape)
+    rows = rank - 1 if rank == 2 or (rank == 3 and shape[0] == 1) else max(rank - 2, 0)
+    columns = max(rank - 1, 0) if rank >= 2 else 0
+
+    def all_of(first: int, end: int) -> bool | None:
+        flags = {a in _axes(node) for a in range(first, end) if shape[a] > 1}
+        return None if len(flags) > 1 else True in flags
+
+    parts = all_of(0, rows), all_of(rows, columns), all_of(columns, rank)
+    return None if parts[0] is None else (parts[0], bool(parts[1]), bool(parts[2]))
+
+
+def mean_multiplier(s_x: float, s_y: float, count: int) -> tuple[int, int]:
+    """Multiplier and shift that make a mean out of a sum of `count` values at scale `s_x`."""
+    multiplier, shift = quantize_multiplier(s_x / s_y)
+    fold = min(count.bit_length() - 1, 32, 31 + shift)
+    return (multiplier << fold) // count, shift - fold
+
+
+def requantize_mean(total: NDArray[np.int64], multiplier: int, shift: int, zero_point: int) -> NDArray[np.int8]:
+    """Sums less their zero points -> int8."""
+    values = multiply_by_quantized_multiplier(total, multiplier, shift) + zero_point
+    return np.asarray(np.clip(values, -128, 127).astype(np.int8))
+
+
 class Mean(Operator):
     kind = "mean"
     attrs_class = MeanAttrs
 
-    def _axes(self, node: Node) -> set[int]:
-        rank = len(node.tensor(0).shape)
-        return {a + rank if a < 0 else a for a in node.attrs.axes}
-
-    def _reduced(self, node: Node) -> tuple[bool, bool, bool] | None:
-        """Whether rows, columns and channels of the input's row form are averaged over; None for a part of the rows."""
-        shape = node.tensor(0).shape
-        rank = len(shape)
-        rows = rank - 1 if rank == 2 or (rank == 3 and shape[0] == 1) else max(rank - 2, 0)
-        columns = max(rank - 1, 0) if rank >= 2 else 0
-
-        def all_of(first: int, end: int) -> bool | None:
-            flags = {a in self._axes(node) for a in range(first, end) if shape[a] > 1}
-            return None if len(flags) > 1 else True in flags
-
-        parts = all_of(0, rows), all_of(rows, columns), all_of(columns, rank)
-        return None if parts[0] is None else (parts[0], bool(parts[1]), bool(parts[2]))
-
     def _row_by_row(self, node: Node) -> bool:
         """Whether a row of the output is made from one row of the input, or all of it is one row."""
-        reduced, rows = self._reduced(node), node.tensor(0).form.rows
+        reduced, rows = reduced_parts(node), node.tensor(0).form.rows
         return reduced is not None and node.out.form.rows == (1 if reduced[0] else rows)
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
-        x, axes = node.tensor(0), self._axes(node)
+        x, axes = node.tensor(0), _axes(node)
         if not all(0 <= a < len(x.shape) for a in axes):
             raise ShapeError(
                 f"mean over axes {list(node.attrs.axes)} of a tensor of shape {list(x.shape)}",
@@ -68,13 +84,13 @@ class Mean(Operator):
         return tuple(kept), x.dtype
 
     def unsupported(self, node: Node) -> str | None:
-        reduced = self._reduced(node)
+        reduced = reduced_parts(node)
         if reduced is None or not (reduced[0] or self._row_by_row(node)):
             return f"mean over axes {list(node.attrs.axes)} of shape {list(node.tensor(0).shape)}"
         return int8_unsupported(node)
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
-        x, reduced = node.tensor(0), self._reduced(node)
+        x, reduced = node.tensor(0), reduced_parts(node)
         full = whole(x)
         rest = (None,) * (len(node.inputs) - 1)
         if reduced is None or not self._row_by_row(node):
@@ -87,19 +103,17 @@ class Mean(Operator):
     def _requantization(self, node: Node) -> tuple[int, int, int]:
         """Elements of one mean; multiplier and shift of their sum."""
         (s_x, _), (s_y, _) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
-        count = math.prod(node.tensor(0).shape[a] for a in self._axes(node))
-        multiplier, shift = quantize_multiplier(s_x / s_y)
-        fold = min(count.bit_length() - 1, 32, 31 + shift)
-        return count, (multiplier << fold) // count, shift - fold
+        count = math.prod(node.tensor(0).shape[a] for a in _axes(node))
+        return count, *mean_multiplier(s_x, s_y, count)
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
-        reduced, x = self._reduced(node), inputs[0]
+        reduced, x = reduced_parts(node), inputs[0]
         assert x is not None
         assert reduced is not None
         (_, zp_x), (_, zp_y) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
         count, multiplier, shift = self._requantization(node)
         total = x.astype(np.int64).sum(axis=tuple(k for k in range(3) if reduced[k])) - zp_x * count
-        values = np.clip(multiply_by_quantized_multiplier(total, multiplier, shift) + zp_y, -128, 127).astype(np.int8)
+        values = requantize_mean(total, multiplier, shift, zp_y)
         if self._row_by_row(node):
             return values.reshape(out.rows, out.cols, node.out.form.channels)
         form = node.out.form
@@ -109,7 +123,7 @@ class Mean(Operator):
         return Grain.ROW if self._row_by_row(node) else Grain.WHOLE
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
-        x, reduced, need = node.tensor(0), self._reduced(node), self.in_region(node, out)[0]
+        x, reduced, need = node.tensor(0), reduced_parts(node), self.in_region(node, out)[0]
         assert reduced is not None
         assert need is not None
         count, multiplier, shift = self._requantization(node)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinycompile.errors import InternalError
 from tinycompile.ops.add import Add
 from tinycompile.ops.avg_pool2d import AvgPool2d
+from tinycompile.ops.avg_pool2d_of_sums import AvgPool2dOfSums
 from tinycompile.ops.base import Operator
 from tinycompile.ops.clip import Clip
 from tinycompile.ops.concat import Concat
@@ -12,18 +13,22 @@ from tinycompile.ops.conv2d import Conv2d
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d
 from tinycompile.ops.dequantize import Dequantize
 from tinycompile.ops.fully_connected import FullyConnected
+from tinycompile.ops.fully_connected_rows import FullyConnectedRows
 from tinycompile.ops.hard_swish import HardSwish
 from tinycompile.ops.leaky_relu import LeakyRelu
 from tinycompile.ops.logistic import Logistic
 from tinycompile.ops.max_pool2d import MaxPool2d
 from tinycompile.ops.mean import Mean
+from tinycompile.ops.mean_of_sums import MeanOfSums
 from tinycompile.ops.mul import Mul
 from tinycompile.ops.pad import Pad
 from tinycompile.ops.quantize import Quantize
 from tinycompile.ops.requantize import Requantize
+from tinycompile.ops.requantize_sums import RequantizeSums
 from tinycompile.ops.reshape import Reshape
 from tinycompile.ops.resize_bilinear import ResizeBilinear
 from tinycompile.ops.resize_nearest import ResizeNearest
+from tinycompile.ops.row_sum import RowSum
 from tinycompile.ops.softmax import Softmax
 from tinycompile.ops.tanh import Tanh
 from tinycompile.ops.transpose import Transpose
@@ -37,6 +42,11 @@ OPERATORS: dict[str, Operator] = {
         AvgPool2d(),
         MaxPool2d(),
         Mean(),
+        RowSum(),
+        MeanOfSums(),
+        AvgPool2dOfSums(),
+        FullyConnectedRows(),
+        RequantizeSums(),
         Add(),
         Mul(),
         Softmax(),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinycompile.ir.quant import quantize_multiplier
+from tinycompile.ops.convolution import clamp_range
 
 LARGEST = 256
 """Magnitudes from here on are beyond any int8 output, whatever its zero point."""
@@ -26,6 +27,17 @@ def multiply_nearest(acc: Int64Array, multiplier: Int64Array | int, shift: Int64
     half = np.int64(1) << (30 - np.asarray(shift, dtype=np.int64))
     magnitude = (np.abs(acc) * np.asarray(multiplier, dtype=np.int64) + half) >> (31 - np.asarray(shift))
     return np.asarray(np.sign(acc) * np.minimum(magnitude, LARGEST))
+
+
+def requantize_nearest(
+    acc: Int64Array,
+    multipliers: tuple[Int64Array | int, Int64Array | int],
+    zero_point: int,
+    clamp: tuple[int, int] | None,
+) -> NDArray[np.int8]:
+    """int32 accumulators (..., channels) -> int8."""
+    scaled = multiply_nearest(acc.astype(np.int32).astype(np.int64), *multipliers) + zero_point
+    return np.asarray(np.clip(scaled, *clamp_range(clamp)).astype(np.int8))
 
 
 def nearest_multipliers(reals: Sequence[float]) -> tuple[Int64Array, Int64Array]:

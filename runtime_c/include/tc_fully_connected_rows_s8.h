@@ -1,0 +1,41 @@
+/* Fully connected layer over a whole map, accumulated row by row; int8 weights. */
+#ifndef TC_FULLY_CONNECTED_ROWS_S8_H
+#define TC_FULLY_CONNECTED_ROWS_S8_H
+
+#include "tc_dot_s8.h"
+
+/* `filters` (1 or 4) outputs from `oc` on. */
+TC_INLINE void tc_fully_connected_rows_s8_filters(int32_t *out, const int8_t *x, const int32_t *before,
+                                                  const int8_t *weights, int32_t oc, int32_t filters, int32_t in_ch)
+{
+    uint32_t acc[4] = {0};
+    for (int32_t f = 0; f < filters; ++f) {
+        acc[f] = (uint32_t)before[oc + f];
+    }
+    tc_dot_s8(acc, x, weights + oc * in_ch, in_ch, in_ch, filters);
+    for (int32_t f = 0; f < filters; ++f) {
+        out[oc + f] = (int32_t)acc[f];
+    }
+}
+
+/* out: out_ch sums, those of in1 plus the row's. in0: row y of the map, in_ch values. in1: the sums before, which may
+   be out itself; NULL for the first row, which starts from the bias. weights: (rows, out_ch, in_ch). bias: out_ch
+   values, less the input zero point times the sum of all of the channel's weights. Sums wrap as int32. out and in1 are
+   aligned to int32_t. out must not overlap in0, nor in1 otherwise. */
+TC_INLINE void tc_fully_connected_rows_s8(int32_t *out, const int8_t *in0, const int32_t *in1, int32_t y,
+                                          const int8_t *weights, const int32_t *bias, int32_t in_ch, int32_t out_ch)
+{
+    const int8_t *const w = weights + y * out_ch * in_ch;
+    const int32_t *const before = in1 != NULL ? in1 : bias;
+    int32_t oc = 0;
+    for (; oc + 3 < out_ch; oc += 4) {
+        tc_fully_connected_rows_s8_filters(out, in0, before, w, oc, 4, in_ch);
+    }
+    if (out_ch % 4 != 0) {
+        for (; oc < out_ch; ++oc) {
+            tc_fully_connected_rows_s8_filters(out, in0, before, w, oc, 1, in_ch);
+        }
+    }
+}
+
+#endif
