@@ -1,0 +1,246 @@
+"""The row model: what every step of a row program reads, makes, frees and holds (docs/adr/0001-row-scheduler.md).
+
+A *maker* makes the rows of one value in order: an operator, or a network input whose rows the caller pushes. Rows are
+counted from 0 in the value's own row form; a view's rows are traced back to the values that hold their bytes.
+
+Invariants: `made[u]` grows with u; a value's rows beyond the last one that anybody reads are never made; a carrying
+maker reads its own last row.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tinycompile.ir.graph import Graph, Node
+from tinycompile.ir.plan import InputMode
+from tinycompile.ir.types import Region
+from tinycompile.ops.base import Grain, Operator
+from tinycompile.ops.registry import operator
+from tinycompile.schedule.storage import Storage
+
+
+@dataclass(frozen=True)
+class RowValue:
+    """Bytes with one writer, `rows` rows of `row_bytes` each; `rows` counts the rows that are ever made.
+
+    `at_entry`: the rows are there before the first step (a resident or external network input). `counted`: they lie in
+    the arena.
+    """
+
+    tensor: str
+    rows: int
+    row_bytes: int
+    align: int
+    maker: int | None
+    is_output: bool
+    at_entry: bool
+    counted: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one maker reads of one value: before step u, `need[u]` rows must have been made; `dead[u]` is the number of
+    leading rows that no step from u on reads (one entry more than steps)."""
+
+    value: int
+    need: tuple[int, ...]
+    dead: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """Step u may write its rows over row `row[u]` of `value` if that row is dead afterwards (-1: it may not)."""
+
+    value: int
+    row: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """`made[u]`: rows of `value` that exist after u steps. `op`: index in ``Graph.ops``, None for a pushed input."""
+
+    op: int | None
+    value: int
+    steps: int
+    made: tuple[int, ...]
+    reads: tuple[Reading, ...]
+    in_place: tuple[InPlace, ...]
+    scratch_bytes: int
+
+
+@dataclass(frozen=True)
+class RowModel:
+    values: tuple[RowValue, ...]
+    makers: tuple[Maker, ...]
+    readers: tuple[tuple[tuple[int, int], ...], ...]
+    """Per value: (maker, index in its `reads`) of each maker that reads it."""
+
+
+def build_row_model(graph: Graph, storage: Storage, input_mode: InputMode) -> RowModel:
+    """The row model of a graph whose inputs are resident, streamed or external."""
+    return _Builder(graph, storage, input_mode).build()
+
+
+class _Builder:
+    def __init__(self, graph: Graph, storage: Storage, input_mode: InputMode) -> None:
+        self.graph, self.storage, self.mode = graph, storage, input_mode
+        self.nodes = [graph.node(graph.ops[s.op]) for s in storage.steps]
+        self.touched = [self._touched(node) for node in self.nodes]
+
+    def build(self) -> RowModel:
+        rows = self._rows_needed()
+        makers: list[Maker] = []
+        maker_of: dict[int, int] = {}
+        for v, value in enumerate(self.storage.values):
+            if value.producer is None and self.mode is InputMode.STREAMED and rows[v] > 0:
+                maker_of[v] = len(makers)
+                makers.append(Maker(None, v, rows[v], tuple(range(rows[v] + 1)), (), (), 0))
+        for k, step in enumerate(self.storage.steps):
+            maker_of[step.out] = len(makers)
+            makers.append(self._maker(k, rows))
+        values = []
+        for v, value in enumerate(self.storage.values):
+            tensor = self.graph.tensors[value.tensor]
+            entry = value.producer is None and self.mode is not InputMode.STREAMED
+            count = tensor.form.rows if entry else rows[v]
+            counted = value.producer is not None or self.mode is not InputMode.EXTERNAL
+            values.append(
+                RowValue(
+                    value.tensor, count, tensor.row_bytes, value.align, maker_of.get(v), value.is_output, entry, counted
+                )
+            )
+        readers: list[list[tuple[int, int]]] = [[] for _ in values]
+        for m, maker in enumerate(makers):
+            for r, reading in enumerate(maker.reads):
+                readers[reading.value].append((m, r))
+        return RowModel(tuple(values), tuple(makers), tuple(map(tuple, readers)))
+
+    def _touched(self, node: Node) -> list[dict[int, tuple[int, int]]]:
+        """Per step: value -> the range of its rows that the step reads."""
+        oper, form = operator(node.op.kind), node.out.form
+        if oper.grain(node) is Grain.WHOLE:
+            return [self._reads(node, oper, Region(0, form.rows, 0, form.width))]
+        return [self._reads(node, oper, Region(y, y + 1, 0, form.width)) for y in range(form.rows)]
+
+    def _reads(self, node: Node, oper: Operator, region: Region) -> dict[int, tuple[int, int]]:
+        found: dict[int, tuple[int, int]] = {}
+        for k, need in enumerate(oper.in_region(node, region)):
+            if need is None or need.region.y0 >= need.region.y1:
+                continue
+            for value, lo, hi in rows_of_view(self.graph, self.storage, node.tensor(k).name, need.region):
+                known = found.get(value, (lo, hi))
+                found[value] = (min(known[0], lo), max(known[1], hi))
+        return found
+
+    def _rows_needed(self) -> list[int]:
+        """Rows of each value that are made at all: up to the last that is read, or all of a network output."""
+        rows = [0] * len(self.storage.values)
+        for v, value in enumerate(self.storage.values):
+            if value.is_output:
+                rows[v] = self.graph.tensors[value.tensor].form.rows
+        for k in reversed(range(len(self.nodes))):
+            out = self.storage.steps[k].out
+            if operator(self.nodes[k].op.kind).grain(self.nodes[k]) is Grain.WHOLE:
+                rows[out] = self.nodes[k].out.form.rows
+            steps = min(len(self.touched[k]), max(rows[out], 1))
+            rows[out] = max(rows[out], 1)
+            for touched in self.touched[k][:steps]:
+                for read, (_, hi) in touched.items():
+                    rows[read] = max(rows[read], hi)
+        return rows
+
+    def _maker(self, k: int, rows: list[int]) -> Maker:
+        node, step = self.nodes[k], self.storage.steps[k]
+        oper = operator(node.op.kind)
+        whole = oper.grain(node) is Grain.WHOLE
+        steps = 1 if whole else rows[step.out]
+        made = (0, rows[step.out]) if whole else tuple(range(steps + 1))
+        by_value: dict[int, list[tuple[int, int] | None]] = defaultdict(lambda: [None] * steps)
+        for u in range(steps):
+            for value, span in self.touched[k][u].items():
+                by_value[value][u] = span
+        if oper.carries(node) and steps > 1:
+            by_value[step.out] = [None, *((u - 1, u) for u in range(1, steps))]
+        reads = tuple(_reading(value, spans, rows[value]) for value, spans in sorted(by_value.items()))
+        return Maker(step.op, step.out, steps, made, reads, self._in_place(k, steps, by_value), step.scratch_bytes)
+
+    def _in_place(self, k: int, steps: int, spans: Mapping[int, list[tuple[int, int] | None]]) -> tuple[InPlace, ...]:
+        """Where each row may be written over one dying row. A whole-tensor step is left out, and so is an input whose
+        row is not one whole row of a value."""
+        node, out = self.nodes[k], self.storage.steps[k].out
+        oper = operator(node.op.kind)
+        result = []
+        if oper.carries(node) and steps > 1:
+            result.append(InPlace(out, (-1, *range(steps - 1))))
+        allowed = oper.in_place(node)
+        for index in allowed if oper.grain(node) is not Grain.WHOLE else ():
+            tensor = node.tensor(index)
+            parts = self.storage.parts.get(tensor.name)
+            if parts is None:
+                continue
+            others = [j for j in node.activations if j != index and j not in allowed]
+            rows = tuple(self._one_row(node, oper, index, u, others) for u in range(steps))
+            values = {v for v, _ in rows if v >= 0}
+            for v in sorted(values):
+                at = tuple(r if value == v else -1 for value, r in rows)
+                result.append(InPlace(v, at))
+        return tuple(result)
+
+    def _one_row(self, node: Node, oper: Operator, index: int, u: int, others: list[int]) -> tuple[int, int]:
+        """(value, row) that input `index` of output row `u` is, (-1, -1) if it is not exactly one row of a value or is
+        read otherwise too."""
+        nothing = (-1, -1)
+        needs = oper.in_region(node, Region(u, u + 1, 0, node.out.form.width))
+        need = needs[index]
+        if need is None or need.region.rows != 1:
+            return nothing
+        spans = rows_of_view(self.graph, self.storage, node.tensor(index).name, need.region)
+        if len(spans) != 1 or spans[0][2] - spans[0][1] != 1:
+            return nothing
+        value, row, _ = spans[0]
+        held = self.graph.tensors[self.storage.values[value].tensor]
+        tensor = node.tensor(index)
+        begins = _row_start(self.storage, tensor.name, value, need.region.y0, tensor.row_bytes, held.row_bytes)
+        if begins != 0 or tensor.row_bytes != held.row_bytes or node.out.row_bytes > held.row_bytes:
+            return nothing
+        if self.storage.values[value].align % node.out.dtype.itemsize:
+            return nothing
+        for j in others:
+            other = needs[j]
+            if other is not None and any(
+                v == value and lo <= row < hi
+                for v, lo, hi in rows_of_view(self.graph, self.storage, node.tensor(j).name, other.region)
+            ):
+                return nothing
+        return value, row
+
+
+def _reading(value: int, spans: list[tuple[int, int] | None], rows: int) -> Reading:
+    need = tuple(0 if s is None else s[1] for s in spans)
+    dead = [rows] * (len(spans) + 1)
+    for u in reversed(range(len(spans))):
+        span = spans[u]
+        dead[u] = dead[u + 1] if span is None else min(dead[u + 1], span[0])
+    return Reading(value, need, tuple(dead))
+
+
+def _row_start(storage: Storage, tensor: str, value: int, y: int, row_bytes: int, held_bytes: int) -> int:
+    """Byte within a row of `value` where row `y` of a view begins."""
+    offset = next(p.offset for p in storage.parts[tensor] if p.value == value)
+    return (y * row_bytes - offset) % held_bytes
+
+
+def rows_of_view(graph: Graph, storage: Storage, tensor: str, region: Region) -> list[tuple[int, int, int]]:
+    """(value, first row, end) of the values that hold rows ``region.y0 .. region.y1`` of a tensor, in order."""
+    row_bytes = graph.tensors[tensor].row_bytes
+    low, high = region.y0 * row_bytes, region.y1 * row_bytes
+    result = []
+    for piece in storage.parts[tensor]:
+        value = storage.values[piece.value]
+        held = graph.tensors[value.tensor].row_bytes
+        first, end = max(low - piece.offset, 0), min(high - piece.offset, value.nbytes)
+        if first < end:
+            result.append((piece.value, first // held, -(-end // held)))
+    return result
