@@ -22,7 +22,7 @@ from tinycompile.ir.graph import Array, Node, Tensor
 from tinycompile.ir.interface import Port
 from tinycompile.ir.plan import Plan, Step
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import Grain, KernelCall, RowWindow
+from tinycompile.ops.base import Grain, KernelCall, RowWindow, window_tensor
 from tinycompile.ops.registry import operator
 from tinycompile.resources import data_dir
 
@@ -167,7 +167,7 @@ def _may_leave(window: RowWindow, rows: int, y0: int, y1: int) -> bool:
 def _instance(module: _Module, node: Node, call: KernelCall) -> tuple[Instance, list[str]]:
     """The shared function of a call, and the C element type of each of its inputs."""
     out_type = call.element or node.out.dtype.c_type
-    in_types = [call.element or node.tensor(w.index).dtype.c_type for w in call.inputs]
+    in_types = [call.element or window_tensor(node, w).dtype.c_type for w in call.inputs]
     array_types = [DType(a.data.dtype.name).c_type for a in call.arrays]
     key = (
         call.kernel,
@@ -210,7 +210,7 @@ def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall,
     args = [_pointer(out_type, itemsize, out_row, const=False)]
     windows: list[RowPointer] = []
     for k, (window, c_type) in enumerate(zip(call.inputs, in_types, strict=True)):
-        tensor = node.tensor(window.index)
+        tensor = window_tensor(node, window)
         size = 1 if call.element else tensor.dtype.itemsize
         if window.whole:
             args.append(_pointer(c_type, size, _row_address(module, plan, tensor.name, "0"), const=True))

@@ -102,7 +102,8 @@ def _run_step(arena: _Arena, step: Step) -> None:
     oper, region = operator(node.op.kind), step.region
     scratch = plan.scratch[step.op], oper.scratch_bytes(node), str(node.op.source)
     pieces = [region]
-    if not _at_once(plan, node, oper, step, oper.in_region(node, region)):
+    carries = oper.carries(node)
+    if carries or not _at_once(plan, node, oper, step, oper.in_region(node, region)):
         pieces = [Region(y, y + 1, region.x0, region.x1) for y in range(region.y0, region.y1)]
     for piece in pieces:
         arena.scratch(*scratch)
@@ -110,7 +111,11 @@ def _run_step(arena: _Arena, step: Step) -> None:
             None if need is None else arena.read(node.tensor(k), need.region)
             for k, need in enumerate(oper.in_region(node, piece))
         ]
-        arena.write(node.out, piece, oper.compute(node, piece, inputs))
+        if carries and piece.y0 > 0:
+            before = arena.read(node.out, Region(piece.y0 - 1, piece.y0, piece.x0, piece.x1))
+            arena.write(node.out, piece, oper.advance(node, piece, inputs, before))
+        else:
+            arena.write(node.out, piece, oper.compute(node, piece, inputs))
 
 
 def _given(tensors: Sequence[Tensor], inputs: Sequence[Array]) -> list[Array]:

@@ -62,6 +62,11 @@ class RowWindow:
     whole: bool = False
 
 
+def window_tensor(node: Node, window: RowWindow) -> Tensor:
+    """The tensor whose rows a window passes to the kernel."""
+    return node.out if window.index == OWN_OUTPUT else node.tensor(window.index)
+
+
 @dataclass(frozen=True, eq=False)
 class ConstArray:
     """Flash data of one kernel call: ``const T *<param>`` with T from ``data.dtype``, packed as the kernel reads it."""

@@ -22,7 +22,7 @@ from tinycompile.errors import InternalError, one_line
 from tinycompile.ir.graph import Node, Tensor
 from tinycompile.ir.plan import InputMode, Placement, Plan, Step
 from tinycompile.ir.types import Region
-from tinycompile.ops.base import Grain, Need, Operator
+from tinycompile.ops.base import Grain, Need, Operator, window_tensor
 from tinycompile.ops.concat import Concat
 from tinycompile.ops.registry import operator
 
@@ -271,7 +271,7 @@ def _check_adjacent(plan: Plan, call: _Call) -> None:
     for kernel in call.oper.calls(node, region, variant):
         for window in kernel.inputs:
             if window.whole:
-                tensor = node.tensor(window.index)
+                tensor = window_tensor(node, window)
                 adjacent(tensor, 0, tensor.form.rows)
 
 
@@ -285,6 +285,11 @@ def _replay_call(replay: _Replay, call: _Call, scratch: int | None) -> None:
     for _, tensor, need in needs:
         if (damage := replay.damage(tensor, need.region)) is not None:
             call.fail(damage)
+    if oper.carries(node) and call.region.y0 > 0:
+        before = Region(call.region.y0 - 1, call.region.y0, call.region.x0, call.region.x1)
+        if (damage := replay.damage(node.out, before)) is not None:
+            call.fail(damage)
+        _check_carried(replay, call, before)
     writes = replay.spans(node.out, call.region)
     allowed = oper.in_place(node)
     for k, tensor, need in needs:
@@ -316,6 +321,13 @@ def _check_in_place(replay: _Replay, call: _Call, k: int, tensor: Tensor, need: 
     last_low, last_start = low + more * call.node.out.row_bytes, start + more * tensor.row_bytes
     if low < end and start < high and (low > start or last_low > last_start):
         call.fail(f"the output at bytes [{low}, {high}) overwrites input {k} at [{start}, {end}) before it is read")
+
+
+def _check_carried(replay: _Replay, call: _Call, before: Region) -> None:
+    """A row may be written over the row that it carries on from only at the very same place."""
+    writes, reads = replay.spans(call.node.out, call.region), replay.spans(call.node.out, before)
+    if writes != reads:
+        _forbid(call, writes, reads, "the row before", "the output")
 
 
 def _forbid(call: _Call, writes: list[tuple[int, int]], reads: list[tuple[int, int]], of: str, by: str) -> None:
