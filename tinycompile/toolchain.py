@@ -88,10 +88,14 @@ def compile_or_raise(command: Sequence[str], where: str, cwd: Path) -> None:
     """Run a compiler; ToolchainError with its first error lines when it fails."""
     done = run_tool(command, where, cwd)
     if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if "error" in line or "undefined" in line]
+        words = ("error", "undefined", "cannot find", "No such file")
+        errors = [line for line in done.stderr.splitlines() if any(word in line for word in words)]
         first = "; ".join((errors or done.stderr.splitlines())[:4]) or f"exit status {done.returncode}"
         name = "zig cc" if "ziglang" in command else Path(command[0]).name
-        raise ToolchainError(f"{name} failed: {first}", where, "report this if the code was generated")
+        fix = "report this if the code was generated"
+        if "clang_rt" in done.stderr or "-lasan" in done.stderr or "-lubsan" in done.stderr:
+            fix = "install the sanitizers' run-time library (Debian: apt install libclang-rt-dev), or use gcc"
+        raise ToolchainError(f"{name} failed: {first}", where, fix)
 
 
 @cache
