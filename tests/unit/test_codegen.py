@@ -67,7 +67,7 @@ def streamed(ring_rows: int = 3) -> Plan:
         placements=placements,
         steps=tuple(steps),
         arena_bytes=arena,
-        live=((),) * len(steps),
+        lives=(),
         live_bytes=(arena,) * len(steps),
         interface=replace(plan.interface, arena_bytes=arena),
     )

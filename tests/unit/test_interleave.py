@@ -8,7 +8,7 @@ import pytest
 from schedule_graphs import GraphBuilder, inverted_bottleneck, random_graph, resnet8
 
 from tinycompile.ir.graph import Graph
-from tinycompile.ir.plan import InputMode
+from tinycompile.ir.interface import InputMode
 from tinycompile.passes.stream_reductions import stream_reductions
 from tinycompile.schedule.interleave import LiveRows, exact_interleaving
 from tinycompile.schedule.row_model import RowModel, build_row_model

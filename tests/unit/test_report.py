@@ -226,6 +226,5 @@ def test_the_picture_shows_every_tensor_where_it_lives(name: str) -> None:
     at_peak = [b for b in boxes if b.x < middle < b.x + b.width]
     drawn = sum(b.height for b in at_peak) * plan.arena_bytes / HEIGHT
     assert drawn == pytest.approx(sum(t.nbytes for t in report.peak_live))
-    spans = {n: [k for k, live in enumerate(plan.live) if n in live] for n in plan.placements}
-    steps = sum(len(s) for s in spans.values())
+    steps = sum(life.last - life.first + 1 for life in plan.lives)
     assert sum(b.width for b in boxes) * len(plan.steps) / WIDTH == pytest.approx(steps)

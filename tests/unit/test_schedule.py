@@ -17,9 +17,9 @@ from schedule_graphs import (
 )
 
 from tinycompile.emulate.interpreter import run_graph, run_plan
-from tinycompile.errors import UnsupportedError, UsageError
+from tinycompile.errors import UnsupportedError
 from tinycompile.ir.graph import Graph
-from tinycompile.ir.plan import InputMode, Plan
+from tinycompile.ir.plan import Plan
 from tinycompile.ir.printer import print_plan
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
@@ -206,11 +206,6 @@ def test_constant_output_is_refused() -> None:
     b.input((1, 8))
     with pytest.raises(UnsupportedError, match="constant"):
         plan_graph(b.graph([b.const(np.zeros((1, 4), np.int8))]), PlainTarget())
-
-
-def test_other_input_modes_are_refused() -> None:
-    with pytest.raises(UsageError, match="streamed"):
-        plan_graph(autoencoder(), PlainTarget(), input_mode=InputMode.STREAMED)
 
 
 def test_equal_graphs_give_equal_plans() -> None:

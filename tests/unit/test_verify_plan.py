@@ -45,7 +45,7 @@ def program(plan: Plan, steps: list[Step], placements: dict[str, Placement], are
         steps=tuple(steps),
         placements={**plan.placements, **placements},
         arena_bytes=arena_bytes,
-        live=((),) * len(steps),
+        lives=(),
         live_bytes=(0,) * len(steps),
         interface=replace(plan.interface, arena_bytes=arena_bytes),
     )
@@ -116,7 +116,7 @@ def swapped(plan: Plan, i: int, j: int) -> Plan:
 
 def without(plan: Plan, index: int) -> Plan:
     steps = plan.steps[:index] + plan.steps[index + 1 :]
-    return replace(plan, steps=steps, live=plan.live[1:], live_bytes=plan.live_bytes[1:])
+    return replace(plan, steps=steps, live_bytes=plan.live_bytes[1:])
 
 
 def moved(plan: Plan, tensor: int, row: int, by: int) -> Plan:
@@ -137,7 +137,7 @@ MUTANTS: dict[str, tuple[Callable[[], Plan], str]] = {
     "row outside the arena": (lambda: moved(ring_plan(), 2, 6, 1), "of an arena of"),
     "negative offset": (lambda: moved(ring_plan(), 0, 0, -1), "of an arena of"),
     "halo row never made": (lambda: without(ring_plan(), 1), "not intact"),
-    "output row never made": (lambda: without(ring_plan(), len(ring_plan().steps) - 1), "never computed"),
+    "output row never made": (lambda: without(ring_plan(), len(ring_plan().steps) - 1), "lost"),
     "row made twice": (lambda: replace(ring_plan(), steps=(*ring_plan().steps[:-1], one_row(0, 6))), "second time"),
     "input eaten one row early": (lambda: eaten_plan(1), "overwrites input 0 of the same call"),
     "in place where it is not allowed": (lambda: eaten_plan(0), "overwrites input 0 of the same call"),
@@ -289,7 +289,7 @@ def test_tables_must_match_the_graph() -> None:
         replace(plan, ops=plan.ops[:1]),
         replace(plan, ops=(plan.ops[0], Op("clip", "x", ("in0",), ("z",), Attrs(), plan.ops[0].source))),
         replace(plan, variants=()),
-        replace(plan, live=()),
+        replace(plan, live_bytes=()),
         replace(plan, steps=(*plan.steps[:-1], one_row(9, 0))),
         replace(plan, steps=(*plan.steps[:-1], Step(1, Region(6, 8, 0, WIDTH)))),
         replace(plan, placements={name: plan.placements[name]}),

@@ -2,7 +2,8 @@
 
 No decisions here: order, addresses, variants and merging are in the plan; kernels, arrays and constants are what the
 operator modules declare. This module turns them into instances (one C function per kernel and set of constants, shared
-by equal shapes), weight arrays (shared by equal contents) and steps (loops over rows that collect row pointers).
+by equal shapes), weight arrays (shared by equal contents) and steps (loops over rows that collect row pointers). A row
+program has one function per operator and a table of whose turn it is.
 """
 
 from __future__ import annotations
@@ -15,82 +16,26 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
+from tinycompile.codegen.context import (
+    CallText,
+    Instance,
+    PortText,
+    ProgramText,
+    RowPointer,
+    StepText,
+    WeightArray,
+)
 from tinycompile.codegen.literals import array_body, comment_text, int_literal, shape_text
+from tinycompile.codegen.row_program import row_program
 from tinycompile.errors import InternalError
 from tinycompile.ir.emission import Emission
 from tinycompile.ir.graph import Array, Node, Tensor
-from tinycompile.ir.interface import Port
+from tinycompile.ir.interface import InputMode, Port
 from tinycompile.ir.plan import Plan, Step
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import Grain, KernelCall, RowWindow, window_tensor
 from tinycompile.ops.registry import operator
 from tinycompile.resources import data_dir
-
-
-@dataclass(frozen=True)
-class WeightArray:
-    """One flash array; equal contents and types share it."""
-
-    name: str
-    c_type: str
-    elems: int
-    nbytes: int
-    body: str
-    comment: str
-
-
-@dataclass(frozen=True)
-class Instance:
-    """A kernel with its compile-time constants: ``static void name(params) { kernel(args); }``."""
-
-    name: str
-    kernel: str
-    params: tuple[str, ...]
-    args: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RowPointer:
-    """How one input of a call is addressed inside a step."""
-
-    name: str
-    c_type: str
-    count: int
-    row: str
-    """C expression of the row (of `y` and `j`)."""
-    address: str
-    """C expression of the pointer, of the row variable ``r``."""
-    limit: int | None
-    """Rows of the tensor when the row may lie outside it, else None."""
-
-
-@dataclass(frozen=True)
-class CallText:
-    instance: str
-    windows: tuple[RowPointer, ...]
-    args: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class StepText:
-    """One static function of the generated model."""
-
-    index: int
-    comment: tuple[str, ...]
-    y0: int
-    y1: int
-    calls: tuple[CallText, ...]
-
-
-@dataclass(frozen=True)
-class PortText:
-    """A network input or output in the header."""
-
-    port: Port
-    macro: str
-    c_type: str
-    offset: int
-    comment: str
 
 
 @dataclass
@@ -102,6 +47,8 @@ class _Module:
     instances: dict[tuple[object, ...], Instance] = field(default_factory=dict)
     tables: dict[tuple[int, ...], str] = field(default_factory=dict)
     headers: set[str] = field(default_factory=set)
+    schedule: set[str] = field(default_factory=set)
+    """Names of the arrays that hold the order of rows and their addresses."""
 
     def weight(self, data: Array, comment: str) -> str:
         data = np.ascontiguousarray(data)
@@ -117,6 +64,7 @@ class _Module:
         if values not in self.tables:
             dtype = np.uint16 if max(values) < 2**16 else np.uint32
             self.tables[values] = self.weight(np.array(values, dtype=dtype), "row table")
+            self.schedule.add(self.tables[values])
         return self.tables[values]
 
 
@@ -128,15 +76,18 @@ def _pointer(c_type: str, itemsize: int, expr: str, const: bool) -> str:
 
 
 def _row_address(module: _Module, plan: Plan, tensor: str, row: str) -> str:
-    """Byte address of row `row` (a C expression or number) of a tensor in the arena ``a``."""
+    """Byte address of row `row` (a C expression or number) of a tensor, in the arena ``a`` or the caller's ``x<k>``."""
     placement = plan.placements[tensor]
+    memory = "a" if placement.external is None else f"x{placement.external}"
     affine = placement.affine
     if affine is None:
-        return f"a + {module.table(placement.offsets)}[{row}]"
+        return f"{memory} + {module.table(placement.offsets)}[{row}]"
     base, stride = affine
     if re.fullmatch(r"\d+", row):
-        return f"a + {base + stride * int(row)}"
-    return f"a + {base} + {stride} * {row}" if base else f"a + {stride} * {row}"
+        return f"{memory} + {base + stride * int(row)}"
+    if stride == 0:
+        return f"{memory} + {base}"
+    return f"{memory} + {base} + {stride} * {row}" if base else f"{memory} + {stride} * {row}"
 
 
 def _row_expr(window: RowWindow, module: _Module, single: int | None) -> str:
@@ -200,9 +151,9 @@ def _instance(module: _Module, node: Node, call: KernelCall) -> tuple[Instance, 
     return module.instances[key], in_types
 
 
-def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall, number: int, op: int) -> CallText:
+def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall, number: int) -> CallText:
     instance, in_types = _instance(module, node, call)
-    y0, y1 = step.region.y0, step.region.y1
+    y0, y1, op = step.region.y0, step.region.y1, step.op
     single = y0 if step.merge or y1 - y0 == 1 else None
     out_type = call.element or node.out.dtype.c_type
     itemsize = 1 if call.element else node.out.dtype.itemsize
@@ -239,7 +190,8 @@ def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall,
     return CallText(instance.name, tuple(windows), tuple(args))
 
 
-def _step(module: _Module, plan: Plan, index: int, step: Step) -> StepText:
+def _step(module: _Module, plan: Plan, index: int, step: Step, runs: int | None = None) -> StepText:
+    """The function of one step, or of all steps of an operator that makes its rows in `runs` runs."""
     node = plan.graph.node(plan.ops[step.op])
     oper = operator(node.op.kind)
     grain = oper.grain(node)
@@ -249,20 +201,59 @@ def _step(module: _Module, plan: Plan, index: int, step: Step) -> StepText:
     calls = oper.calls(node, region, plan.variants[step.op])
 
     def at(tensor: Tensor) -> str:
-        return f"{shape_text(tensor.shape)}@{plan.placements[tensor.name].offsets[0]}"
+        place = "" if runs is not None else f"@{plan.placements[tensor.name].offsets[0]}"
+        return f"{shape_text(tensor.shape)}{place}"
 
+    what = f"step {index}" if runs is None else f"{step.region.rows} rows in {runs} runs"
+    size = f"; {plan.live_bytes[index]} bytes live" if runs is None else ""
     comment = [
-        f"step {index}: {comment_text(node.op.kind)}, from {comment_text(str(node.op.source))}",
-        f"{' '.join(at(node.tensor(i)) for i in node.activations)} -> {at(node.out)}; "
-        f"{oper.macs(node)} MAC; {plan.live_bytes[index]} bytes live",
+        f"{what}: {comment_text(node.op.kind)}, from {comment_text(str(node.op.source))}",
+        f"{' '.join(at(node.tensor(i)) for i in node.activations)} -> {at(node.out)}; {oper.macs(node)} MAC{size}",
     ]
     rows = (region.y0, region.y0 + 1) if step.merge else (step.region.y0, step.region.y1)
-    texts = [_call(module, plan, node, step, call, n, step.op) for n, call in enumerate(calls)]
-    return StepText(index, tuple(comment), *rows, tuple(texts))
+    texts = [_call(module, plan, node, step, call, n) for n, call in enumerate(calls)]
+    found = {plan.placements[node.tensor(i).name].external for i in node.activations}
+    external = tuple(sorted(x for x in found if x is not None))
+    ranged = runs is not None and rows[1] - rows[0] > 1
+    return StepText(index, tuple(comment), *rows, tuple(texts), ranged, external)
+
+
+def _program(module: _Module, plan: Plan) -> tuple[tuple[StepText, ...], ProgramText]:
+    """A function per operator, and the table that says in which order they make how many rows."""
+    program = row_program(plan)
+    steps = []
+    merged = {s.op: s.merge for s in plan.computed}
+    for k, (op, region) in enumerate(program.functions):
+        if op is not None:
+            runs = int(np.count_nonzero(program.table[::2] == k))
+            steps.append(_step(module, plan, k, Step(op, region, merged[op]), runs))
+    name = module.weight(program.table, "order of the rows: function and number of rows, in turn")
+    module.schedule.add(name)
+    address, pushed = "a", plan.tensor(plan.graph.inputs[0])
+    if program.push is not None:
+        address = _row_address(module, plan, pushed.name, f"s->row[{program.push}]")
+    counter = "uint16_t" if program.most_rows < 2**16 else "uint32_t"
+    index = "uint16_t" if program.table.size < 2**16 else "uint32_t"
+    text = ProgramText(
+        name,
+        DType(program.table.dtype.name).c_type,
+        program.table.size,
+        counter,
+        index,
+        len(program.functions),
+        program.push,
+        address,
+        pushed.row_bytes,
+        pushed.row_bytes // pushed.dtype.itemsize,
+        pushed.form.rows,
+        pushed.dtype.c_type,
+    )
+    return tuple(steps), text
 
 
 def _port(plan: Plan, port: Port) -> PortText:
     placement = plan.placements[port.name]
+    apart = port.name in plan.graph.inputs and plan.input_mode is not InputMode.RESIDENT
     comment = f"{port.dtype.value} {shape_text(port.shape)}"
     if len(port.shape) == 4:
         comment += " NHWC"
@@ -270,7 +261,7 @@ def _port(plan: Plan, port: Port) -> PortText:
         sign = "-" if (port.zero_point or 0) >= 0 else "+"
         comment += f", real = {port.scale:.9g} * (q {sign} {abs(port.zero_point or 0)})"
     macro = f"{plan.interface.prefix}_{port.c_name}".upper()
-    return PortText(port, macro, port.dtype.c_type, placement.offsets[0], comment)
+    return PortText(port, macro, port.dtype.c_type, None if apart else placement.offsets[0], comment)
 
 
 def stack_estimate_bytes(plan: Plan) -> int:
@@ -280,11 +271,13 @@ def stack_estimate_bytes(plan: Plan) -> int:
     constants) and the calls around it. ``tinycompile emulate`` measures it.
     """
     widest = 0
-    for step in plan.steps:
-        node = plan.graph.node(plan.ops[step.op])
-        calls = operator(node.op.kind).calls(node, step.region, plan.variants[step.op])
+    regions = {step.op: step.region for step in plan.computed}
+    for op, region in regions.items():
+        node = plan.graph.node(plan.ops[op])
+        calls = operator(node.op.kind).calls(node, region, plan.variants[op])
         widest = max([widest, *(sum(w.count for w in c.inputs if not w.whole) for c in calls)])
-    return -(-(4 * widest + 448) // 64) * 64
+    counters = 4 * (len(regions) + 4) if plan.row_program else 0
+    return -(-(4 * widest + 448 + counters) // 64) * 64
 
 
 def _runtime_headers(roots: set[str]) -> dict[str, str]:
@@ -307,7 +300,11 @@ def emit_c(plan: Plan) -> Emission:
     A pure function of the plan: same plan, same bytes.
     """
     module = _Module(plan.interface.prefix)
-    steps = tuple(_step(module, plan, i, s) for i, s in enumerate(plan.steps))
+    program = None
+    if plan.row_program:
+        steps, program = _program(module, plan)
+    else:
+        steps = tuple(_step(module, plan, i, s) for i, s in enumerate(plan.computed))
     prefix = plan.interface.prefix
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(data_dir("templates")) / "c"),
@@ -333,6 +330,8 @@ def emit_c(plan: Plan) -> Emission:
         "weights": list(module.weights.values()),
         "instances": list(module.instances.values()),
         "steps": steps,
+        "program": program,
+        "mode": plan.input_mode.value,
     }
     names = {
         "model.h.j2": f"{prefix}.h",
@@ -342,9 +341,11 @@ def emit_c(plan: Plan) -> Emission:
         "CMakeLists.txt.j2": "CMakeLists.txt",
     }
     files = {out: environment.get_template(name).render(context) for name, out in names.items()}
+    schedule_bytes = sum(w.nbytes for w in module.weights.values() if w.name in module.schedule)
     return Emission(
         {**files, **_runtime_headers(module.headers)},
-        sum(w.nbytes for w in module.weights.values()),
+        sum(w.nbytes for w in module.weights.values()) - schedule_bytes,
+        schedule_bytes,
         stack_bytes,
         len(module.instances),
         len(steps),

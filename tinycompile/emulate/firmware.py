@@ -14,7 +14,7 @@ from tinycompile.emulate.elf_image import elf_file
 from tinycompile.emulate.samples import FILLS
 from tinycompile.emulate.templating import render
 from tinycompile.errors import CheckFailed, DoesNotFitError
-from tinycompile.ir.interface import Interface
+from tinycompile.ir.interface import InputMode, Interface
 from tinycompile.resources import data_dir
 from tinycompile.target import Target
 from tinycompile.toolchain import Compiler, compile_or_raise, target_flags
@@ -170,7 +170,8 @@ def build_emulated(
     """
     objects = build_objects(folder, interface, target, compiler, work)
     ram = board.first("ram")
-    needed = interface.arena_bytes + STACK_BYTES + 4096
+    inputs = 0 if interface.input_mode is InputMode.RESIDENT else sum(p.nbytes for p in interface.inputs)
+    needed = interface.arena_bytes + inputs + STACK_BYTES + 4096
     if needed > ram.bytes:
         raise DoesNotFitError(
             f"the model and its stack need {needed} bytes of RAM, the board has {ram.bytes}",

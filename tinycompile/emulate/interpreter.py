@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tinycompile.errors import InternalError, UsageError, one_line
 from tinycompile.ir.graph import Array, Graph, Node, Tensor
-from tinycompile.ir.plan import Plan, Step
+from tinycompile.ir.interface import InputMode
+from tinycompile.ir.plan import Plan, Push, Step
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Need, Operator, whole
 from tinycompile.ops.registry import operator
@@ -24,24 +25,36 @@ Bytes = NDArray[np.uint8]
 
 
 class _Arena:
-    def __init__(self, plan: Plan, fill: int) -> None:
+    """The arena, and beside it the caller's memory of each network input."""
+
+    def __init__(self, plan: Plan, inputs: Sequence[Array], fill: int) -> None:
         self.plan = plan
         self.bytes: Bytes = np.full(plan.arena_bytes, fill, dtype=np.uint8)
+        self.given = dict(zip(plan.graph.inputs, inputs, strict=True))
+        self.external = [np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in inputs]
+        for memory in self.external:
+            memory.flags.writeable = False
 
-    def _span(self, low: int, size: int, what: str) -> Bytes:
-        if low < 0 or low + size > self.bytes.size:
+    def _span(self, low: int, size: int, what: str, external: int | None = None) -> Bytes:
+        memory, memory_name = (self.bytes, "arena") if external is None else (self.external[external], "input")
+        if low < 0 or low + size > memory.size:
             raise InternalError(
-                f"bytes [{low}, {low + size}) are outside the arena of {self.bytes.size}", what, "report this bug"
+                f"bytes [{low}, {low + size}) are outside the {memory_name} of {memory.size}", what, "report this bug"
             )
-        return self.bytes[low : low + size]
+        return memory[low : low + size]
+
+    def push(self, name: str, y0: int, y1: int) -> None:
+        """Rows of a network input from the caller into their places."""
+        tensor = self.plan.tensor(name)
+        self.write(tensor, Region(y0, y1, 0, tensor.form.width), _as_rows(tensor, self.given[name])[y0:y1])
 
     def _rows(self, tensor: Tensor, y0: int, y1: int) -> list[Bytes]:
         """The arena's bytes of rows [y0, y1): one span when they are adjacent, else one per row."""
         place = self.plan.placements[tensor.name]
         where = f"tensor '{one_line(tensor.name, 80)}'"
         if place.contiguous_rows(y0, y1):
-            return [self._span(place.offsets[y0], (y1 - y0) * tensor.row_bytes, where)]
-        return [self._span(place.offsets[y], tensor.row_bytes, where) for y in range(y0, y1)]
+            return [self._span(place.offsets[y0], (y1 - y0) * tensor.row_bytes, where, place.external)]
+        return [self._span(place.offsets[y], tensor.row_bytes, where, place.external) for y in range(y0, y1)]
 
     def read(self, tensor: Tensor, region: Region) -> Array:
         """A copy of a region, (rows, cols, channels)."""
@@ -88,7 +101,7 @@ def _at_once(plan: Plan, node: Node, oper: Operator, step: Step, needs: Sequence
     call makes all rows and the operator allows the overlap."""
     low, high = _bounds(plan, node.out, step.region)
     for k, need in enumerate(needs):
-        if need is None or need.region.rows == 0:
+        if need is None or need.region.rows == 0 or plan.placements[node.tensor(k).name].external is not None:
             continue
         start, end = _bounds(plan, node.tensor(k), need.region)
         if low < end and start < high and not (step.merge and k in oper.in_place(node) and low <= start):
@@ -96,8 +109,11 @@ def _at_once(plan: Plan, node: Node, oper: Operator, step: Step, needs: Sequence
     return True
 
 
-def _run_step(arena: _Arena, step: Step) -> None:
+def _run_step(arena: _Arena, step: Step | Push) -> None:
     plan = arena.plan
+    if isinstance(step, Push):
+        arena.push(step.tensor, step.row, step.row + 1)
+        return
     node = plan.graph.node(plan.ops[step.op])
     oper, region = operator(node.op.kind), step.region
     scratch = plan.scratch[step.op], oper.scratch_bytes(node), str(node.op.source)
@@ -143,9 +159,10 @@ def _as_rows(tensor: Tensor, array: Array) -> Array:
 
 def _start(plan: Plan, inputs: Sequence[Array], fill: int) -> _Arena:
     tensors = [plan.tensor(name) for name in plan.graph.inputs]
-    arena = _Arena(plan, fill)
-    for tensor, array in zip(tensors, _given(tensors, inputs), strict=True):
-        arena.write(tensor, whole(tensor), _as_rows(tensor, array))
+    arena = _Arena(plan, [a.copy() for a in _given(tensors, inputs)], fill)
+    if plan.input_mode is InputMode.RESIDENT:
+        for tensor in tensors:
+            arena.push(tensor.name, 0, tensor.form.rows)
     return arena
 
 
@@ -163,20 +180,28 @@ def run_plan(plan: Plan, inputs: Sequence[Array], fill: int = 0xA5) -> list[Arra
 
 
 def run_plan_layers(plan: Plan, inputs: Sequence[Array], fill: int = 0xA5) -> dict[str, Array]:
-    """As `run_plan`, but the value of every run-time tensor as its steps left it, by tensor name."""
+    """As `run_plan`, but the value of every run-time tensor as its steps left it, by tensor name.
+
+    Rows that the plan never makes, because nobody reads them, are taken from the operator's reference.
+    """
     arena = _start(plan, inputs, fill)
     tensors = [plan.tensor(name) for name in plan.graph.inputs]
     values: dict[str, Any] = {t.name: a.copy() for t, a in zip(tensors, _given(tensors, inputs), strict=True)}
+    made: dict[str, list[tuple[Region, Array]]] = {}
     for step in plan.steps:
         _run_step(arena, step)
-        out, r = plan.tensor(plan.ops[step.op].outputs[0]), step.region
-        kept = values.setdefault(out.name, np.zeros(out.shape, dtype=out.dtype.numpy))
-        _as_rows(out, kept)[r.y0 : r.y1, r.x0 : r.x1] = arena.read(out, r)
-    stepped = {step.op for step in plan.steps}
-    for k, op in enumerate(plan.ops):
-        if k not in stepped:
-            node = plan.graph.node(op)
-            values[op.outputs[0]] = operator(op.kind).reference(node, _operands(node, values))
+        if isinstance(step, Step):
+            out = plan.tensor(plan.ops[step.op].outputs[0])
+            made.setdefault(out.name, []).append((step.region, arena.read(out, step.region)))
+    for op in plan.ops:
+        node = plan.graph.node(op)
+        pieces = made.get(node.out.name, [])
+        if sum(r.rows * r.cols for r, _ in pieces) == node.out.form.rows * node.out.form.width:
+            values[node.out.name] = np.empty(node.out.shape, dtype=node.out.dtype.numpy)
+        else:
+            values[node.out.name] = operator(op.kind).reference(node, _operands(node, values)).copy()
+        for r, piece in pieces:
+            _as_rows(node.out, values[node.out.name])[r.y0 : r.y1, r.x0 : r.x1] = piece
     return values
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from tinycompile.ir.interface import Interface
+from tinycompile.ir.interface import InputMode, Interface
 from tinycompile.resources import data_dir
 
 
@@ -25,5 +25,6 @@ def render(template: str, interface: Interface | None = None, **context: Any) ->
             "inputs": interface.inputs,
             "outputs": interface.outputs,
             "arena_align": interface.arena_align,
+            "resident": interface.input_mode is InputMode.RESIDENT,
         }
     return environment.get_template(template).render(**context)

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Emission:
-    """`files`: relative name -> text. `weight_bytes`: flash taken by constant arrays (exact, each shared array once).
+    """`files`: relative name -> text. `weight_bytes`: flash taken by constant arrays (exact, each shared array once),
+    `schedule_bytes`: by the tables of row order and row addresses beside them.
 
     `stack_bytes`: an estimate of what one run uses. `instances`: kernel functions in the model; `steps`: its steps.
     """
 
     files: Mapping[str, str]
     weight_bytes: int
+    schedule_bytes: int
     stack_bytes: int
     instances: int
     steps: int

@@ -5,12 +5,21 @@ It is written to ``report.json`` (key ``interface``) so that a build folder can 
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tinycompile.ir.types import DType
+
+
+class InputMode(enum.Enum):
+    """Where the network input lives: in the arena and counted; pushed row by row; or in the caller's memory."""
+
+    RESIDENT = "resident"
+    STREAMED = "streamed"
+    EXTERNAL = "external"
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,8 @@ class Port:
 class Interface:
     """Entry point ``void <prefix>_run(<prefix>_arena *arena, const T in..., T out...)`` and its sizes.
 
-    `arena_bytes` is the exact size of ``<prefix>_arena``'s payload, `arena_align` its alignment in bytes.
+    `arena_bytes` is the exact size of ``<prefix>_arena``'s payload, `arena_align` its alignment in bytes. Inputs have a
+    place in the arena, and may be NULL, only where `input_mode` is resident.
     """
 
     prefix: str
@@ -50,6 +60,7 @@ class Interface:
     arena_align: int
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    input_mode: InputMode = InputMode.RESIDENT
 
     def to_json(self) -> dict[str, Any]:
         """A plain JSON object; `from_json` reads it back."""
@@ -69,6 +80,7 @@ class Interface:
             "target": self.target,
             "arena_bytes": self.arena_bytes,
             "arena_align": self.arena_align,
+            "input_mode": self.input_mode.value,
             "inputs": [port(p) for p in self.inputs],
             "outputs": [port(p) for p in self.outputs],
         }
@@ -94,4 +106,5 @@ class Interface:
             int(data["arena_align"]),
             tuple(port(p) for p in data["inputs"]),
             tuple(port(p) for p in data["outputs"]),
+            InputMode(data["input_mode"]),
         )

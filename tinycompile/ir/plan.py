@@ -1,36 +1,31 @@
 """Plan: every decision made. Frozen; codegen and the emulators read nothing else.
 
-A plan is a row program. Each `Step` computes rows [y0, y1) of one op in ascending order; `Placement` gives the arena
-offset of every row of every run-time tensor. Whole buffers, rings, outputs that overlap the input they eat, and views
-are what these offsets describe, not separate mechanisms. ``schedule.verify_plan`` replays the steps over a byte map and
-knows nothing of how the plan was made.
+A plan is a row program. Each `Step` computes rows [y0, y1) of one op in ascending order, each `Push` takes rows of a
+streamed network input from the caller; `Placement` gives the arena offset of every row of every run-time tensor. Whole
+buffers, rings, outputs that overlap the input they eat, and views are what these offsets describe, not separate
+mechanisms. ``schedule.verify_plan`` replays the steps over a byte map and knows nothing of how the plan was made.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tinycompile.ir.graph import Graph, Op, Tensor
-from tinycompile.ir.interface import Interface
+from tinycompile.ir.interface import InputMode, Interface
 from tinycompile.ir.types import Region
-
-
-class InputMode(enum.Enum):
-    """Where the network input lives: in the arena and counted; pushed row by row; or in the caller's memory."""
-
-    RESIDENT = "resident"
-    STREAMED = "streamed"
-    EXTERNAL = "external"
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Arena byte offset of each row of a tensor."""
+    """Byte offset of each row of a tensor: in the arena, or in the caller's memory of network input `external`.
+
+    Rows that nobody reads are never made; their offsets say nothing.
+    """
 
     offsets: tuple[int, ...]
     row_bytes: int
+    external: int | None = None
 
     @staticmethod
     def contiguous(base: int, rows: int, row_bytes: int) -> Placement:
@@ -66,11 +61,33 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Push:
+    """The caller gives row `row` of network input `tensor` (input mode "streamed")."""
+
+    tensor: str
+    row: int
+
+
+@dataclass(frozen=True)
+class Life:
+    """Rows [y0, y1) of `tensor` keep arena bytes [low, high) from step `first` to step `last`, both included."""
+
+    tensor: str
+    y0: int
+    y1: int
+    low: int
+    high: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Certificate:
     """What is proven about ``arena_bytes``.
 
     `schedule_bound_bytes`: live bytes at the peak of this plan's own order, which no packing can beat.
-    `lower_bound_bytes`: no order in `space` ("whole buffers" here) needs less; `optimal` when the arena equals it.
+    `lower_bound_bytes`: no order in `space` ("whole buffers", "row steps") needs less; `optimal` when the arena equals
+    it.
     """
 
     lower_bound_bytes: int
@@ -84,14 +101,15 @@ class Certificate:
 class Plan:
     """`ops` are ``graph.ops`` in execution order, views left out of `steps` but present in `placements`.
 
-    `variants[k]` is the kernel variant of op k, `scratch[k]` its scratch offset (None when it wants none).
-    `peak_step` is the index of the step with the most live bytes and `peak_live` the tensors live there.
+    `variants[k]` is the kernel variant of op k, `scratch[k]` its scratch offset (None when it wants none). `lives` says
+    when which bytes are in use, for reports; `live_bytes[i]` is how many are at step i. `peak_step` is the index of the
+    step with the most live bytes.
     """
 
     graph: Graph
     target: str
     ops: tuple[Op, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[Step | Push, ...]
     placements: Mapping[str, Placement]
     variants: tuple[str, ...]
     scratch: tuple[int | None, ...]
@@ -99,13 +117,27 @@ class Plan:
     arena_align: int
     input_mode: InputMode
     certificate: Certificate
-    live: tuple[tuple[str, ...], ...]
+    lives: tuple[Life, ...]
     live_bytes: tuple[int, ...]
     interface: Interface
 
     @property
     def peak_step(self) -> int:
         return max(range(len(self.live_bytes)), key=lambda i: (self.live_bytes[i], -i)) if self.live_bytes else 0
+
+    @property
+    def computed(self) -> tuple[Step, ...]:
+        """The steps without the pushes."""
+        return tuple(s for s in self.steps if isinstance(s, Step))
+
+    @property
+    def row_program(self) -> bool:
+        """Whether some operator makes its rows in more than one step, or rows are pushed."""
+        return len({s.op for s in self.computed}) < len(self.steps)
+
+    def live_at(self, step: int) -> tuple[str, ...]:
+        """Tensors that hold bytes at a step."""
+        return tuple(dict.fromkeys(life.tensor for life in self.lives if life.first <= step <= life.last))
 
     def tensor(self, name: str) -> Tensor:
         return self.graph.tensors[name]

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinycompile.errors import one_line
 from tinycompile.ir.graph import Attrs, Graph, Op, Tensor
-from tinycompile.ir.plan import Placement, Plan
+from tinycompile.ir.plan import Placement, Plan, Push
 from tinycompile.ir.quant import Quant
 
 _SHOWN_ELEMS = 4
@@ -102,6 +102,8 @@ def _ranges(offsets: Sequence[int], row_bytes: int) -> str:
 
 
 def _placement(place: Placement) -> str:
+    if place.external is not None:
+        return f"in the caller's memory of input {place.external}"
     affine = place.affine
     if affine is not None and (len(place.offsets) == 1 or affine[1] == place.row_bytes):
         size = place.row_bytes * len(place.offsets)
@@ -121,15 +123,19 @@ def print_plan(plan: Plan) -> str:
         *(f"  {_name(n)}: {_type(plan.tensor(n))} {_placement(p)}" for n, p in plan.placements.items()),
         "views",
     ]
-    stepped = {s.op for s in plan.steps}
+    stepped = {s.op for s in plan.computed}
     lines += [_op(op, k) for k, op in enumerate(plan.ops) if k not in stepped]
     lines.append("steps")
     for k, step in enumerate(plan.steps):
+        peak = " <- peak" if k == plan.peak_step else ""
+        live = f"     {plan.live_bytes[k]} bytes live: {_names(plan.live_at(k))}{peak}"
+        if isinstance(step, Push):
+            lines += [f"  {k}: push row {step.row} of {_name(step.tensor)}", live]
+            continue
         op, r = plan.ops[step.op], step.region
         where = f"rows {r.y0}..{r.y1 - 1} columns {r.x0}..{r.x1 - 1}{' merged' if step.merge else ''}"
         scratch = plan.scratch[step.op]
         own = f" scratch at {scratch}" if scratch is not None else ""
-        peak = " <- peak" if k == plan.peak_step else ""
         lines.append(f"  {k}: op {step.op} {op.kind} -> {_names(op.outputs)} {where}, {plan.variants[step.op]}{own}")
-        lines.append(f"     {plan.live_bytes[k]} bytes live: {_names(plan.live[k])}{peak}")
+        lines.append(live)
     return "\n".join(lines) + "\n"

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import jinja2
 
 from tinycompile.errors import one_line
-from tinycompile.ir.plan import Plan
 from tinycompile.report.summary import Report
 from tinycompile.resources import data_dir
 
@@ -47,31 +46,6 @@ def _hue(name: str) -> int:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[0] * 360 // 256
 
 
-def _spans(plan: Plan) -> dict[str, list[tuple[int, int]]]:
-    """Tensor -> runs of steps during which it is live."""
-    spans: dict[str, list[tuple[int, int]]] = {}
-    for step, names in enumerate(plan.live):
-        for name in names:
-            runs = spans.setdefault(name, [])
-            if runs and runs[-1][1] == step - 1:
-                runs[-1] = runs[-1][0], step
-            else:
-                runs.append((step, step))
-    return spans
-
-
-def _runs(plan: Plan, name: str) -> list[tuple[int, int]]:
-    """Contiguous address ranges of a tensor's rows."""
-    placement = plan.placements[name]
-    runs: list[tuple[int, int]] = []
-    for offset in sorted(set(placement.offsets)):
-        if runs and runs[-1][1] == offset:
-            runs[-1] = runs[-1][0], offset + placement.row_bytes
-        else:
-            runs.append((offset, offset + placement.row_bytes))
-    return runs
-
-
 def memory_boxes(report: Report) -> list[Box]:
     """One rectangle per tensor, address range and run of steps; address 0 is at the bottom."""
     plan = report.plan
@@ -79,17 +53,15 @@ def memory_boxes(report: Report) -> list[Box]:
     roles = {**dict.fromkeys(plan.graph.outputs, "output"), **dict.fromkeys(plan.graph.inputs, "input")}
     makers = plan.graph.producers()
     boxes = []
-    for name, spans in sorted(_spans(plan).items(), key=lambda item: (item[1][0], item[0])):
-        for first, last in spans:
-            for low, high in _runs(plan, name):
-                width = (last - first + 1) * WIDTH / steps
-                height = (high - low) * HEIGHT / arena
-                text = one_line(name, 60)
-                made_by = makers[name].kind if name in makers else text
-                title = f"{text} ({made_by}): {high - low:,} bytes at {low:,}, steps {first} to {last}"
-                label = made_by if width > 6.5 * len(made_by) + 8 and height > 14 else ""
-                x, y = first * WIDTH / steps, HEIGHT - high * HEIGHT / arena
-                boxes.append(Box(x, y, width, height, _hue(name), roles.get(name, "intermediate"), label, title))
+    for life in plan.lives:
+        width = (life.last - life.first + 1) * WIDTH / steps
+        height = (life.high - life.low) * HEIGHT / arena
+        text = one_line(life.tensor, 60)
+        made_by = makers[life.tensor].kind if life.tensor in makers else text
+        title = f"{text} ({made_by}): {life.high - life.low:,} bytes at {life.low:,}, steps {life.first} to {life.last}"
+        label = made_by if width > 6.5 * len(made_by) + 8 and height > 14 else ""
+        x, y = life.first * WIDTH / steps, HEIGHT - life.high * HEIGHT / arena
+        boxes.append(Box(x, y, width, height, _hue(life.tensor), roles.get(life.tensor, "intermediate"), label, title))
     # What goes is too small to be seen; what stays keeps the order of time.
     largest = sorted(range(len(boxes)), key=lambda k: -boxes[k].width * boxes[k].height)[:MAX_BOXES]
     return [boxes[k] for k in sorted(largest)]
@@ -99,7 +71,8 @@ def _render(template: str, report: Report, standalone: bool) -> str:
     plan = report.plan
     steps, arena = max(len(plan.steps), 1), max(plan.arena_bytes, 1)
     every = max(1, steps // 16)
-    first_row = max(0, min(plan.peak_step - MAX_TABLE_ROWS // 2, len(report.steps) - MAX_TABLE_ROWS))
+    at_peak = next((k for k, row in enumerate(report.steps) if row.at_peak), 0)
+    first_row = max(0, min(at_peak - MAX_TABLE_ROWS // 2, len(report.steps) - MAX_TABLE_ROWS))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(data_dir("templates") / "report"),
         undefined=jinja2.StrictUndefined,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tinycompile.errors import DoesNotFitError, one_line
 from tinycompile.ir.emission import Emission
-from tinycompile.ir.plan import Plan
+from tinycompile.ir.plan import Plan, Step
 from tinycompile.ir.types import DType
 from tinycompile.ops.registry import operator
 from tinycompile.target import Target
@@ -62,7 +62,9 @@ class LiveTensor:
 
 @dataclass(frozen=True)
 class StepRow:
-    """One step of the plan, in execution order."""
+    """One operator of the plan, in the order in which they begin. Where it takes turns with others, `calls` counts its
+    runs of rows and `live_bytes` is the most at any of its steps; `index` is its first step, `at_peak` whether the
+    plan's peak is at one of its steps."""
 
     index: int
     kind: str
@@ -72,6 +74,8 @@ class StepRow:
     weight_bytes: int
     live_bytes: int
     live: tuple[str, ...]
+    calls: int
+    at_peak: bool
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,14 @@ class Report:
     padding_bytes: int
     stack: Figure
     weights: Figure
+    schedule: Figure
     code: Figure
     macs_model: int
+
+    @property
+    def peak_operator(self) -> StepRow | None:
+        """The operator that runs at the peak; None when a row of the input arrives there."""
+        return next((s for s in self.steps if s.at_peak), None)
 
     @property
     def arena(self) -> Figure:
@@ -105,7 +115,7 @@ class Report:
             return (budget, option) if budget is not None else (own, f"target {self.target.name}")
 
         sram = Figure(self.arena.value + self.stack.value, self.stack.kind)
-        flash = Figure(self.weights.value + self.code.value, self.code.kind)
+        flash = Figure(self.weights.value + self.schedule.value + self.code.value, self.code.kind)
         return (
             Fit("SRAM", sram, *limit(self.budgets.sram_bytes, self.target.sram_bytes, "--sram")),
             Fit("flash", flash, *limit(self.budgets.flash_bytes, self.target.flash_bytes, "--flash")),
@@ -132,16 +142,21 @@ class Report:
             where = ", ".join(
                 f"step {s.index} {s.kind} ({one_line(s.source, 60)}) {s.weight_bytes:,} B" for s in largest
             )
-            what = f"{needs}: weights {self.weights.value:,} exact + code {self.code.value:,} {self.code.kind}"
+            tables = f" + schedule tables {self.schedule.value:,} exact" if self.schedule.value else ""
+            what = f"{needs}: weights {self.weights.value:,} exact{tables} + code {self.code.value:,} {self.code.kind}"
             return (
                 what,
                 f"largest weights: {where}",
                 f"use a target with {fit.needs.value:,} bytes of flash, or a smaller model",
             )
         what = f"{needs}: arena {self.arena.value:,} exact + stack {self.stack.value:,} {self.stack.kind}"
-        step = self.steps[self.plan.peak_step] if self.steps else None
+        step = self.peak_operator
         live = ", ".join(f"{one_line(t.name, 60)} {t.nbytes:,} B" for t in self.peak_live)
-        where = f"peak at step {step.index} ({step.kind}, {one_line(step.source, 60)}), live: {live}" if step else live
+        where = (
+            f"peak at step {self.plan.peak_step} ({step.kind}, {one_line(step.source, 60)}), live: {live}"
+            if step
+            else live
+        )
         fixes = [f"allow --sram {fit.needs.value} or more"]
         # Only a float edge that lies in the arena at the peak is worth dropping.
         floats = [t for t in self.peak_live if t.role != "intermediate" and self._is_float(t.name)]
@@ -179,6 +194,7 @@ class Report:
             "macs_model": self.macs_model,
             "macs_executed": sum(s.macs for s in self.steps),
             "weight_bytes": self.weights.value,
+            "schedule_bytes": self.schedule.value,
             "code_bytes": self.code.value,
             "code_kind": self.code.kind,
             "stack_bytes": self.stack.value,
@@ -205,6 +221,7 @@ class Report:
                     "weight_bytes": s.weight_bytes,
                     "live_bytes": s.live_bytes,
                     "live": list(s.live),
+                    "calls": s.calls,
                 }
                 for s in self.steps
             ],
@@ -220,33 +237,49 @@ class Report:
 
 
 def _step_rows(plan: Plan) -> tuple[StepRow, ...]:
-    rows = []
+    numbers: dict[int, list[int]] = {}
+    runs: dict[int, int] = {}
+    before = None
     for index, step in enumerate(plan.steps):
-        node = plan.graph.node(plan.ops[step.op])
-        whole = node.out.form
-        share = step.region.rows * step.region.cols / (whole.rows * whole.width)
+        op = step.op if isinstance(step, Step) else None
+        if op is not None:
+            numbers.setdefault(op, []).append(index)
+            runs[op] = runs.get(op, 0) + (op != before)
+        before = op
+    rows = []
+    for op, indices in numbers.items():
+        node = plan.graph.node(plan.ops[op])
+        form = node.out.form
+        regions = [step.region for step in (plan.steps[i] for i in indices) if isinstance(step, Step)]
+        share = sum(r.rows * r.cols for r in regions) / (form.rows * form.width)
+        worst = max(indices, key=lambda i: (plan.live_bytes[i], -i))
         rows.append(
             StepRow(
-                index,
+                indices[0],
                 node.op.kind,
                 str(node.op.source),
                 node.out.shape,
                 round(operator(node.op.kind).macs(node) * share),
                 sum(t.nbytes for t in node.inputs if t is not None and t.is_const),
-                plan.live_bytes[index],
-                plan.live[index],
+                plan.live_bytes[worst],
+                plan.live_at(worst),
+                runs[op],
+                plan.peak_step in indices,
             )
         )
     return tuple(rows)
 
 
 def _peak_live(plan: Plan) -> tuple[LiveTensor, ...]:
-    names: Sequence[str] = plan.live[plan.peak_step] if plan.live else plan.graph.inputs
     roles: Mapping[str, str] = {
         **dict.fromkeys(plan.graph.outputs, "output"),
         **dict.fromkeys(plan.graph.inputs, "input"),
     }
-    tensors = [LiveTensor(n, plan.tensor(n).nbytes, roles.get(n, "intermediate")) for n in names]
+    held: dict[str, int] = {} if plan.steps else {n: plan.tensor(n).nbytes for n in plan.graph.inputs}
+    for life in plan.lives:
+        if life.first <= plan.peak_step <= life.last:
+            held[life.tensor] = held.get(life.tensor, 0) + life.high - life.low
+    tensors = [LiveTensor(n, nbytes, roles.get(n, "intermediate")) for n, nbytes in held.items()]
     return tuple(sorted(tensors, key=lambda t: -t.nbytes))
 
 
@@ -254,10 +287,10 @@ def summarize(plan: Plan, target: Target, budgets: Budgets, emission: Emission) 
     """The report of a plan and the code made from it."""
     live = _peak_live(plan)
     live_bytes = plan.live_bytes[plan.peak_step] if plan.live_bytes else plan.arena_bytes
-    peak_op = plan.steps[plan.peak_step].op if plan.steps else None
+    peak = plan.steps[plan.peak_step] if plan.steps else None
     scratch = 0
-    if peak_op is not None and plan.scratch[peak_op] is not None:
-        node = plan.graph.node(plan.ops[peak_op])
+    if isinstance(peak, Step) and plan.scratch[peak.op] is not None:
+        node = plan.graph.node(plan.ops[peak.op])
         scratch = operator(node.op.kind).scratch_bytes(node)
     return Report(
         plan,
@@ -270,6 +303,7 @@ def summarize(plan: Plan, target: Target, budgets: Budgets, emission: Emission) 
         plan.arena_bytes - live_bytes,
         Figure(emission.stack_bytes, ESTIMATE),
         Figure(emission.weight_bytes, EXACT),
+        Figure(emission.schedule_bytes, EXACT),
         Figure(emission.instances * INSTANCE_CODE_BYTES + emission.steps * STEP_CODE_BYTES, ESTIMATE),
         sum(operator(n.op.kind).macs(n) for n in plan.graph.nodes()),
     )

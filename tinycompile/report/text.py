@@ -42,7 +42,7 @@ def _bar(part: int, whole: int) -> str:
 
 def tensor_letters(report: Report) -> dict[str, str]:
     """Each run-time tensor's letter, in the order in which they come to life."""
-    names = dict.fromkeys(name for live in report.plan.live for name in live)
+    names = dict.fromkeys(life.tensor for life in report.plan.lives)
     return {name: _LETTERS[k % len(_LETTERS)] for k, name in enumerate(names)}
 
 
@@ -55,14 +55,14 @@ def memory_map(report: Report) -> list[str]:
     columns = min(steps, MAP_COLUMNS)
     letters = tensor_letters(report)
     grid = [["."] * columns for _ in range(MAP_ROWS)]
-    for column in range(columns):
-        for name in plan.live[column * steps // columns]:
-            placement = plan.placements[name]
-            for offset in placement.offsets:
-                low = offset * MAP_ROWS // arena
-                high = max(-(-(offset + placement.row_bytes) * MAP_ROWS // arena), low + 1)
-                for row in range(low, min(high, MAP_ROWS)):
-                    grid[row][column] = letters[name]
+    for life in plan.lives:
+        low = life.low * MAP_ROWS // arena
+        high = max(-(-life.high * MAP_ROWS // arena), low + 1)
+        for column in range(-(-life.first * columns // steps), columns):
+            if column * steps // columns > life.last:
+                break
+            for row in range(low, min(high, MAP_ROWS)):
+                grid[row][column] = letters[life.tensor]
     width = len(f"{arena:,}")
     lines = ["Memory map: arena address against step (a letter per tensor, '.' free)"]
     for row in reversed(range(MAP_ROWS)):
@@ -94,6 +94,7 @@ def render_text(report: Report) -> str:
         ("  padding", report.padding_bytes, "exact", "alignment and gaps"),
         ("stack", report.stack.value, report.stack.kind, ""),
         ("weights", report.weights.value, report.weights.kind, "flash"),
+        ("  schedule", report.schedule.value, report.schedule.kind, "flash: order and addresses of rows"),
         ("code", report.code.value, report.code.kind, "flash"),
     ]
     lines.append("")
@@ -109,8 +110,9 @@ def render_text(report: Report) -> str:
         proof = f"The arena is at most {gap:,} B above the least for {certificate.space}: {certificate.method}."
     lines += textwrap.wrap(proof, WIDTH)
     if report.steps:
-        step = report.steps[plan.peak_step]
-        lines += ["", f"Live at the peak, step {step.index} ({step.kind}, {one_line(step.source, 50)}):"]
+        step = report.peak_operator
+        what = f"{step.kind}, {one_line(step.source, 50)}" if step else "a row of the input arrives"
+        lines += ["", f"Live at the peak, step {plan.peak_step} ({what}):"]
         letters = tensor_letters(report)
         lines += [
             f"  {letters.get(t.name, ' ')} {one_line(t.name, 54):<56}{t.nbytes:>10,} B  {t.role}"

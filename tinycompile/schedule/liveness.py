@@ -20,8 +20,3 @@ def lifetimes(storage: Storage, sequence: tuple[int, ...]) -> tuple[Interval, ..
         last = max((time[c] for c in value.consumers), default=birth)
         result.append((birth, len(sequence) if value.is_output else last))
     return tuple(result)
-
-
-def live_at(lives: tuple[Interval, ...], time: int) -> list[int]:
-    """Values that live at `time`."""
-    return [v for v, (first, last) in enumerate(lives) if first <= time <= last]

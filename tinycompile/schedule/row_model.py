@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tinycompile.ir.graph import Graph, Node
-from tinycompile.ir.plan import InputMode
+from tinycompile.ir.interface import InputMode
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Grain, Operator
 from tinycompile.ops.registry import operator

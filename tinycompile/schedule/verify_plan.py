@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from tinycompile.errors import InternalError, one_line
 from tinycompile.ir.graph import Node, Tensor
-from tinycompile.ir.plan import InputMode, Placement, Plan, Step
+from tinycompile.ir.interface import InputMode
+from tinycompile.ir.plan import Placement, Plan, Push, Step
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Grain, Need, Operator, window_tensor
 from tinycompile.ops.concat import Concat
@@ -50,12 +51,15 @@ class _Call:
 
 @dataclass
 class _Replay:
-    """The arena as it is after the calls so far."""
+    """The arena as it is after the calls so far, and the caller's memory of external inputs, which never changes."""
 
     plan: Plan
     arena: Tags
     tags: dict[str, Tags]
+    external: list[Tags] = field(default_factory=list)
     done: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    pushed: dict[str, int] = field(default_factory=dict)
+    whole_windows: dict[int, list[Tensor]] = field(default_factory=dict)
 
     def row(self, tensor: Tensor, y: int, x0: int, x1: int) -> tuple[int, int, Tags]:
         """First byte, end, and expected tags of columns [x0, x1) of a row."""
@@ -64,6 +68,11 @@ class _Replay:
         low = self.plan.placements[tensor.name].offsets[y]
         return low + x0 * pixel, low + x1 * pixel, self.tags[tensor.name][start + x0 * pixel : start + x1 * pixel]
 
+    def memory(self, tensor: Tensor) -> Tags:
+        """The memory that a tensor lies in."""
+        external = self.plan.placements[tensor.name].external
+        return self.arena if external is None else self.external[external]
+
     def write(self, tensor: Tensor, region: Region) -> None:
         for y in range(region.y0, region.y1):
             low, high, tags = self.row(tensor, y, region.x0, region.x1)
@@ -71,12 +80,13 @@ class _Replay:
 
     def damage(self, tensor: Tensor, region: Region) -> str | None:
         """The first byte of `region` that the arena does not hold, in words."""
+        memory = self.memory(tensor)
         for y in range(region.y0, region.y1):
             low, high, tags = self.row(tensor, y, region.x0, region.x1)
-            wrong = self.arena[low:high] != tags
+            wrong = memory[low:high] != tags
             if wrong.any():
                 at = int(np.argmax(wrong))
-                held = self._held(int(self.arena[low + at]))
+                held = self._held(int(memory[low + at]))
                 return f"row {y} of '{one_line(tensor.name, 80)}' is not intact: arena byte {low + at} holds {held}"
         return None
 
@@ -90,8 +100,10 @@ class _Replay:
         return "another tensor"
 
     def spans(self, tensor: Tensor, region: Region) -> list[tuple[int, int]]:
-        """Byte ranges of a region, one per run of rows that are adjacent in memory."""
+        """Byte ranges of a region in the arena, one per run of rows that are adjacent in memory."""
         result: list[tuple[int, int]] = []
+        if self.plan.placements[tensor.name].external is not None:
+            return result
         for y in range(region.y0, region.y1):
             low, high, _ = self.row(tensor, y, region.x0, region.x1)
             if result and result[-1][1] == low:
@@ -106,42 +118,64 @@ def verify_plan(plan: Plan) -> None:
 
     Checked: all rows lie in the arena, aligned; every call finds every byte it reads; output and scratch overwrite
     nothing that the call reads (an output that eats its input only where the operator allows that); merged calls and
-    whole-tensor kernels have adjacent rows; every op makes every pixel of its output once; the
-    outputs are intact at the end.
+    whole-tensor kernels have adjacent rows; no pixel is computed twice; rows of a streamed input are pushed in order;
+    the outputs are intact at the end. A row that is never computed is found by the first read of it.
     """
     _check_tables(plan)
     replay = _Replay(plan, np.full(plan.arena_bytes, _EMPTY, dtype=np.int64), _root_tags(plan))
-    for name in plan.graph.inputs:
-        tensor = plan.tensor(name)
-        replay.write(tensor, _whole(tensor))
-    for name in plan.graph.inputs:
-        if (damage := replay.damage(plan.tensor(name), _whole(plan.tensor(name)))) is not None:
-            _fail(f"network inputs overlap: {damage}", "before step 0")
+    _enter(replay)
     for index, step in enumerate(plan.steps):
-        _replay_step(replay, index, step)
-    for name, made in replay.done.items():
-        if not made.all():
-            _fail(
-                f"row {int(np.argmin(made.all(axis=1)))} of '{one_line(name, 80)}' is never computed", "end of the plan"
-            )
+        if isinstance(step, Push):
+            _replay_push(replay, index, step)
+        else:
+            _replay_step(replay, index, step)
     for name in plan.graph.outputs:
         if (damage := replay.damage(plan.tensor(name), _whole(plan.tensor(name)))) is not None:
             _fail(f"a network output is lost: {damage}", "end of the plan")
 
 
+def _enter(replay: _Replay) -> None:
+    """What the caller has filled before step 0."""
+    plan = replay.plan
+    inputs = [plan.tensor(name) for name in plan.graph.inputs]
+    if plan.input_mode is InputMode.EXTERNAL:
+        replay.external += [replay.tags[tensor.name] for tensor in inputs]
+    elif plan.input_mode is InputMode.RESIDENT:
+        for tensor in inputs:
+            replay.write(tensor, _whole(tensor))
+    else:
+        return
+    for tensor in inputs:
+        if (damage := replay.damage(tensor, _whole(tensor))) is not None:
+            _fail(f"network inputs overlap: {damage}", "before step 0")
+
+
+def _replay_push(replay: _Replay, index: int, step: Push) -> None:
+    plan = replay.plan
+    where = f"step {index} (push of row {step.row} of '{one_line(step.tensor, 80)}')"
+    if plan.input_mode is not InputMode.STREAMED or step.tensor not in plan.graph.inputs:
+        _fail("only rows of a streamed network input are pushed", where)
+    tensor = plan.tensor(step.tensor)
+    row = replay.pushed.get(step.tensor, 0)
+    if step.row != row or row >= tensor.form.rows:
+        _fail(f"rows are pushed in order, each once: row {row} of {tensor.form.rows} is next", where)
+    replay.pushed[step.tensor] = row + 1
+    replay.write(tensor, Region(row, row + 1, 0, tensor.form.width))
+
+
 def _check_tables(plan: Plan) -> None:
     """Shapes of the plan's tables, and every row inside the arena on its own alignment."""
     where = "tables of the plan"
-    if plan.input_mode is not InputMode.RESIDENT:
-        _fail(f"input mode {plan.input_mode.value} cannot be verified", where)
+    if plan.interface.input_mode is not plan.input_mode:
+        _fail("the interface's input mode is not the plan's", where)
     if sorted(op.outputs for op in plan.ops) != sorted(op.outputs for op in plan.graph.ops):
         _fail("the plan's operators are not the graph's", where)
     if len(plan.variants) != len(plan.ops) or len(plan.scratch) != len(plan.ops):
         _fail("one variant and scratch offset per operator is needed", where)
-    if not all(0 <= step.op < len(plan.ops) for step in plan.steps):
+    if not all(0 <= step.op < len(plan.ops) for step in plan.computed):
         _fail("a step names an operator that does not exist", where)
-    if len(plan.live) != len(plan.steps) or len(plan.live_bytes) != len(plan.steps):
-        _fail("one live set per step is needed", where)
+    if len(plan.live_bytes) != len(plan.steps):
+        _fail("one figure of live bytes per step is needed", where)
     if plan.interface.arena_bytes < plan.arena_bytes or plan.interface.arena_align != plan.arena_align:
         _fail("the interface's arena is not the plan's", where)
     for name, tensor in plan.graph.tensors.items():
@@ -154,16 +188,21 @@ def _check_tables(plan: Plan) -> None:
         item = tensor.dtype.itemsize
         if plan.arena_align % item:
             _fail(f"elements of {item} bytes in an arena aligned to {plan.arena_align}", at)
+        size, memory = plan.arena_bytes, "an arena"
+        if place.external is not None:
+            if plan.input_mode is not InputMode.EXTERNAL or not 0 <= place.external < len(plan.graph.inputs):
+                _fail("only external inputs lie in the caller's memory", at)
+            size, memory = plan.tensor(plan.graph.inputs[place.external]).nbytes, "an input"
         for y, low in enumerate(place.offsets):
-            if low < 0 or low + tensor.row_bytes > plan.arena_bytes:
-                _fail(f"row {y} at bytes [{low}, {low + tensor.row_bytes}) of an arena of {plan.arena_bytes}", at)
+            if low < 0 or low + tensor.row_bytes > size:
+                _fail(f"row {y} at bytes [{low}, {low + tensor.row_bytes}) of {memory} of {size}", at)
             if low % item:
                 _fail(f"row {y} at byte {low} is not aligned to {item}", at)
 
 
 def _links(plan: Plan) -> list[tuple[str, str, int]]:
     """(part, tensor, byte offset of the part in the tensor) for each view: an op that no step computes."""
-    stepped = {step.op for step in plan.steps}
+    stepped = {step.op for step in plan.computed}
     links = []
     for k, op in enumerate(plan.ops):
         if k in stepped:
@@ -210,7 +249,7 @@ def _positions(plan: Plan) -> list[dict[str, int]]:
 
 def _root_tags(plan: Plan) -> dict[str, Tags]:
     """For each run-time tensor, the tag of each of its bytes; no two writers have a tag in common."""
-    written = {*plan.graph.inputs, *(n for step in plan.steps for n in plan.ops[step.op].outputs)}
+    written = {*plan.graph.inputs, *(n for step in plan.computed for n in plan.ops[step.op].outputs)}
     result = {}
     for root, positions in enumerate(_positions(plan)):
         writers = sorted((at, at + plan.tensor(name).nbytes, name) for name, at in positions.items() if name in written)
@@ -237,7 +276,9 @@ def _replay_step(replay: _Replay, index: int, step: Step) -> None:
         first.fail("the kernel makes one row per call")
     if step.merge and region.rows > 1 and region.cols != form.width:
         first.fail("merged rows must be whole rows")
-    _check_adjacent(plan, first)
+    if plan.placements[node.out.name].external is not None:
+        first.fail("a step writes to the caller's memory")
+    _check_adjacent(replay, step.op, first)
     made = replay.done.setdefault(node.out.name, np.zeros((form.rows, form.width), dtype=np.bool_))
     if made[region.y0 : region.y1, region.x0 : region.x1].any():
         first.fail("the region is computed a second time")
@@ -250,8 +291,9 @@ def _replay_step(replay: _Replay, index: int, step: Step) -> None:
         _replay_call(replay, call, plan.scratch[step.op])
 
 
-def _check_adjacent(plan: Plan, call: _Call) -> None:
+def _check_adjacent(replay: _Replay, op: int, call: _Call) -> None:
     """Rows that a kernel reaches from one pointer are adjacent in memory."""
+    plan = replay.plan
 
     def adjacent(tensor: Tensor, y0: int, y1: int) -> None:
         place: Placement = plan.placements[tensor.name]
@@ -264,15 +306,12 @@ def _check_adjacent(plan: Plan, call: _Call) -> None:
         for k, need in enumerate(call.oper.in_region(node, call.region)):
             if need is not None:
                 adjacent(node.tensor(k), need.region.y0, need.region.y1)
-    region = call.region
-    if not call.merged:
-        region = Region(region.y0, region.y0 + 1, region.x0, region.x1)
-    variant = plan.variants[plan.steps[call.step].op]
-    for kernel in call.oper.calls(node, region, variant):
-        for window in kernel.inputs:
-            if window.whole:
-                tensor = window_tensor(node, window)
-                adjacent(tensor, 0, tensor.form.rows)
+    if op not in replay.whole_windows:
+        region = call.region if call.merged else Region(call.region.y0, call.region.y0 + 1, 0, node.out.form.width)
+        calls = call.oper.calls(node, region, plan.variants[op])
+        replay.whole_windows[op] = [window_tensor(node, w) for kernel in calls for w in kernel.inputs if w.whole]
+    for tensor in replay.whole_windows[op]:
+        adjacent(tensor, 0, tensor.form.rows)
 
 
 def _replay_call(replay: _Replay, call: _Call, scratch: int | None) -> None:

@@ -18,199 +18,31 @@ static void two_conv2d_s8_1(int8_t *out, const int8_t *const *in0, const int8_t 
     tc_conv2d_s8(out, in0, weights, bias, multiplier, shift, /* in_w */ 5, /* in_ch */ 4, /* out_w */ 5, /* out_ch */ 2, /* kernel_h */ 3, /* kernel_w */ 3, /* stride_w */ 1, /* dilation_w */ 1, /* pad_left */ 1, /* groups */ 1, /* in_zero_point */ 3, /* out_zero_point */ 3, /* lo */ -128, /* hi */ 127);
 }
 
-/* step 0: conv2d, from Conv _conv_h_
-   [1,7,5,3]@0 -> [1,7,5,4]@105; 3780 MAC; 235 bytes live */
-static void two_step_0(uint8_t *a)
+/* 7 rows in 6 runs: conv2d, from Conv _conv_h_
+   [1,7,5,3] -> [1,7,5,4]; 3780 MAC */
+static void two_step_0(uint8_t *a, int32_t first, int32_t end)
 {
-    {
+    for (int32_t y = first; y < end; ++y) {
         const int8_t *rows0_0[3];
         for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = -1 + j;
+            const int32_t r = y - 1 + j;
             rows0_0[j] = (r >= 0 && r < 7) ? (const int8_t *)(a + 15 * r) : NULL;
         }
-        two_conv2d_s8_0((int8_t *)(a + two_data_0[0]), rows0_0, two_data_1, two_data_2, two_data_3, two_data_4);
+        two_conv2d_s8_0((int8_t *)(a + two_data_0[y]), rows0_0, two_data_1, two_data_2, two_data_3, two_data_4);
     }
 }
 
-/* step 1: conv2d, from Conv _conv_h_
-   [1,7,5,3]@0 -> [1,7,5,4]@105; 3780 MAC; 235 bytes live */
-static void two_step_1(uint8_t *a)
+/* 7 rows in 6 runs: conv2d, from Conv _conv_y_
+   [1,7,5,4] -> [1,7,5,2]; 2520 MAC */
+static void two_step_1(uint8_t *a, int32_t first, int32_t end)
 {
-    {
+    for (int32_t y = first; y < end; ++y) {
         const int8_t *rows0_0[3];
         for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = j;
-            rows0_0[j] = (const int8_t *)(a + 15 * r);
-        }
-        two_conv2d_s8_0((int8_t *)(a + two_data_0[1]), rows0_0, two_data_1, two_data_2, two_data_3, two_data_4);
-    }
-}
-
-/* step 2: conv2d, from Conv _conv_y_
-   [1,7,5,4]@105 -> [1,7,5,2]@165; 2520 MAC; 235 bytes live */
-static void two_step_2(uint8_t *a)
-{
-    {
-        const int8_t *rows0_0[3];
-        for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = -1 + j;
+            const int32_t r = y - 1 + j;
             rows0_0[j] = (r >= 0 && r < 7) ? (const int8_t *)(a + two_data_0[r]) : NULL;
         }
-        two_conv2d_s8_1((int8_t *)(a + 165), rows0_0, two_data_5, two_data_6, two_data_7, two_data_8);
-    }
-}
-
-/* step 3: conv2d, from Conv _conv_h_
-   [1,7,5,3]@0 -> [1,7,5,4]@105; 3780 MAC; 235 bytes live */
-static void two_step_3(uint8_t *a)
-{
-    {
-        const int8_t *rows0_0[3];
-        for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = 1 + j;
-            rows0_0[j] = (const int8_t *)(a + 15 * r);
-        }
-        two_conv2d_s8_0((int8_t *)(a + two_data_0[2]), rows0_0, two_data_1, two_data_2, two_data_3, two_data_4);
-    }
-}
-
-/* step 4: conv2d, from Conv _conv_y_
-   [1,7,5,4]@105 -> [1,7,5,2]@165; 2520 MAC; 235 bytes live */
-static void two_step_4(uint8_t *a)
-{
-    {
-        const int8_t *rows0_0[3];
-        for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = j;
-            rows0_0[j] = (const int8_t *)(a + two_data_0[r]);
-        }
-        two_conv2d_s8_1((int8_t *)(a + 175), rows0_0, two_data_5, two_data_6, two_data_7, two_data_8);
-    }
-}
-
-/* step 5: conv2d, from Conv _conv_h_
-   [1,7,5,3]@0 -> [1,7,5,4]@105; 3780 MAC; 235 bytes live */
-static void two_step_5(uint8_t *a)
-{
-    {
-        const int8_t *rows0_0[3];
-        for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = 2 + j;
-            rows0_0[j] = (const int8_t *)(a + 15 * r);
-        }
-        two_conv2d_s8_0((int8_t *)(a + two_data_0[3]), rows0_0, two_data_1, two_data_2, two_data_3, two_data_4);
-    }
-}
-
-/* step 6: conv2d, from Conv _conv_y_
-   [1,7,5,4]@105 -> [1,7,5,2]@165; 2520 MAC; 235 bytes live */
-static void two_step_6(uint8_t *a)
-{
-    {
-        const int8_t *rows0_0[3];
-        for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = 1 + j;
-            rows0_0[j] = (const int8_t *)(a + two_data_0[r]);
-        }
-        two_conv2d_s8_1((int8_t *)(a + 185), rows0_0, two_data_5, two_data_6, two_data_7, two_data_8);
-    }
-}
-
-/* step 7: conv2d, from Conv _conv_h_
-   [1,7,5,3]@0 -> [1,7,5,4]@105; 3780 MAC; 235 bytes live */
-static void two_step_7(uint8_t *a)
-{
-    {
-        const int8_t *rows0_0[3];
-        for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = 3 + j;
-            rows0_0[j] = (const int8_t *)(a + 15 * r);
-        }
-        two_conv2d_s8_0((int8_t *)(a + two_data_0[4]), rows0_0, two_data_1, two_data_2, two_data_3, two_data_4);
-    }
-}
-
-/* step 8: conv2d, from Conv _conv_y_
-   [1,7,5,4]@105 -> [1,7,5,2]@165; 2520 MAC; 235 bytes live */
-static void two_step_8(uint8_t *a)
-{
-    {
-        const int8_t *rows0_0[3];
-        for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = 2 + j;
-            rows0_0[j] = (const int8_t *)(a + two_data_0[r]);
-        }
-        two_conv2d_s8_1((int8_t *)(a + 195), rows0_0, two_data_5, two_data_6, two_data_7, two_data_8);
-    }
-}
-
-/* step 9: conv2d, from Conv _conv_h_
-   [1,7,5,3]@0 -> [1,7,5,4]@105; 3780 MAC; 235 bytes live */
-static void two_step_9(uint8_t *a)
-{
-    {
-        const int8_t *rows0_0[3];
-        for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = 4 + j;
-            rows0_0[j] = (const int8_t *)(a + 15 * r);
-        }
-        two_conv2d_s8_0((int8_t *)(a + two_data_0[5]), rows0_0, two_data_1, two_data_2, two_data_3, two_data_4);
-    }
-}
-
-/* step 10: conv2d, from Conv _conv_y_
-   [1,7,5,4]@105 -> [1,7,5,2]@165; 2520 MAC; 235 bytes live */
-static void two_step_10(uint8_t *a)
-{
-    {
-        const int8_t *rows0_0[3];
-        for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = 3 + j;
-            rows0_0[j] = (const int8_t *)(a + two_data_0[r]);
-        }
-        two_conv2d_s8_1((int8_t *)(a + 205), rows0_0, two_data_5, two_data_6, two_data_7, two_data_8);
-    }
-}
-
-/* step 11: conv2d, from Conv _conv_h_
-   [1,7,5,3]@0 -> [1,7,5,4]@105; 3780 MAC; 235 bytes live */
-static void two_step_11(uint8_t *a)
-{
-    {
-        const int8_t *rows0_0[3];
-        for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = 5 + j;
-            rows0_0[j] = (r >= 0 && r < 7) ? (const int8_t *)(a + 15 * r) : NULL;
-        }
-        two_conv2d_s8_0((int8_t *)(a + two_data_0[6]), rows0_0, two_data_1, two_data_2, two_data_3, two_data_4);
-    }
-}
-
-/* step 12: conv2d, from Conv _conv_y_
-   [1,7,5,4]@105 -> [1,7,5,2]@165; 2520 MAC; 235 bytes live */
-static void two_step_12(uint8_t *a)
-{
-    {
-        const int8_t *rows0_0[3];
-        for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = 4 + j;
-            rows0_0[j] = (const int8_t *)(a + two_data_0[r]);
-        }
-        two_conv2d_s8_1((int8_t *)(a + 215), rows0_0, two_data_5, two_data_6, two_data_7, two_data_8);
-    }
-}
-
-/* step 13: conv2d, from Conv _conv_y_
-   [1,7,5,4]@105 -> [1,7,5,2]@165; 2520 MAC; 235 bytes live */
-static void two_step_13(uint8_t *a)
-{
-    {
-        const int8_t *rows0_0[3];
-        for (int32_t j = 0; j < 3; ++j) {
-            const int32_t r = 5 + j;
-            rows0_0[j] = (r >= 0 && r < 7) ? (const int8_t *)(a + two_data_0[r]) : NULL;
-        }
-        two_conv2d_s8_1((int8_t *)(a + 225), rows0_0, two_data_5, two_data_6, two_data_7, two_data_8);
+        two_conv2d_s8_1((int8_t *)(a + 165 + 10 * y), rows0_0, two_data_5, two_data_6, two_data_7, two_data_8);
     }
 }
 
@@ -220,20 +52,24 @@ void two_run(two_arena *arena, const int8_t input[TWO_INPUT_LEN], int8_t output[
     if (input != NULL && input != two_input(arena)) {
         memcpy(two_input(arena), input, 105u);
     }
-    two_step_0(a);
-    two_step_1(a);
-    two_step_2(a);
-    two_step_3(a);
-    two_step_4(a);
-    two_step_5(a);
-    two_step_6(a);
-    two_step_7(a);
-    two_step_8(a);
-    two_step_9(a);
-    two_step_10(a);
-    two_step_11(a);
-    two_step_12(a);
-    two_step_13(a);
+    struct {
+        uint16_t row[2];
+    } rows = { {0} }, *const s = &rows; /* rows made so far */
+    for (uint32_t i = 0; i < 24u; i += 2u) {
+        const uint32_t turn = two_data_9[i];
+        const int32_t first = (int32_t)s->row[turn], end = first + two_data_9[i + 1u];
+        s->row[turn] = (uint16_t)end;
+        switch (turn) {
+        case 0:
+            two_step_0(a, first, end);
+            break;
+        case 1:
+            two_step_1(a, first, end);
+            break;
+        default:
+            break;
+        }
+    }
     if (output != NULL && output != two_output(arena)) {
         memcpy(output, two_output(arena), 70u);
     }

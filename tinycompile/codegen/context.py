@@ -1,0 +1,97 @@
+"""What the C templates are given: plain data, every name and number already C."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinycompile.ir.interface import Port
+
+
+@dataclass(frozen=True)
+class WeightArray:
+    """One flash array; equal contents and types share it."""
+
+    name: str
+    c_type: str
+    elems: int
+    nbytes: int
+    body: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A kernel with its compile-time constants: ``static void name(params) { kernel(args); }``."""
+
+    name: str
+    kernel: str
+    params: tuple[str, ...]
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RowPointer:
+    """How one input of a call is addressed inside a step."""
+
+    name: str
+    c_type: str
+    count: int
+    row: str
+    """C expression of the row (of `y` and `j`)."""
+    address: str
+    """C expression of the pointer, of the row variable ``r``."""
+    limit: int | None
+    """Rows of the tensor when the row may lie outside it, else None."""
+
+
+@dataclass(frozen=True)
+class CallText:
+    instance: str
+    windows: tuple[RowPointer, ...]
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepText:
+    """One static function of the generated model. It makes rows [y0, y1), or any of them where `ranged`.
+
+    `external`: the numbers of the network inputs that it reads from the caller's memory.
+    """
+
+    index: int
+    comment: tuple[str, ...]
+    y0: int
+    y1: int
+    calls: tuple[CallText, ...]
+    ranged: bool
+    external: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PortText:
+    """A network input or output in the header."""
+
+    port: Port
+    macro: str
+    c_type: str
+    offset: int | None
+    """Arena offset; None where the port has no place in the arena."""
+    comment: str
+
+
+@dataclass(frozen=True)
+class ProgramText:
+    """The row program: its table, and where the rows of a streamed input go."""
+
+    name: str
+    c_type: str
+    entries: int
+    counter_type: str
+    index_type: str
+    functions: int
+    push: int | None
+    push_address: str
+    push_bytes: int
+    push_elems: int
+    push_rows: int
+    push_type: str

@@ -1,0 +1,68 @@
+"""The order of a row program as a table: function and number of rows, in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinycompile.ir.graph import Array
+from tinycompile.ir.plan import Plan, Push, Step
+from tinycompile.ir.types import Region
+
+
+@dataclass(frozen=True)
+class RowProgram:
+    """`functions`: for each maker in the order in which they begin, the op and the region that all its steps make
+    together; None is the pushed input, which comes last. `table`: pairs of a maker's number and rows, of the narrowest
+    type that holds both."""
+
+    functions: tuple[tuple[int | None, Region], ...]
+    table: Array
+    most_rows: int
+
+    @property
+    def push(self) -> int | None:
+        """The number that stands for a pushed row."""
+        return next((k for k, (op, _) in enumerate(self.functions) if op is None), None)
+
+
+def row_program(plan: Plan) -> RowProgram:
+    """Runs of consecutive rows become one pair; a pushed row is a pair by itself."""
+    regions: dict[int | None, Region] = {}
+    runs: list[tuple[int | None, int]] = []
+    for step in plan.steps:
+        maker, region = _maker(plan, step)
+        before = regions.get(maker)
+        regions[maker] = region if before is None else Region(before.y0, region.y1, before.x0, before.x1)
+        if runs and runs[-1][0] == maker and maker is not None:
+            runs[-1] = maker, runs[-1][1] + region.rows
+        else:
+            runs.append((maker, region.rows))
+    makers = [m for m in regions if m is not None] + [None] * (None in regions)
+    number = {maker: k for k, maker in enumerate(makers)}
+    return RowProgram(
+        tuple((maker, regions[maker]) for maker in makers),
+        _table(number, runs),
+        max((r.rows for r in regions.values()), default=0),
+    )
+
+
+def _maker(plan: Plan, step: Step | Push) -> tuple[int | None, Region]:
+    if isinstance(step, Push):
+        return None, Region(step.row, step.row + 1, 0, plan.tensor(step.tensor).form.width)
+    return step.op, step.region
+
+
+def _table(number: Mapping[int | None, int], runs: list[tuple[int | None, int]]) -> Array:
+    wide = len(number) > 2**8 or sum(rows > 255 for _, rows in runs) > len(runs) // 4
+    dtype = np.uint16 if wide else np.uint8
+    most = int(np.iinfo(dtype).max)
+    pairs: list[int] = []
+    for maker, rows in runs:
+        left = rows
+        while left > 0:
+            pairs += [number[maker], min(left, most)]
+            left -= most
+    return np.array(pairs, dtype=dtype)

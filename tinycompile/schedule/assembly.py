@@ -1,0 +1,74 @@
+"""What every plan has in common: operators in order, views among them, kernel variants, and the face of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tinycompile.errors import InternalError
+from tinycompile.ir.graph import Graph, Op
+from tinycompile.ir.interface import InputMode, Interface, Port
+from tinycompile.ops.registry import operator
+
+ARENA_ALIGN = 16
+
+
+class TargetFeatures(Protocol):
+    """What planning asks of a target."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def features(self) -> frozenset[str]: ...
+
+
+def with_views(graph: Graph, made: Sequence[int]) -> list[int]:
+    """Op indices of all ops: `made` in their order, each view as soon as its inputs are there."""
+    producer = {name: k for k, op in enumerate(graph.ops) for name in op.outputs}
+    steps = set(made)
+    done: set[int] = set()
+    result: list[int] = []
+
+    def ready(op: Op) -> bool:
+        return all(producer[i] in done for i in op.inputs if i in producer)
+
+    def take(k: int) -> None:
+        done.add(k)
+        result.append(k)
+
+    views = [k for k in range(len(graph.ops)) if k not in steps]
+    for k in [None, *made]:
+        if k is not None:
+            take(k)
+        for v in views:
+            if v not in done and ready(graph.ops[v]):
+                take(v)
+    if len(result) != len(graph.ops):
+        raise InternalError("some operators were left out of the plan", "planner", "report this bug")
+    return result
+
+
+def kernel_variant(op: Op, features: frozenset[str]) -> str:
+    """The best variant of an operator that a target with `features` can run."""
+    for variant in operator(op.kind).variants:
+        if variant.requires <= features:
+            return variant.name
+    raise InternalError(f"no kernel variant of '{op.kind}' for this target", str(op.source), "report this bug")
+
+
+def interface(graph: Graph, prefix: str, target: str, arena_bytes: int, mode: InputMode) -> Interface:
+    """Ports of the network's inputs and outputs, ``input`` or ``input_0``... in C."""
+
+    def ports(names: tuple[str, ...], stem: str) -> tuple[Port, ...]:
+        result = []
+        for k, name in enumerate(names):
+            t = graph.tensors[name]
+            scale, zero_point = (None, None) if t.quant is None or t.quant.per_channel else t.quant.scalar()
+            c_name = stem if len(names) == 1 else f"{stem}_{k}"
+            result.append(Port(name, c_name, t.shape, t.dtype, scale, zero_point))
+        return tuple(result)
+
+    return Interface(
+        prefix, target, arena_bytes, ARENA_ALIGN, ports(graph.inputs, "input"), ports(graph.outputs, "output"), mode
+    )
