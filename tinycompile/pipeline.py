@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tinycompile.ir.graph import Array, Graph
 from tinycompile.ir.plan import Plan
+from tinycompile.planning import Goal, choose_plan
 from tinycompile.report.summary import Budgets, Report
 from tinycompile.target import Target
 
@@ -70,15 +71,21 @@ def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) 
     return graph
 
 
-def plan_model(model: Path, target: Target, options: ImportOptions | None = None, dump: Dump | None = None) -> Plan:
+def plan_model(
+    model: Path,
+    target: Target,
+    options: ImportOptions | None = None,
+    dump: Dump | None = None,
+    goal: Goal | None = None,
+) -> Plan:
     """Import `model` and decide order, views, in-place use and addresses for `target`; the plan is verified."""
     from tinycompile.frontends.naming import c_prefix
     from tinycompile.ir.printer import print_plan
-    from tinycompile.schedule import plan_graph, verify_plan
+    from tinycompile.schedule import verify_plan
 
     options = options or ImportOptions()
     graph = import_model(model, options, dump)
-    plan = plan_graph(graph, target, prefix=c_prefix(options.name or model.stem))
+    plan = choose_plan(graph, target, c_prefix(options.name or model.stem), goal or Goal())
     verify_plan(plan)
     if dump is not None:
         dump("plan", print_plan(plan))
@@ -91,13 +98,14 @@ def build_model(
     budgets: Budgets,
     options: ImportOptions | None = None,
     dump: Dump | None = None,
+    goal: Goal | None = None,
 ) -> Build:
     """Everything that a build writes, as text. Raises DoesNotFitError when `budgets` or the target's memory are
     exceeded."""
     from tinycompile.codegen.c import emit_c
     from tinycompile.report.summary import summarize
 
-    plan = plan_model(model, target, options, dump)
+    plan = plan_model(model, target, options, dump, goal or Goal(sram_bytes=budgets.sram_bytes))
     emission = emit_c(plan)
     report = summarize(plan, target, budgets, emission)
     report.check_fits()

@@ -20,6 +20,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("api",),
     ("verify",),
     ("pipeline",),
+    ("planning",),
     ("report",),
     ("emulate",),
     ("codegen",),

@@ -55,21 +55,21 @@ def replay(model: RowModel, sequence: tuple[int, ...]) -> int:
 @pytest.mark.parametrize("seed", range(25))
 def test_search_equals_enumeration(seed: int, mode: InputMode) -> None:
     model = model_of(random_graph(seed, ops=5), mode)
-    found = exact_interleaving(model, 30)
+    found = exact_interleaving(model, 200_000)
     assert found.peak_bytes == found.bound_bytes == exhaustive(model) == replay(model, found.sequence)
 
 
 def test_an_upper_bound_that_cannot_be_beaten_is_proven() -> None:
     model = model_of(inverted_bottleneck(), InputMode.STREAMED)
-    best = exact_interleaving(model, 30)
-    beaten = exact_interleaving(model, 30, upper=best.peak_bytes)
+    best = exact_interleaving(model, 200_000)
+    beaten = exact_interleaving(model, 200_000, upper=best.peak_bytes)
     assert beaten.sequence == ()
     assert beaten.bound_bytes == best.peak_bytes
 
 
 def test_rows_stream_through_a_residual_network() -> None:
     """ResNet-8: the least of any order of row steps, far below its 49,152 bytes in whole buffers."""
-    found = exact_interleaving(model_of(stream_reductions(resnet8()), InputMode.RESIDENT), 60)
+    found = exact_interleaving(model_of(stream_reductions(resnet8()), InputMode.RESIDENT), 200_000)
     assert found.peak_bytes == 10_304
 
 
@@ -81,7 +81,7 @@ def test_a_skip_connection_inside_the_window_costs_nothing() -> None:
     plain = GraphBuilder()
     without = plain.graph([plain.conv(plain.input((1, 12, 4, 8)), 8, 3)])
     peaks = [
-        exact_interleaving(model_of(g, InputMode.STREAMED), 30).peak_bytes - g.tensors[g.outputs[0]].nbytes
+        exact_interleaving(model_of(g, InputMode.STREAMED), 200_000).peak_bytes - g.tensors[g.outputs[0]].nbytes
         for g in (graph, without)
     ]
     assert peaks[0] - peaks[1] <= 32  # one row

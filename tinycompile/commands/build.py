@@ -37,6 +37,7 @@ def _firmware(report: Report, name: str, target: Target) -> dict[str, str]:
 @click.argument("model")
 @options.target_option
 @options.budget_options
+@options.goal_options
 @options.model_options
 @click.option("-o", "--output", default="out", show_default=True, metavar="DIR", help="Folder for the generated files.")
 @click.option("--board", metavar="BOARD", help="Also write a bare-metal project for a board, under DIR/firmware.")
@@ -48,6 +49,9 @@ def build(
     target: str,
     sram: str | None,
     flash: str | None,
+    input_mode: str,
+    minimize: str,
+    effort: int,
     io: str,
     name: str | None,
     shapes: tuple[str, ...],
@@ -63,15 +67,17 @@ def build(
     \b
     tinycompile build model.tflite --target cortex-m7 --sram 320k -o out/
     tinycompile build model.onnx --io quantized --json
+    tinycompile build model.tflite --minimize sram --input external -o out/
     tinycompile build model.tflite --target cortex-m7 --board nucleo-h743zi2 -o out/
 
     Nothing is written when the model cannot be compiled or does not fit.
     """
     chosen = load_target(target)
     budgets = options.budgets(sram, flash)
+    goal = options.goal(input_mode, minimize, effort, sram)
     how, dump = options.import_options(io, name, shapes), options.dumper(dump_after)
     with working(f"compiling {one_line(model, 60)}"):
-        built = build_model(options.model_path(model), chosen, budgets, how, dump)
+        built = build_model(options.model_path(model), chosen, budgets, how, dump, goal)
         report = built.report if no_compile else with_compiled_sizes(built.report, built.files, chosen)
     report.check_fits()
     files = dict(built.files)

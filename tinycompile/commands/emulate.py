@@ -115,6 +115,7 @@ def _where(on: str | None, board: str | None, emulator: str | None) -> str:
 @click.option("--inputs", metavar="IN.npz", help="An array per input, by tensor name or in_0, in_1; samples first.")
 @click.option("--outputs", metavar="OUT.npz", help="Where to write out_0, out_1, ...; samples first.")
 @click.option("--samples", default=4, show_default=True, help="Random samples when no inputs are given.")
+@options.goal_options
 @options.model_options
 @options.json_option
 def emulate(
@@ -125,6 +126,9 @@ def emulate(
     inputs: str | None,
     outputs: str | None,
     samples: int,
+    input_mode: str,
+    minimize: str,
+    effort: int,
     io: str,
     name: str | None,
     shapes: tuple[str, ...],
@@ -154,7 +158,12 @@ def emulate(
             target = load_target(on)
             unlimited = Budgets(2**62, 2**62)  # what fits is the build's question; here the model is only run
             built = build_model(
-                path, target, unlimited, options.import_options(io, name, shapes), options.dumper(dump_after)
+                path,
+                target,
+                unlimited,
+                options.import_options(io, name, shapes),
+                options.dumper(dump_after),
+                options.goal(input_mode, minimize, effort, None),
             )
             folder, plan, interface = Path(temporary), built.plan, built.plan.interface
             for file, text in built.files.items():

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import click
 
 from tinycompile.errors import UsageError
+from tinycompile.ir.interface import InputMode
 from tinycompile.pipeline import Dump, ImportOptions
+from tinycompile.planning import Goal
 from tinycompile.report.summary import Budgets
 from tinycompile.target import parse_bytes
 
@@ -47,6 +49,36 @@ def budget_options(function: F) -> F:
     flash = click.option("--flash", metavar="SIZE", help="Flash allowed for weights and code; default: the target's.")
     sram = click.option("--sram", metavar="SIZE", help="SRAM allowed, stack included: 320k, 64KiB, 1M or bytes.")
     return sram(flash(function))
+
+
+def goal_options(function: F) -> F:
+    """--input, --minimize and --effort: what the plan is to be."""
+    for option in (
+        click.option(
+            "--effort", type=click.IntRange(1, 5), default=1, show_default=True, help="More search for --minimize."
+        ),
+        click.option(
+            "--minimize",
+            type=click.Choice(["calls", "sram"]),
+            default="calls",
+            show_default=True,
+            help="The fewest kernel calls that fit in the SRAM allowed, or the least SRAM.",
+        ),
+        click.option(
+            "--input",
+            "input_mode",
+            type=click.Choice([mode.value for mode in InputMode]),
+            default="resident",
+            show_default=True,
+            help="The input lies in the arena; its rows are pushed one by one; or it is read from the caller's memory.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def goal(input_mode: str, minimize: str, effort: int, sram: str | None) -> Goal:
+    return Goal(InputMode(input_mode), minimize == "sram", None if sram is None else parse_bytes(sram), effort)
 
 
 def target_option(function: F) -> F:

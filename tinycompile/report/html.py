@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import jinja2
 
 from tinycompile.errors import one_line
+from tinycompile.ir.plan import Life, Plan
 from tinycompile.report.summary import Report
 from tinycompile.resources import data_dir
 
@@ -19,6 +20,7 @@ WIDTH, HEIGHT = 960, 420
 MAX_TABLE_ROWS = 200
 MAX_BOXES = 300
 MAX_PEAK_ROWS = 50
+MAX_ROW_BOXES = 2500
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,20 @@ class Box:
     role: str
     label: str
     title: str
+
+
+@dataclass(frozen=True)
+class Band:
+    """All rows of a tensor in the memory map of a row program, as SVG paths: even rows, and odd rows a shade darker, so
+    that rings show as stripes; `label` at (x, y) names what made it where there is room."""
+
+    even: str
+    odd: str
+    hue: int
+    title: str
+    x: float
+    y: float
+    label: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,60 @@ def memory_boxes(report: Report) -> list[Box]:
     return [boxes[k] for k in sorted(largest)]
 
 
+def _rectangle(life: Life, steps: int, arena: int) -> str:
+    x, y = life.first * WIDTH / steps, HEIGHT - life.high * HEIGHT / arena
+    width, height = (life.last - life.first + 1) * WIDTH / steps, (life.high - life.low) * HEIGHT / arena
+    return f"M{x:.2f} {y:.1f}h{width:.2f}v{height:.1f}h{-width:.2f}z"
+
+
+def memory_bands(report: Report) -> list[Band]:
+    """One band per tensor of a row program; the smallest rows of the largest programs are left out."""
+    plan = report.plan
+    steps, arena = len(plan.steps), max(plan.arena_bytes, 1)
+    makers = plan.graph.producers()
+
+    def area(life: Life) -> int:
+        return (life.last - life.first + 1) * (life.high - life.low)
+
+    shown: dict[str, list[Life]] = {}
+    for life in sorted(plan.lives, key=area)[-MAX_ROW_BOXES:]:
+        shown.setdefault(life.tensor, []).append(life)
+    bands = []
+    for name in dict.fromkeys(life.tensor for life in plan.lives if life.tensor in shown):
+        lives = sorted(shown[name], key=lambda life: (life.y0, life.first))
+        parity = [[x for x in lives if x.y0 % 2 == k] for k in (0, 1)]
+        even, odd = ("".join(_rectangle(x, steps, arena) for x in half) for half in parity)
+        text = one_line(name, 60)
+        made_by = makers[name].kind if name in makers else text
+        first, last = min(x.first for x in lives), max(x.last for x in lives)
+        low, high = min(x.low for x in lives), max(x.high for x in lives)
+        places = len({x.low for x in lives})
+        rows = sum(x.y1 - x.y0 for x in lives)
+        title = f"{text} ({made_by}): {rows} rows in {places} places of [{low:,}, {high:,}), steps {first} to {last}"
+        largest = max(lives, key=area)
+        width = (largest.last - largest.first + 1) * WIDTH / steps
+        fits = width > 6.5 * len(made_by) + 8 and (largest.high - largest.low) * HEIGHT / arena > 12
+        x, y = largest.first * WIDTH / steps, HEIGHT - largest.high * HEIGHT / arena
+        bands.append(Band(even, odd, _hue(name), title, x, y, made_by if fits else ""))
+    return bands
+
+
+def overwritten(plan: Plan) -> str:
+    """A mark wherever a step writes a row over one that it reads for the last time, as one SVG path."""
+    steps, arena = max(len(plan.steps), 1), max(plan.arena_bytes, 1)
+    ending: dict[int, list[Life]] = {}
+    for life in plan.lives:
+        ending.setdefault(life.last, []).append(life)
+    marks = []
+    for life in plan.lives:
+        for old in ending.get(life.first, ()):
+            low, high = max(old.low, life.low), min(old.high, life.high)
+            if old.first < life.first and old.tensor != life.tensor and low < high:
+                x, y = life.first * WIDTH / steps, HEIGHT - high * HEIGHT / arena
+                marks.append(f"M{x:.2f} {y:.1f}v{(high - low) * HEIGHT / arena:.1f}")
+    return "".join(marks[:: -(-len(marks) // MAX_ROW_BOXES)] if marks else [])
+
+
 def _render(template: str, report: Report, standalone: bool) -> str:
     plan = report.plan
     steps, arena = max(len(plan.steps), 1), max(plan.arena_bytes, 1)
@@ -85,7 +155,9 @@ def _render(template: str, report: Report, standalone: bool) -> str:
         report=report,
         plan=plan,
         standalone=standalone,
-        boxes=memory_boxes(report),
+        boxes=[] if plan.row_program else memory_boxes(report),
+        bands=memory_bands(report) if plan.row_program else [],
+        overwritten=overwritten(plan) if plan.row_program else "",
         width=WIDTH,
         height=HEIGHT,
         peak_x=plan.peak_step * WIDTH / steps,

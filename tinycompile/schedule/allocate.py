@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 
@@ -118,3 +119,48 @@ def exact(blocks: Sequence[Block], start: Packing, bound_bytes: int, limit: floa
     height = _height(blocks, found)
     proven = "proven least for this order" if status == cp_model.OPTIMAL else "time limit reached"
     return Packing(found, height, f"CP-SAT, {proven}") if height <= start.arena_bytes else start
+
+
+@dataclass(frozen=True)
+class Fit:
+    """`bases`: None if none were found; `impossible` says that there are none. `spent`: deterministic time."""
+
+    bases: tuple[int, ...] | None
+    impossible: bool
+    spent: float
+
+
+def fit(blocks: Sequence[Block], height: int, limit: float, seed: int = 1) -> Fit:
+    """Bases with all blocks below `height` bytes, by CP-SAT within `limit` units of deterministic time.
+
+    A packing into a given height is found sooner than the least height. Offsets are multiples of the greatest common
+    divisor of all sizes, which loses nothing: blocks pushed down until they rest on one another lie so.
+    """
+    from ortools.sat.python import cp_model  # slow to import, and seldom needed
+
+    if any(block.size > height for block in blocks):
+        return Fit(None, True, 0.0)
+    ends = [n for b in blocks for r in b.outline for n in (r.low, r.high)]
+    unit = gcd(*ends, *(b.align for b in blocks if b.align > 1))
+    model = cp_model.CpModel()
+    bases, spans, sides, widths = [], [], [], []
+    for k, block in enumerate(blocks):
+        align = max(block.align // unit, 1)
+        base = model.new_int_var(0, (height - block.size) // (unit * align), f"base{k}")
+        bases.append((base, align * unit))
+        for r in block.outline:
+            width = (r.high - r.low) // unit
+            spans.append(model.new_fixed_size_interval_var(r.first, r.last + 1 - r.first, ""))
+            sides.append(model.new_fixed_size_interval_var(base * align + r.low // unit, width, ""))
+            widths.append(width)
+    model.add_no_overlap_2d(spans, sides)
+    model.add_cumulative(spans, widths, height // unit)
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = seed
+    solver.parameters.max_deterministic_time = limit
+    status = solver.solve(model)
+    spent = solver.response_proto.deterministic_time
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return Fit(None, status == cp_model.INFEASIBLE, spent)
+    return Fit(tuple(int(solver.value(base)) * step for base, step in bases), False, spent)

@@ -8,7 +8,6 @@ bytes are submodular over the states. When it reaches the end, no order of row s
 from __future__ import annotations
 
 import heapq
-import time
 from dataclasses import dataclass
 
 from tinycompile.schedule.row_model import RowModel
@@ -117,13 +116,12 @@ class LiveRows:
         return state, live, taken
 
 
-def exact_interleaving(model: RowModel, limit_s: float, upper: int | None = None) -> Interleaving:
-    """The order of least peak if the search ends within `limit_s` seconds, else no sequence and the proven bound.
+def exact_interleaving(model: RowModel, max_states: int, upper: int | None = None) -> Interleaving:
+    """The order of least peak if the search ends within `max_states` expanded, else no sequence and the proven bound.
 
     `upper`: orders whose peak reaches it are of no interest.
     """
     rows = LiveRows(model)
-    deadline = time.monotonic() + limit_s
     parents: dict[State, tuple[State, list[int]]] = {}
     first = (max(rows.entry_bytes, rows.start_bytes), 0, rows.start, rows.start_bytes)
     heap = [first]
@@ -136,7 +134,7 @@ def exact_interleaving(model: RowModel, limit_s: float, upper: int | None = None
         expanded.add(state)
         if state == rows.goal:
             return Interleaving(_path(parents, rows.start, state), peak, peak, len(expanded))
-        if not len(expanded) % 256 and time.monotonic() > deadline:
+        if len(expanded) > max_states:
             return Interleaving((), 0, peak, len(expanded))
         closed, left, taken = rows.close(state, live, peak)
         if taken:

@@ -7,6 +7,7 @@ from one pointer, and where a step writes its row over a dying one.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -70,25 +71,37 @@ def lifetimes(rows: LiveRows, sequence: tuple[int, ...]) -> tuple[dict[Cell, lis
         maker, u = model.makers[m], state[m]
         after = (*state[:m], u + 1, *state[m + 1 :])
         over = rows.in_place(m, state, after)
-        for reading in maker.reads:
-            if model.values[reading.value].counted:
-                for row in range(reading.dead[u], reading.need[u]):
-                    lives[reading.value, row][1] = time
         for row in range(maker.made[u], maker.made[u + 1]):
             lives[maker.value, row] = [time, time]
             if over is not None:
                 overlays.append((over, (maker.value, row)))
+        for v in rows.touches[m]:
+            if model.values[v].counted:
+                # Rows that a stride jumps over count until it has, as they do in the search.
+                for row in range(rows.dead_rows(v, state), rows.dead_rows(v, after)):
+                    if (v, row) in lives:
+                        lives[v, row][1] = time
         state = after
     end = len(sequence)
     for v, value in enumerate(model.values):
-        if value.is_output:
+        if value.is_output and value.counted:
             for row in range(value.rows):
                 lives[v, row][1] = end
     return lives, overlays
 
 
-def build_row_blocks(graph: Graph, storage: Storage, model: RowModel, sequence: tuple[int, ...]) -> RowBlocks:
-    """The blocks of an order. A row is written over a dying one wherever the bytes of both groups allow it."""
+def build_row_blocks(
+    graph: Graph,
+    storage: Storage,
+    model: RowModel,
+    sequence: tuple[int, ...],
+    crowded: Collection[int] | None = None,
+) -> RowBlocks:
+    """The blocks of an order. A row is written over a dying one wherever the bytes of both groups allow it.
+
+    `crowded`: the only times at which that is done (default all); leaving it out costs live bytes at that time and
+    joins fewer rows. Rows that are carried on always share one place.
+    """
     rows = LiveRows(model)
     lives, overlays = lifetimes(rows, sequence)
     groups = _Groups()
@@ -97,6 +110,8 @@ def build_row_blocks(graph: Graph, storage: Storage, model: RowModel, sequence: 
     for name in _adjacent(graph, storage, model):
         _join_rows(graph, storage, groups, lives, name)
     for old, new in overlays:
+        if crowded is not None and lives[new][0] not in crowded and old[0] != new[0]:
+            continue
         shift = groups.shift(old, new, 0)
         if shift is not None and _apart(model, lives, groups.of(old), groups.of(new), shift, (old, new)):
             groups.join(old, new, 0)

@@ -163,7 +163,9 @@ class _Builder:
                 by_value[value][u] = span
         if oper.carries(node) and steps > 1:
             by_value[step.out] = [None, *((u - 1, u) for u in range(1, steps))]
-        reads = tuple(_reading(value, spans, rows[value]) for value, spans in sorted(by_value.items()))
+        # All rows are dead behind the last step, also those of a resident input that nobody reads.
+        ends = {v: self.graph.tensors[self.storage.values[v].tensor].form.rows for v in by_value}
+        reads = tuple(_reading(value, spans, ends[value]) for value, spans in sorted(by_value.items()))
         return Maker(step.op, step.out, steps, made, reads, self._in_place(k, steps, by_value), step.scratch_bytes)
 
     def _in_place(self, k: int, steps: int, spans: Mapping[int, list[tuple[int, int] | None]]) -> tuple[InPlace, ...]:

@@ -1,0 +1,159 @@
+"""Packing of row programs: an address for each row, in as many bytes as are live at the peak where that is found.
+
+The arena has a given height, the live bytes of the order, and one method after another looks for a packing of that
+height: first fit, ejection (`schedule.ejection`), then CP-SAT on the blocks at the busiest times with ejection for the
+rest. A row is written over a dying one only when the peak asks for it, since rigid groups pack badly.
+
+Some orders leave the free bytes in pieces that no packing can join. `pack_orders` may take another order of that peak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tinycompile.ir.graph import Graph
+from tinycompile.schedule.allocate import Packing, fit, greedy
+from tinycompile.schedule.ejection import eject
+from tinycompile.schedule.packing_shape import PackingShape, packing_shapes
+from tinycompile.schedule.reorder import reordered
+from tinycompile.schedule.row_blocks import RowBlocks, build_row_blocks
+from tinycompile.schedule.row_model import RowModel
+from tinycompile.schedule.storage import Storage
+
+MOVES = 20_000  # ejections in each try
+QUICK_MOVES = 5_000  # where there are many tries
+HOT = (0.9, 0.97, 0.75, 0.0)  # parts of the height: blocks that meet a time as busy as that go to CP-SAT
+CALL_LIMIT = 0.2  # deterministic time: CP-SAT is lucky early or not at all, so there are several short calls
+SEEDS = 2
+MAX_EXACT_RECTANGLES = 600
+WINDOW = 8  # steps around the busiest one that must fit by themselves
+WINDOW_LIMIT = 0.02
+HALVINGS = 5  # of the distance from the bound to the best packing, where the bound is not met
+
+Found = tuple[RowBlocks, Packing]
+
+
+def pack_rows(
+    graph: Graph, storage: Storage, model: RowModel, sequence: tuple[int, ...], limit: float
+) -> tuple[RowBlocks, Packing]:
+    """The blocks of an order and the least packing found. `limit`: deterministic time of all calls of CP-SAT."""
+    variants = _variants(graph, storage, model, sequence)
+    bound = max(variants[0].live_bytes)
+    return _meet(variants, bound, limit) or _least(variants, bound)
+
+
+def pack_orders(
+    graph: Graph, storage: Storage, model: RowModel, sequence: tuple[int, ...], limit: float, orders: int = 40
+) -> tuple[tuple[int, ...], RowBlocks, Packing]:
+    """Like `pack_rows`, but where no packing of the order into its live bytes is found, up to `orders` others with the
+    same peak are tried. Returns the order too."""
+    variants = _variants(graph, storage, model, sequence)
+    bound = max(variants[0].live_bytes)
+    found = _meet(variants, bound, limit)
+    if found is not None:
+        return sequence, *found
+    for seed in range(orders):
+        other = reordered(model, sequence, bound, seed)
+        rows = _variants(graph, storage, model, other)[0]
+        if max(rows.live_bytes) > bound or _impossible(rows, bound):
+            continue
+        found = _eject(list(_tries((rows,), bound))[:1], bound, QUICK_MOVES)
+        if found is not None:
+            return other, *found
+    return sequence, *_least(variants, bound)
+
+
+def pack_into(
+    graph: Graph, storage: Storage, model: RowModel, sequence: tuple[int, ...], height: int
+) -> tuple[RowBlocks, Packing] | None:
+    """The blocks of an order in an arena of `height` bytes, None where a quick search finds no packing."""
+    variants = _variants(graph, storage, model, sequence)
+    return _eject(list(_tries(variants, height)), height, QUICK_MOVES)
+
+
+def _meet(variants: Sequence[RowBlocks], height: int, limit: float) -> Found | None:
+    """A packing into `height`: first fit, ejection, CP-SAT."""
+    tries = list(_tries(variants, height))
+    found = _eject(tries, height, 0)
+    if found is not None:
+        return found
+    possible = [rows for rows in variants if not _impossible(rows, height)]
+    tries = [(rows, shape) for rows, shape in tries if any(rows is v for v in possible)]
+    return _eject(tries, height, MOVES) or _solve(tries, height, limit)
+
+
+def _impossible(rows: RowBlocks, height: int) -> bool:
+    """Whether the blocks around the busiest step are proven not to fit."""
+    peak = rows.live_bytes.index(max(rows.live_bytes))
+    near = [b for b in rows.blocks if any(r.first <= peak + WINDOW and r.last >= peak - WINDOW for r in b.outline)]
+    return fit(near, height, WINDOW_LIMIT).impossible
+
+
+def _variants(graph: Graph, storage: Storage, model: RowModel, sequence: tuple[int, ...]) -> list[RowBlocks]:
+    """The blocks with rows written over dying ones where the peak needs it, and wherever they can be; least live bytes
+    first."""
+    everywhere = build_row_blocks(graph, storage, model, sequence)
+    bound = max(everywhere.live_bytes)
+    nowhere = build_row_blocks(graph, storage, model, sequence, ())
+    crowded = {time for time, live in enumerate(nowhere.live_bytes) if live > bound}
+    needed = build_row_blocks(graph, storage, model, sequence, crowded) if crowded else nowhere
+    return sorted((needed, everywhere), key=lambda rows: max(rows.live_bytes))
+
+
+def _tries(variants: Sequence[RowBlocks], height: int) -> Iterator[tuple[RowBlocks, PackingShape]]:
+    for rows in variants:
+        if max(rows.live_bytes) <= height:
+            for shape in packing_shapes(rows.blocks, rows.live_bytes, height):
+                yield rows, shape
+
+
+def _eject(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, moves: int) -> Found | None:
+    for by_time in (True, False):
+        for rows, shape in tries:
+            found = eject(shape.blocks, shape.height, shape.order(by_time), moves, known=shape.conflicts)
+            if found is not None:
+                return rows, Packing(shape.bases(found), height, "ejection" if moves else "first fit")
+    return None
+
+
+def _solve(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, limit: float) -> Found | None:
+    """CP-SAT on the blocks that meet busy times, ejection for the rest."""
+    calls: dict[tuple[int, tuple[int, ...]], None] = {}
+    for part in HOT:
+        for n, (_, shape) in enumerate(tries):
+            hot = tuple(i for i, live in enumerate(shape.contention) if live >= part * height)
+            if sum(len(shape.blocks[i].outline) for i in hot) <= MAX_EXACT_RECTANGLES:
+                calls[n, hot] = None
+    for seed in range(1, SEEDS + 1):
+        for n, hot in list(calls):
+            rows, shape = tries[n]
+            result = fit([shape.blocks[i] for i in hot], shape.height, min(CALL_LIMIT, limit), seed)
+            limit -= result.spent
+            if result.bases is not None:
+                start = dict(zip(hot, result.bases, strict=True))
+                found = eject(shape.blocks, shape.height, shape.order(True), MOVES, start, shape.conflicts)
+                if found is not None:
+                    return rows, Packing(shape.bases(found), height, "CP-SAT and ejection")
+            elif result.impossible:
+                del calls[n, hot]
+            if limit <= 0:
+                return None
+    return None
+
+
+def _least(variants: Sequence[RowBlocks], bound: int) -> Found:
+    """The least height that halving the distance to the best first fit finds."""
+    packings = [(rows, greedy(rows.blocks, bound)) for rows in variants]
+    best: Found = min(packings, key=lambda found: found[1].arena_bytes)
+    low = bound
+    for _ in range(HALVINGS):
+        height = (low + best[1].arena_bytes) // 2
+        if height <= low:
+            break
+        tries = list(_tries(variants[:1], height))[:2]
+        found = _eject(tries, height, 0) or _eject(tries, height, MOVES)
+        if found is None:
+            low = height
+        else:
+            best = found
+    return best

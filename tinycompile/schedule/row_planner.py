@@ -1,0 +1,188 @@
+"""`RowPlanner`: row programs. Order of row steps, coalescing within the arena allowed, and the address of every row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tinycompile.errors import InternalError, UsageError
+from tinycompile.ir.graph import Graph, Tensor
+from tinycompile.ir.interface import InputMode
+from tinycompile.ir.plan import Certificate, Life, Placement, Plan, Push, Step
+from tinycompile.ir.types import Region
+from tinycompile.ops.base import Grain, whole
+from tinycompile.ops.registry import operator
+from tinycompile.schedule.allocate import Packing
+from tinycompile.schedule.assembly import ARENA_ALIGN, TargetFeatures, interface, kernel_variant, with_views
+from tinycompile.schedule.coalesce import coalesce, runs
+from tinycompile.schedule.interleave import Interleaving, LiveRows
+from tinycompile.schedule.row_blocks import Cell, RowBlocks, lifetimes
+from tinycompile.schedule.row_model import RowModel, build_row_model, rows_of_view
+from tinycompile.schedule.row_packing import pack_into, pack_orders
+from tinycompile.schedule.stages import search_order
+from tinycompile.schedule.storage import Storage, analyse_storage
+
+PACKING_LIMIT = 1.0  # of CP-SAT, in its deterministic time
+
+
+class RowPlanner:
+    """Row programs for one graph, target and input mode.
+
+    `graph`: with reductions as running sums (``passes.stream_reductions``), which lets maps be consumed row by row.
+    `effort`: 1 and up, more search. Raises UnsupportedError for constant outputs, UsageError for several streamed
+    inputs.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        target: TargetFeatures,
+        *,
+        prefix: str = "model",
+        input_mode: InputMode = InputMode.RESIDENT,
+        effort: int = 1,
+    ) -> None:
+        if input_mode is InputMode.STREAMED and len(graph.inputs) > 1:
+            raise UsageError(
+                f"{len(graph.inputs)} network inputs cannot be streamed", "--input streamed", "use --input external"
+            )
+        self.graph, self.target, self.prefix, self.input_mode = graph, target, prefix, input_mode
+        self.storage = analyse_storage(graph)
+        if input_mode is not InputMode.RESIDENT and any(
+            v.producer is None and v.is_output for v in self.storage.values
+        ):
+            raise UsageError(
+                "a network input is an output as well", f"--input {input_mode.value}", "use --input resident"
+            )
+        self.model = build_row_model(graph, self.storage, input_mode)
+        self.order = search_order(self.model, effort)
+        self.sequence, self.blocks, self.packing = pack_orders(
+            graph, self.storage, self.model, self.order.sequence, PACKING_LIMIT
+        )
+
+    def plan(self, arena_limit: int | None = None) -> Plan:
+        """The plan of fewest kernel calls within `arena_limit` bytes (None: of least arena) that is found, nothing
+        computed twice. Where none fits, that of least arena."""
+        least = self.packing.arena_bytes
+        limit = least if arena_limit is None else max(arena_limit, least)
+        for live_bytes in _live_limits(self.order.peak_bytes, limit):
+            sequence = coalesce(self.model, self.sequence, live_bytes)
+            if runs(sequence) < runs(self.sequence):
+                found = pack_into(self.graph, self.storage, self.model, sequence, min(limit, 2 * live_bytes))
+                if found is not None:
+                    return self._assemble(sequence, *found)
+        return self._assemble(self.sequence, self.blocks, self.packing)
+
+    def _assemble(self, order: tuple[int, ...], blocks: RowBlocks, packing: Packing) -> Plan:
+        graph, model = self.graph, self.model
+        at: dict[Cell, int] = {
+            cell: base + offset
+            for cells, base in zip(blocks.cells, packing.bases, strict=True)
+            for cell, offset in cells.items()
+        }
+        makers = [model.makers[m] for m in order]
+        made = list(dict.fromkeys(m.op for m in makers if m.op is not None))
+        sequence = with_views(graph, made)
+        position = {k: i for i, k in enumerate(sequence)}
+        return Plan(
+            graph=graph,
+            target=self.target.name,
+            ops=tuple(graph.ops[k] for k in sequence),
+            steps=_steps(graph, model, order, position),
+            placements={
+                name: _placement(graph, self.storage, at, graph.tensors[name], packing.arena_bytes, self.input_mode)
+                for name in self.storage.parts
+            },
+            variants=tuple(kernel_variant(graph.ops[k], self.target.features) for k in sequence),
+            scratch=tuple(None for _ in sequence),
+            arena_bytes=packing.arena_bytes,
+            arena_align=ARENA_ALIGN,
+            input_mode=self.input_mode,
+            certificate=_certify(self.order, packing, max(blocks.live_bytes)),
+            lives=_lives(model, order, at),
+            live_bytes=blocks.live_bytes[1 : len(makers) + 1],
+            interface=interface(graph, self.prefix, self.target.name, packing.arena_bytes, self.input_mode),
+        )
+
+
+def _live_limits(peak_bytes: int, arena_bytes: int) -> list[int]:
+    """Live bytes to coalesce up to, most first: an order that fills the arena may not pack."""
+    spare = arena_bytes - peak_bytes
+    return sorted({peak_bytes + spare * part // 8 for part in (8, 7, 6, 4, 2, 0)}, reverse=True)
+
+
+def _steps(
+    graph: Graph, model: RowModel, sequence: tuple[int, ...], position: Mapping[int, int]
+) -> tuple[Step | Push, ...]:
+    done = [0] * len(model.makers)
+    steps: list[Step | Push] = []
+    for m in sequence:
+        maker, u = model.makers[m], done[m]
+        done[m] += 1
+        if maker.op is None:
+            steps.append(Push(model.values[maker.value].tensor, maker.made[u]))
+            continue
+        node = graph.node(graph.ops[maker.op])
+        if operator(node.op.kind).grain(node) is Grain.WHOLE:
+            steps.append(Step(position[maker.op], whole(node.out), merge=True))
+        else:
+            region = Region(maker.made[u], maker.made[u + 1], 0, node.out.form.width)
+            steps.append(Step(position[maker.op], region))
+    return tuple(steps)
+
+
+def _placement(
+    graph: Graph, storage: Storage, at: Mapping[Cell, int], tensor: Tensor, arena_bytes: int, mode: InputMode
+) -> Placement:
+    """Where each row of a tensor begins: in its cells, or in the caller's memory of an external input."""
+    rows, row_bytes = tensor.form.rows, tensor.row_bytes
+    source = storage.values[storage.parts[tensor.name][0].value]
+    if mode is InputMode.EXTERNAL and source.producer is None:
+        start = storage.parts[tensor.name][0].offset
+        offsets = tuple(y * row_bytes - start for y in range(rows))
+        return Placement(offsets, row_bytes, graph.inputs.index(source.tensor))
+    offsets_found: list[int] = []
+    for y in range(rows):
+        value, row, _ = rows_of_view(graph, storage, tensor.name, Region(y, y + 1, 0, tensor.form.width))[0]
+        held = graph.tensors[storage.values[value].tensor]
+        piece = next(p for p in storage.parts[tensor.name] if p.value == value)
+        within = y * row_bytes - piece.offset - row * held.row_bytes
+        base = at.get((value, row))
+        if base is not None:
+            offsets_found.append(base + within)
+        else:  # never made: the row's offset says nothing, and going on evenly keeps tables short
+            even = offsets_found[-1] + row_bytes if offsets_found else 0
+            offsets_found.append(even if even + row_bytes <= arena_bytes else 0)
+    return Placement(tuple(offsets_found), row_bytes)
+
+
+def _certify(order: Interleaving, packing: Packing, schedule_bound_bytes: int) -> Certificate:
+    """The bound is the order's: the least peak of live bytes over all orders of row steps, without recompute."""
+    if packing.arena_bytes < order.bound_bytes:
+        raise InternalError("an arena below its own bound", "row planner", "report this bug")
+    found = "exact" if order.peak_bytes == order.bound_bytes else "of a bounded search"
+    method = f"bound {found}; addresses by {packing.method}"
+    optimal = packing.arena_bytes == order.bound_bytes
+    return Certificate(order.bound_bytes, schedule_bound_bytes, optimal, "row steps without recompute", method)
+
+
+def _lives(model: RowModel, sequence: tuple[int, ...], at: Mapping[Cell, int]) -> tuple[Life, ...]:
+    """Rows by the steps during which they hold bytes; neighbours in number and place that live alike as one."""
+    lives, _ = lifetimes(LiveRows(model), sequence)
+    result: list[Life] = []
+    for (v, row), (first, last) in sorted(lives.items()):
+        if last == 0:
+            continue
+        value, low = model.values[v], at[v, row]
+        life = Life(value.tensor, row, row + 1, low, low + value.row_bytes, max(first - 1, 0), last - 1)
+        before = result[-1] if result else None
+        if before and (before.tensor, before.y1, before.high, before.first, before.last) == (
+            life.tensor,
+            life.y0,
+            life.low,
+            life.first,
+            life.last,
+        ):
+            result[-1] = Life(life.tensor, before.y0, life.y1, before.low, life.high, life.first, life.last)
+        else:
+            result.append(life)
+    return tuple(sorted(result, key=lambda x: (x.first, x.low)))
