@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +62,21 @@ def load(name: str) -> Graph:
     return import_model(path, ImportOptions(io="quantized")) if path.is_file() else build(name)
 
 
+def picture(rng: np.random.Generator, shape: tuple[int, ...], patch: int) -> np.ndarray:
+    """Random int8 values; the same over `patch` steps of every axis, since networks see little in noise."""
+    coarse = rng.integers(-128, 128, tuple(-(-n // patch) for n in shape))
+    for axis in range(len(shape)):
+        coarse = coarse.repeat(patch, axis)
+    return coarse[tuple(slice(n) for n in shape)]
+
+
 def check(graph: Graph, plan: Plan) -> bool:
     """Whether interpreter and sanitised C give the reference's outputs, on an input to which they are sensitive."""
     rng = np.random.default_rng(0)
     tensors = [graph.tensors[name] for name in graph.inputs]
-    samples = [[rng.integers(-128, 128, t.shape).astype(t.dtype.numpy) for t in tensors] for _ in range(2)]
+    samples = [[picture(rng, t.shape, patch).astype(t.dtype.numpy) for t in tensors] for patch in (1, 2, 4, 8, 8, 16)]
     want = [run_graph(graph, inputs) for inputs in samples]
-    if all(np.array_equal(want[0][n], want[1][n]) for n in graph.outputs):
+    if all(np.array_equal(first[n], other[n]) for n in graph.outputs for first, other in pairwise(want)):
         raise SystemExit("the outputs do not depend on the input: a comparison would show nothing")
     with tempfile.TemporaryDirectory() as folder:
         for name, text in emit_c(plan).files.items():

@@ -21,7 +21,7 @@ from tinycompile.schedule.packing_shape import packing_shapes
 from tinycompile.schedule.reorder import reordered
 from tinycompile.schedule.row_blocks import RowBlocks, build_row_blocks, lifetimes
 from tinycompile.schedule.row_model import RowModel, build_row_model
-from tinycompile.schedule.row_packing import pack_orders, pack_rows
+from tinycompile.schedule.row_packing import pack_orders
 from tinycompile.schedule.storage import Storage, analyse_storage
 
 MODELS = Path(__file__).parents[2].parent / "shared" / "models"
@@ -60,17 +60,17 @@ def faults(model: RowModel, sequence: tuple[int, ...], rows: RowBlocks, packing:
 def test_rows_alive_together_share_no_bytes(seed: int, mode: InputMode) -> None:
     graph = stream_reductions(random_graph(seed, ops=5))
     storage, model, sequence = order_of(graph, mode)
-    rows, packing = pack_rows(graph, storage, model, sequence, 0.1)
+    sequence, rows, packing = pack_orders(graph, storage, model, [sequence], 0.1)
     assert faults(model, sequence, rows, packing) == []
     assert packing.arena_bytes >= max(rows.live_bytes)
     assert packing.arena_bytes >= max(b + block.size for b, block in zip(packing.bases, rows.blocks, strict=True))
-    assert (rows, packing) == pack_rows(graph, storage, model, sequence, 0.1)
+    assert (sequence, rows, packing) == pack_orders(graph, storage, model, [sequence], 0.1)
 
 
 def test_the_overlap_check_finds_an_overlap() -> None:
     graph = inverted_bottleneck()
     storage, model, sequence = order_of(graph, InputMode.STREAMED)
-    rows, packing = pack_rows(graph, storage, model, sequence, 0.1)
+    sequence, rows, packing = pack_orders(graph, storage, model, [sequence], 0.1)
     at_zero = Packing((0,) * len(packing.bases), packing.arena_bytes, "all at 0")
     assert faults(model, sequence, rows, packing) == []
     assert faults(model, sequence, rows, at_zero) != []
@@ -81,7 +81,7 @@ def test_network_outputs_and_resident_inputs_are_adjacent() -> None:
     x = b.input((1, 9, 4, 8))
     graph = b.graph([b.conv(b.conv(x, 4, 3), 8, 3)])
     storage, model, sequence = order_of(graph, InputMode.RESIDENT)
-    rows, packing = pack_rows(graph, storage, model, sequence, 0.1)
+    sequence, rows, packing = pack_orders(graph, storage, model, [sequence], 0.1)
     at = {c: base + low for cells, base in zip(rows.cells, packing.bases, strict=True) for c, low in cells.items()}
     for v, value in enumerate(model.values):
         if value.at_entry or value.is_output:
@@ -221,7 +221,7 @@ def real_model(stem: str) -> Graph:
 def test_real_models_meet_their_live_bytes(stem: str, mode: InputMode, bound_bytes: int) -> None:
     graph = real_model(stem)
     storage, model, sequence = order_of(graph, mode)
-    order, rows, packing = pack_orders(graph, storage, model, sequence, 1.0)
+    order, rows, packing = pack_orders(graph, storage, model, [sequence], 1.0)
     assert packing.arena_bytes == bound_bytes
     assert faults(model, order, rows, packing) == []
 

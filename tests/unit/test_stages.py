@@ -45,7 +45,7 @@ def test_staged_orders_are_legal_and_never_below_the_least(graph: Graph, mode: I
     assert peak_bytes(model, staged.sequence) == staged.peak_bytes
     exact = exact_interleaving(model, 50_000)
     assert exact.bound_bytes <= staged.peak_bytes
-    found = search_order(model)
+    found = search_order(model)[0]
     check_legal(model, found.sequence)
     assert found.bound_bytes <= found.peak_bytes <= staged.peak_bytes
 
@@ -54,7 +54,7 @@ def test_staged_orders_are_legal_and_never_below_the_least(graph: Graph, mode: I
 @given(networks(), st.sampled_from(MODES), st.integers(0, 6))
 def test_coalesced_orders_keep_the_limit(graph: Graph, mode: InputMode, room: int) -> None:
     model = model_of(graph, mode)
-    order = search_order(model)
+    order = search_order(model)[0]
     limit = order.peak_bytes * (4 + room) // 4
     merged = coalesce(model, order.sequence, limit)
     check_legal(model, merged)
@@ -64,7 +64,7 @@ def test_coalesced_orders_keep_the_limit(graph: Graph, mode: InputMode, room: in
 
 def test_more_room_means_fewer_calls() -> None:
     model = model_of(resnet8(), InputMode.RESIDENT)
-    order = search_order(model)
+    order = search_order(model)[0]
     calls = [runs(coalesce(model, order.sequence, limit)) for limit in (10_304, 14_000, 20_000, 60_000)]
     assert calls == sorted(calls, reverse=True)
     assert calls[-1] == len(model.makers)

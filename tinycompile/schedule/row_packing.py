@@ -28,57 +28,62 @@ SEEDS = 2
 MAX_EXACT_RECTANGLES = 600
 WINDOW = 8  # steps around the busiest one that must fit by themselves
 WINDOW_LIMIT = 0.02
+SPARE = (64, 16, 8, 4)  # parts of the live bytes left over where a larger arena is allowed
 HALVINGS = 5  # of the distance from the bound to the best packing, where the bound is not met
 
 Found = tuple[RowBlocks, Packing]
 
 
-def pack_rows(
-    graph: Graph, storage: Storage, model: RowModel, sequence: tuple[int, ...], limit: float
-) -> tuple[RowBlocks, Packing]:
-    """The blocks of an order and the least packing found. `limit`: deterministic time of all calls of CP-SAT."""
-    variants = _variants(graph, storage, model, sequence)
-    bound = max(variants[0].live_bytes)
-    return _meet(variants, bound, limit) or _least(variants, bound)
-
-
 def pack_orders(
-    graph: Graph, storage: Storage, model: RowModel, sequence: tuple[int, ...], limit: float, orders: int = 40
+    graph: Graph,
+    storage: Storage,
+    model: RowModel,
+    sequences: Sequence[tuple[int, ...]],
+    limit: float,
+    more: int = 40,
 ) -> tuple[tuple[int, ...], RowBlocks, Packing]:
-    """Like `pack_rows`, but where no packing of the order into its live bytes is found, up to `orders` others with the
-    same peak are tried. Returns the order too."""
-    variants = _variants(graph, storage, model, sequence)
-    bound = max(variants[0].live_bytes)
-    found = _meet(variants, bound, limit)
-    if found is not None:
-        return sequence, *found
-    for seed in range(orders):
-        other = reordered(model, sequence, bound, seed)
-        rows = _variants(graph, storage, model, other)[0]
-        if max(rows.live_bytes) > bound or _impossible(rows, bound):
+    """The one of several orders of equal peak that packs best, its blocks and the least packing found. Where none packs
+    into its live bytes, up to `more` others with that peak are tried. `limit`: deterministic time of all calls of
+    CP-SAT."""
+    variants = [_variants(graph, storage, model, sequence) for sequence in sequences]
+    bound = max(variants[0][0].live_bytes)
+    for sequence, rows in zip(sequences, variants, strict=True):
+        found = _eject(list(_tries(rows, bound)), bound, 0)
+        if found is not None:
+            return sequence, *found
+    for sequence, rows in zip(sequences, variants, strict=True):
+        found = _meet(rows, bound, limit / len(variants))
+        if found is not None:
+            return sequence, *found
+    for seed in range(more):
+        other = reordered(model, sequences[seed % len(sequences)], bound, seed)
+        blocks = _variants(graph, storage, model, other)[0]
+        if max(blocks.live_bytes) > bound or _impossible(blocks, bound):
             continue
-        found = _eject(list(_tries((rows,), bound))[:1], bound, QUICK_MOVES)
+        found = _eject(list(_tries((blocks,), bound))[:1], bound, QUICK_MOVES)
         if found is not None:
             return other, *found
-    return sequence, *_least(variants, bound)
+    packed = [(sequence, *_least(rows, bound)) for sequence, rows in zip(sequences, variants, strict=True)]
+    return min(packed, key=lambda found: found[2].arena_bytes)
 
 
 def pack_into(
     graph: Graph, storage: Storage, model: RowModel, sequence: tuple[int, ...], height: int
 ) -> tuple[RowBlocks, Packing] | None:
-    """The blocks of an order in an arena of `height` bytes, None where a quick search finds no packing."""
+    """The blocks of an order in an arena of at most `height` bytes, None where a quick search finds no packing."""
     variants = _variants(graph, storage, model, sequence)
+    bound = max(variants[0].live_bytes)
+    for part in SPARE:
+        if bound + bound // part < height:
+            found = _eject(list(_tries(variants, bound + bound // part)), bound + bound // part, 0)
+            if found is not None:
+                return found
     return _eject(list(_tries(variants, height)), height, QUICK_MOVES)
 
 
 def _meet(variants: Sequence[RowBlocks], height: int, limit: float) -> Found | None:
-    """A packing into `height`: first fit, ejection, CP-SAT."""
-    tries = list(_tries(variants, height))
-    found = _eject(tries, height, 0)
-    if found is not None:
-        return found
-    possible = [rows for rows in variants if not _impossible(rows, height)]
-    tries = [(rows, shape) for rows, shape in tries if any(rows is v for v in possible)]
+    """A packing into `height`, by ejection or CP-SAT."""
+    tries = list(_tries([rows for rows in variants if not _impossible(rows, height)], height))
     return _eject(tries, height, MOVES) or _solve(tries, height, limit)
 
 

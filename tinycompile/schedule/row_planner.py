@@ -54,9 +54,10 @@ class RowPlanner:
                 "a network input is an output as well", f"--input {input_mode.value}", "use --input resident"
             )
         self.model = build_row_model(graph, self.storage, input_mode)
-        self.order = search_order(self.model, effort)
+        orders = search_order(self.model, effort)
+        self.order = orders[0]
         self.sequence, self.blocks, self.packing = pack_orders(
-            graph, self.storage, self.model, self.order.sequence, PACKING_LIMIT
+            graph, self.storage, self.model, [o.sequence for o in orders], PACKING_LIMIT
         )
 
     def plan(self, arena_limit: int | None = None) -> Plan:

@@ -8,6 +8,7 @@ that it streams to full depth. A shortest path over the cuts, by the peak of liv
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 
 from tinycompile.schedule.interleave import Interleaving, LiveRows, State, exact_interleaving
 from tinycompile.schedule.row_model import RowModel
@@ -16,18 +17,20 @@ EXACT_WORK = 4_000_000  # states times makers that the exact search may expand a
 EXACT_STEPS = 1200  # longer row programs get a tenth of it: the search would not end
 
 
-def search_order(model: RowModel, effort: int = 1) -> Interleaving:
-    """The order of least peak that is found, with the bound that is proven; equal inputs give equal orders.
+def search_order(model: RowModel, effort: int = 1) -> tuple[Interleaving, ...]:
+    """Orders of the least peak that is found, one by each search that finds it, with the bound that is proven; equal
+    inputs give equal orders.
 
     `effort`: 1 and up; each allows four times the states of the one before.
     """
     staged = staged_order(model)
     steps = sum(m.steps for m in model.makers)
     work = EXACT_WORK * 4 ** (effort - 1) // (1 if steps <= EXACT_STEPS else 10)
-    exact = exact_interleaving(model, work // max(len(model.makers), 1), staged.peak_bytes)
-    if exact.sequence or not staged.sequence:
-        return exact
-    return Interleaving(staged.sequence, staged.peak_bytes, exact.bound_bytes, exact.states)
+    upper = staged.peak_bytes + 1 if staged.sequence else None
+    exact = exact_interleaving(model, work // max(len(model.makers), 1), upper)
+    orders = [o for o in (exact, replace(staged, bound_bytes=exact.bound_bytes)) if o.sequence]
+    least = min((o.peak_bytes for o in orders), default=0)
+    return tuple(o for o in orders if o.peak_bytes == least) or (exact,)
 
 
 def staged_order(model: RowModel) -> Interleaving:
