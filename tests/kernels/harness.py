@@ -32,7 +32,8 @@ class Run:
 
     `values` are whole inputs in their own shapes (None for constants). `in_place` shares each output row's bytes with
     the row of that input, which starts `shift` elements after it. `merged` passes all rows in one call (grain FLAT).
-    `one_place` makes each output row, of an operator that carries, over the one before.
+    `one_place` makes each output row, of an operator that carries, over the one before. `over_window` makes each over a
+    row of input 0 that it is made from, another one for each.
     """
 
     operator: Operator
@@ -44,6 +45,7 @@ class Run:
     merged: bool = False
     variant: str = "generic"
     one_place: bool = False
+    over_window: bool = False
 
     @property
     def out_region(self) -> Region:
@@ -97,6 +99,8 @@ class _Writer:
         self.data: list[str] = []
         self.body: list[str] = []
         self.rows: dict[int, dict[int, str]] = {}
+        self.eaten: int | None = None
+        self.overlaid = ""
 
     def input_form(self, index: int) -> Array:
         form, value = self.node.tensor(index).form, self.run.values[index]
@@ -149,6 +153,8 @@ class _Writer:
         name, size, y = f"out{region.y0}", self.node.out.dtype.itemsize, region.y0
         if self.run.one_place and y - 1 in self.rows[OWN_OUTPUT]:
             return self.rows[OWN_OUTPUT][y - 1], None
+        if self.run.over_window:
+            return self.over_window(name, region, out_bytes), None
         if self.run.in_place is None:
             self.body.append(f"uint8_t *const {name} = block({out_bytes}, {size}, NULL, 0, 0);")
             return name, None
@@ -165,6 +171,21 @@ class _Writer:
         )
         return name, f"({name} + {at})"
 
+    def over_window(self, name: str, region: Region, out_bytes: int) -> str:
+        """A block that holds one of the rows that the call reads, for its output."""
+        need = self.run.operator.in_region(self.node, region)[0]
+        assert need is not None
+        r = need.region
+        self.eaten = r.y0 + region.y0 % r.rows if r.rows else None
+        values = self.input_form(0)[self.eaten or 0, r.x0 : r.x1]
+        self.data.append(_bytes_array(f"{self.tag}_eaten{region.y0}", values))
+        self.body.append(
+            f"uint8_t *const {name} = block({max(out_bytes, values.nbytes)}, 1, {self.tag}_eaten{region.y0}, 0,"
+            f" {values.nbytes});"
+        )
+        self.overlaid = name
+        return name
+
     def row(self, window: RowWindow, row: int, shared: str | None) -> str:
         """C expression of the pointer to a row of an input, or of the output as made before."""
         tensor = self.tensor(window)
@@ -173,6 +194,8 @@ class _Writer:
             return shared
         if not 0 <= row < tensor.form.rows:
             return "NULL"
+        if row == self.eaten:
+            return self.overlaid
         return self.rows[window.index].get(row, "nothing")
 
     def add_call(self, call: KernelCall, number: int, out: str, y: int, shared: str | None) -> None:

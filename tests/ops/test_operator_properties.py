@@ -26,6 +26,7 @@ from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import OWN_OUTPUT, Grain, KernelCall, Need, Operator, RowWindow, whole
 from tinycompile.ops.conv2d import Conv2d
+from tinycompile.ops.depthwise_conv2d import IN_PLACE, DepthwiseConv2d
 from tinycompile.ops.registry import OPERATORS
 from tinycompile.ops.row_sum import RowSum
 from tinycompile.ops.single_rounding import multiply_nearest
@@ -185,6 +186,10 @@ def runs_of(case: Case) -> Iterator[tuple[str, Run, int]]:
             yield f"{name}, in one place", Run(operator, node, case.inputs(6), region, one_place=True), 6
     if grain is Grain.FLAT:
         yield "rows merged", Run(operator, node, case.inputs(5), merged=True), 5
+    over = operator.over_window(node)
+    if over is not None:
+        yield "over a row of the window", Run(operator, node, case.inputs(6), variant=over, over_window=True), 6
+        yield "apart, as if over the window", Run(operator, node, case.inputs(3), variant=over), 3
     for k in operator.in_place(node):
         for shift in (0, 3):
             yield f"in place of input {k}, {shift} on", Run(operator, node, case.inputs(6), None, k, shift), 6
@@ -288,6 +293,15 @@ def test_control_a_row_written_beyond_its_end(tmp_path: Path) -> None:
 def test_control_in_place_where_it_is_not_allowed(tmp_path: Path) -> None:
     got, expected = output(Conv2d(), convolution((3, 8), 8, 8, (1, 1)), tmp_path, in_place=0)
     assert not same(got, expected)
+
+
+def test_control_over_the_window_without_the_variant(tmp_path: Path) -> None:
+    node = convolution((4, 8), 8, 0, (3, 3), multiplier=1)
+    values = Case("control", DepthwiseConv2d(), node).inputs(4)
+    expected = DepthwiseConv2d().reference(node, values).reshape(4, 8, 8)
+    for variant, equal in ((IN_PLACE, True), ("generic", False)):
+        (got,) = run_kernels([Run(DepthwiseConv2d(), node, values, variant=variant, over_window=True)], tmp_path)
+        assert same(got, expected) == equal
 
 
 def test_control_other_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

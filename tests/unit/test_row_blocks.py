@@ -8,7 +8,8 @@ from schedule_graphs import GraphBuilder, random_graph
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.interface import InputMode
 from tinycompile.passes.stream_reductions import stream_reductions
-from tinycompile.schedule.interleave import LiveRows, exact_interleaving
+from tinycompile.schedule.interleave import exact_interleaving
+from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_blocks import RowBlocks, build_row_blocks, lifetimes
 from tinycompile.schedule.row_model import RowModel, build_row_model
 from tinycompile.schedule.storage import analyse_storage

@@ -72,6 +72,18 @@ def test_networks_of_two_inputs(graph: Graph, mode: InputMode) -> None:
     check(graph, planner(graph, mode).plan())
 
 
+@pytest.mark.parametrize("mode", [InputMode.STREAMED, InputMode.EXTERNAL])
+def test_a_concat_is_not_laid_out_around_the_callers_memory(mode: InputMode) -> None:
+    """An input that is not in the arena is copied where a resident one would be written beside the other part."""
+    b = GraphBuilder()
+    x = b.input((1, 5, 3, 2))
+    inner = b.concat(x, b.conv(x, 2, 3))
+    graph = b.graph([b.concat(x, b.conv(b.conv(inner, 2, 3), 2))])
+    check(graph, planner(graph, mode).plan())
+    resident = planner(graph).plan()
+    assert len({s.op for s in resident.computed}) < len({s.op for s in planner(graph, mode).plan().computed})
+
+
 @settings(
     max_examples=12,
     deadline=None,

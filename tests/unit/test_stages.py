@@ -12,7 +12,8 @@ from tinycompile.ir.graph import Graph
 from tinycompile.ir.interface import InputMode
 from tinycompile.passes.stream_reductions import stream_reductions
 from tinycompile.schedule.coalesce import coalesce, peak_bytes, runs
-from tinycompile.schedule.interleave import LiveRows, exact_interleaving
+from tinycompile.schedule.interleave import exact_interleaving
+from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_model import RowModel, build_row_model
 from tinycompile.schedule.stages import search_order, staged_order
 from tinycompile.schedule.storage import analyse_storage

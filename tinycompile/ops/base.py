@@ -151,6 +151,11 @@ class Operator(abc.ABC):
         or below the input row it is made from (kernels run from low to high addresses)."""
         return ()
 
+    def over_window(self, node: Node) -> str | None:
+        """The variant whose kernel may write an output row over any one of the rows of input 0 that it is made from,
+        both beginning at the same byte and the output row no longer; None when there is none."""
+        return None
+
     def carries(self, node: Node) -> bool:
         """Whether output row y is made from output row y - 1 as well, row 0 from the inputs alone (running sums).
 

@@ -37,6 +37,10 @@ class DepthwiseConv2dAttrs(Attrs):
     clamp: tuple[int, int] | None = None
 
 
+IN_PLACE = "in place"
+MAX_LATE_PIXELS = 16  # TC_DEPTHWISE_LATE of its kernel
+
+
 class DepthwiseConv2d(Operator):
     kind = "depthwise_conv2d"
     attrs_class = DepthwiseConv2dAttrs
@@ -92,6 +96,12 @@ class DepthwiseConv2d(Operator):
         kh, kw = self._kernel(node)
         return node.out.elems * kh * kw
 
+    def over_window(self, node: Node) -> str | None:
+        filters = self._filters(node)
+        narrow = -128 <= filters.min() and filters.max() <= 127
+        one_each = node.out.form.channels == node.tensor(0).form.channels
+        return IN_PLACE if narrow and one_each and node.attrs.pad[2] < MAX_LATE_PIXELS else None
+
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         filters = self._filters(node)
         channels = filters.shape[0]
@@ -105,4 +115,8 @@ class DepthwiseConv2d(Operator):
             return (KernelCall(conv_kernel_name(arrays), windows, arrays, tuple(consts.items())),)
         weights = ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1))  # (KH, KW, C*M): channels run fastest
         del consts["groups"]
-        return (KernelCall("tc_depthwise_conv2d_s8", windows, (weights, *arrays[1:]), tuple(consts.items())),)
+        kernel_name = "tc_depthwise_conv2d_s8"
+        if variant == IN_PLACE:
+            kernel_name = "tc_depthwise_conv2d_in_place_s8"
+            del consts["out_ch"]
+        return (KernelCall(kernel_name, windows, (weights, *arrays[1:]), tuple(consts.items())),)

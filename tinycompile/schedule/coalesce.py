@@ -11,7 +11,7 @@ from collections import deque
 
 import numpy as np
 
-from tinycompile.schedule.interleave import LiveRows
+from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_model import RowModel
 
 

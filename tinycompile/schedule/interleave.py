@@ -1,18 +1,24 @@
 """Interleaving: the order of row steps whose peak of live bytes is least (docs/adr/0001-row-scheduler.md).
 
-The state is the number of steps that each maker has done. The search expands states in the order of the peak so far
-and takes every step that fits under that peak and does not raise the live bytes at once, which never hurts because live
-bytes are submodular over the states. When it reaches the end, no order of row steps has a lower peak.
+The state is the number of steps that each maker has done. `_Search.within` decides whether some order stays within a
+number of bytes: depth first over the states, each once. A step that fits and does not raise the live bytes is taken at
+once, which never hurts because live bytes are submodular over the states. Where the answer is no, the least of the
+peaks that were refused on the way bounds every order from below. Halving the distance between that bound and the best
+order known ends at the least peak there is.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
+from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_model import RowModel
 
-State = tuple[int, ...]
+FEW_STATES = 500  # not worth another decision
+NEVER = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -28,134 +34,207 @@ class Interleaving:
     states: int
 
 
-class LiveRows:
-    """Live bytes of any state, and the effect of one step."""
-
-    def __init__(self, model: RowModel) -> None:
-        self.model = model
-        self.goal: State = tuple(m.steps for m in model.makers)
-        self.bytes = [v.row_bytes if v.counted else 0 for v in model.values]
-        self.last = [v.rows if v.is_output else 0 for v in model.values]
-        # Per maker and step: (other maker, steps that it must have done).
-        self.needs = [self._needs(m) for m in range(len(model.makers))]
-        self.touches = [tuple(dict.fromkeys((*(r.value for r in m.reads), m.value))) for m in model.makers]
-        self.start: State = (0,) * len(model.makers)
-        self.entry_bytes = sum(v.rows * b for v, b in zip(model.values, self.bytes, strict=True) if v.at_entry)
-        self.start_bytes = sum(self.live_rows(v, self.start) * b for v, b in enumerate(self.bytes))
-
-    def _needs(self, m: int) -> list[tuple[tuple[int, int], ...]]:
-        maker = self.model.makers[m]
-        result = []
-        for u in range(maker.steps):
-            wanted = []
-            for reading in maker.reads:
-                other = self.model.values[reading.value].maker
-                if other is None or other == m or reading.need[u] == 0:
-                    continue
-                made = self.model.makers[other].made
-                wanted.append((other, next(s for s, rows in enumerate(made) if rows >= reading.need[u])))
-            result.append(tuple(wanted))
-        return result
-
-    def ready(self, m: int, state: State) -> bool:
-        u = state[m]
-        return u < self.goal[m] and all(state[o] >= s for o, s in self.needs[m][u])
-
-    def dead_rows(self, v: int, state: State) -> int:
-        """Leading rows of value `v` that no step to come reads."""
-        value = self.model.values[v]
-        if value.is_output:
-            return 0
-        makers = self.model.makers
-        return min((makers[m].reads[r].dead[state[m]] for m, r in self.model.readers[v]), default=value.rows)
-
-    def live_rows(self, v: int, state: State) -> int:
-        value = self.model.values[v]
-        made = value.rows if value.maker is None else self.model.makers[value.maker].made[state[value.maker]]
-        return max(0, made - self.dead_rows(v, state))
-
-    def step(self, m: int, state: State) -> tuple[int, int, State]:
-        """Bytes that the step adds while it runs, the change of live bytes when it has run, and the state then."""
-        maker, u = self.model.makers[m], state[m]
-        after = (*state[:m], u + 1, *state[m + 1 :])
-        change = 0
-        for v in self.touches[m]:
-            if self.bytes[v]:
-                change += (self.live_rows(v, after) - self.live_rows(v, state)) * self.bytes[v]
-        adds = (maker.made[u + 1] - maker.made[u]) * self.bytes[maker.value]
-        if self.in_place(m, state, after) is not None:
-            adds = 0
-        return adds + maker.scratch_bytes, change, after
-
-    def in_place(self, m: int, state: State, after: State) -> tuple[int, int] | None:
-        """(value, row) that the step's row is written over, None if it needs bytes of its own."""
-        u = state[m]
-        for choice in self.model.makers[m].in_place:
-            row = choice.row[u]
-            if row < 0 or not self.bytes[choice.value] or self.model.values[choice.value].is_output:
-                continue
-            if self.dead_rows(choice.value, after) > row >= self.dead_rows(choice.value, state):
-                return choice.value, row
-        return None
-
-    def close(self, state: State, live: int, peak: int) -> tuple[State, int, list[int]]:
-        """Takes every step that fits under `peak` and does not raise the live bytes, last makers first."""
-        taken: list[int] = []
-        makers = range(len(state) - 1, -1, -1)
-        again = True
-        while again:
-            again = False
-            for m in makers:
-                while self.ready(m, state):
-                    adds, change, after = self.step(m, state)
-                    if change > 0 or live + adds > peak:
-                        break
-                    state, live = after, live + change
-                    taken.append(m)
-                    again = True
-        return state, live, taken
-
-
 def exact_interleaving(model: RowModel, max_states: int, upper: int | None = None) -> Interleaving:
-    """The order of least peak if the search ends within `max_states` expanded, else no sequence and the proven bound.
+    """The best order that `max_states` expanded find, and the bound that they prove; no sequence where none is found.
 
     `upper`: orders whose peak reaches it are of no interest.
     """
-    rows = LiveRows(model)
-    parents: dict[State, tuple[State, list[int]]] = {}
-    first = (max(rows.entry_bytes, rows.start_bytes), 0, rows.start, rows.start_bytes)
-    heap = [first]
-    best: dict[State, int] = {rows.start: first[0]}
-    expanded: set[State] = set()
-    while heap:
-        peak, _, state, live = heapq.heappop(heap)
-        if state in expanded:
-            continue
-        expanded.add(state)
-        if state == rows.goal:
-            return Interleaving(_path(parents, rows.start, state), peak, peak, len(expanded))
-        if len(expanded) > max_states:
-            return Interleaving((), 0, peak, len(expanded))
-        closed, left, taken = rows.close(state, live, peak)
-        if taken:
-            moves = [(0, left, closed, taken)]
+    search = _Search(model)
+    low, best = search.entry_bytes, Interleaving((), 0, 0, 0)
+    high = limit = NEVER if upper is None else upper
+    spent = 0
+    while low < limit and max_states - spent > (FEW_STATES if spent else 0):
+        # An answer that is not found says nothing, so half of what is left is kept for others.
+        left = max_states - spent if spent == 0 and upper is None else (max_states - spent) // 2
+        middle = limit - 1 if limit == NEVER else (low + limit - 1) // 2
+        found = search.within(middle, left)
+        spent += found.states
+        if found.sequence is not None:
+            best = Interleaving(found.sequence, found.bytes, 0, 0)
+            high = limit = found.bytes
+        elif found.proven:
+            low = found.bytes
         else:
-            moves = []
-            for m in range(len(state)):
-                if rows.ready(m, state):
-                    adds, change, after = rows.step(m, state)
-                    moves.append((live + adds, live + change, after, [m]))
-        for during, then, after, path in moves:
-            key = max(peak, during)
-            if (upper is not None and key >= upper) or after in expanded or best.get(after, key + 1) <= key:
+            limit = middle
+    return Interleaving(best.sequence, best.peak_bytes, min(low, high), spent)
+
+
+def gentle_interleaving(model: RowModel, peak_bytes: int, max_states: int) -> tuple[int, ...] | None:
+    """An order within `peak_bytes` that keeps the peak low for as long as it can: every beginning of it has the least
+    peak with which its end can be reached. What is left free helps to pack. None when `max_states` do not find it."""
+    return _Search(model).gentle(peak_bytes, max_states)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """`sequence` and the `bytes` at its peak, or None and the least peak refused: `proven` that no order has less."""
+
+    sequence: tuple[int, ...] | None
+    bytes: int
+    proven: bool
+    states: int
+
+
+@dataclass
+class _Frame:
+    """A closed state on the way: `moves` not tried yet, and how many steps led to it."""
+
+    state: bytes | tuple[int, ...]
+    live: int
+    ready: dict[int, tuple[int, int]]
+    moves: Iterator[int]
+    depth: int
+
+
+class _Search:
+    """What a step adds and changes depends on the steps of few makers, so it is looked up and computed only once."""
+
+    def __init__(self, model: RowModel) -> None:
+        self.rows = LiveRows(model)
+        self.entry_bytes = max(self.rows.entry_bytes, self.rows.start_bytes)
+        makers = range(len(model.makers))
+        near = [self._near(m) for m in makers]
+        self.key: list[Callable[[bytes | tuple[int, ...]], object]] = [itemgetter(*n) for n in near]
+        self.known: list[dict[object, tuple[int, int] | None]] = [{} for _ in makers]
+        self.affected = [[k for k in makers if m in near[k]] for m in makers]
+        most = max(self.rows.goal, default=0)
+        # Bytes hash and compare faster than tuples and take a tenth of the memory.
+        self.count: list[bytes | tuple[int, ...]] = [bytes([u]) if most < 256 else (u,) for u in range(most + 1)]
+        self.goal = bytes(self.rows.goal) if most < 256 else self.rows.goal
+
+    def _near(self, m: int) -> list[int]:
+        """Makers whose steps say whether maker `m` is ready, and what its step adds and frees."""
+        model = self.rows.model
+        found = {m}
+        for v in self.rows.touches[m]:
+            maker = model.values[v].maker
+            found.update([] if maker is None else [maker])
+            found.update(reader for reader, _ in model.readers[v])
+        for needs in self.rows.needs[m]:
+            found.update(other for other, _ in needs)
+        return sorted(found)
+
+    def _look(self, m: int, state: bytes | tuple[int, ...]) -> tuple[int, int] | None:
+        """Bytes that the next step of maker `m` adds while it runs, and the change behind it; None: it must wait."""
+        key, known = self.key[m](state), self.known[m]
+        if key not in known:
+            steps = tuple(state)
+            known[key] = self.rows.step(m, steps)[:2] if self.rows.ready(m, steps) else None
+        return known[key]
+
+    def _take(
+        self, m: int, state: bytes | tuple[int, ...], ready: dict[int, tuple[int, int]]
+    ) -> bytes | tuple[int, ...]:
+        """The state behind a step; brings `ready` up to date."""
+        after = state[:m] + self.count[state[m] + 1] + state[m + 1 :]  # type: ignore[operator]
+        for k in self.affected[m]:
+            step = self._look(k, after)
+            if step is not None:
+                ready[k] = step
+            else:
+                ready.pop(k, None)
+        return after
+
+    def within(self, limit: int, max_states: int) -> _Answer:
+        """Whether some order stays within `limit` bytes."""
+        if self.entry_bytes > limit:
+            return _Answer(None, self.entry_bytes, True, 0)
+        taken: list[int] = []
+        refused = NEVER
+        start = self.goal[:0] + self.count[0] * len(self.goal)  # type: ignore[operator]
+        ready = {m: step for m in range(len(start)) if (step := self._look(m, start)) is not None}
+        state, live = self._close(start, self.rows.start_bytes, ready, limit, taken)
+        stack = [_Frame(state, live, ready, iter(sorted(ready, reverse=True)), len(taken))]
+        seen = {state}
+        while stack:
+            frame = stack[-1]
+            if frame.state == self.goal:
+                return _Answer(tuple(taken), self._peak(taken), True, len(seen))
+            m = next(frame.moves, None)
+            if m is None:
+                stack.pop()
                 continue
-            best[after] = key
-            parents[after] = (state, path)
-            heapq.heappush(heap, (key, -sum(after), after, then))
-    return Interleaving((), 0, upper or 0, len(expanded))
+            adds, change = frame.ready[m]
+            if frame.live + adds > limit:
+                refused = min(refused, frame.live + adds)
+                continue
+            del taken[frame.depth :]
+            taken.append(m)
+            ready = dict(frame.ready)
+            after = self._take(m, frame.state, ready)
+            state, live = self._close(after, frame.live + change, ready, limit, taken)
+            if state in seen:
+                continue
+            if len(seen) >= max_states:
+                return _Answer(None, 0, False, len(seen))
+            seen.add(state)
+            stack.append(_Frame(state, live, ready, iter(sorted(ready, reverse=True)), len(taken)))
+        return _Answer(None, refused, True, len(seen))
+
+    def gentle(self, limit: int, max_states: int) -> tuple[int, ...] | None:
+        """Best first, by the peak so far; among equals the one that has come furthest."""
+        start = self.goal[:0] + self.count[0] * len(self.goal)  # type: ignore[operator]
+        best = {start: self.entry_bytes}
+        parents: dict[bytes | tuple[int, ...], tuple[bytes | tuple[int, ...], list[int]]] = {}
+        heap = [(self.entry_bytes, 0, start, self.rows.start_bytes)]
+        expanded: set[bytes | tuple[int, ...]] = set()
+        while heap and len(expanded) < max_states:
+            peak, _, state, live = heapq.heappop(heap)
+            if state == self.goal:
+                return _path(parents, start, state)
+            if state in expanded:
+                continue
+            expanded.add(state)
+            taken: list[int] = []
+            ready = {m: step for m in range(len(state)) if (step := self._look(m, state)) is not None}
+            after, then = self._close(state, live, ready, peak, taken)
+            moves = [(peak, then, after, taken)]
+            if not taken:
+                moves = [
+                    (max(peak, live + adds), live + change, self._take(m, state, dict(ready)), [m])
+                    for m, (adds, change) in ready.items()
+                ]
+            for key, left, reached, steps in moves:
+                if key <= limit and reached not in expanded and best.get(reached, key + 1) > key:
+                    best[reached] = key
+                    parents[reached] = state, steps
+                    heapq.heappush(heap, (key, -sum(reached), reached, left))
+        return None
+
+    def _close(
+        self,
+        state: bytes | tuple[int, ...],
+        live: int,
+        ready: dict[int, tuple[int, int]],
+        limit: int,
+        taken: list[int],
+    ) -> tuple[bytes | tuple[int, ...], int]:
+        """Takes every step that fits and does not raise the live bytes. What does not fit is refused by the frame."""
+        again = True
+        while again:
+            again = False
+            for m, (adds, change) in ready.items():
+                if change <= 0 and live + adds <= limit:
+                    state = self._take(m, state, ready)
+                    live += change
+                    taken.append(m)
+                    again = True
+                    break
+        return state, live
+
+    def _peak(self, sequence: list[int]) -> int:
+        state, live, peak = self.rows.start, self.rows.start_bytes, self.entry_bytes
+        for m in sequence:
+            adds, change, state = self.rows.step(m, state)
+            peak, live = max(peak, live + adds), live + change
+        return peak
 
 
-def _path(parents: dict[State, tuple[State, list[int]]], start: State, state: State) -> tuple[int, ...]:
+def _path(
+    parents: dict[bytes | tuple[int, ...], tuple[bytes | tuple[int, ...], list[int]]],
+    start: bytes | tuple[int, ...],
+    state: bytes | tuple[int, ...],
+) -> tuple[int, ...]:
     pieces = []
     while state != start:
         state, taken = parents[state]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 
-from tinycompile.schedule.interleave import LiveRows
+from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_model import RowModel
 
 

@@ -16,7 +16,7 @@ from tinycompile.ir.graph import Graph
 from tinycompile.ops.base import Grain
 from tinycompile.ops.registry import operator
 from tinycompile.schedule.blocks import Block, Rectangle
-from tinycompile.schedule.interleave import LiveRows
+from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_model import RowModel
 from tinycompile.schedule.storage import Storage
 

@@ -78,14 +78,15 @@ class RowModel:
     """Per value: (maker, index in its `reads`) of each maker that reads it."""
 
 
-def build_row_model(graph: Graph, storage: Storage, input_mode: InputMode) -> RowModel:
-    """The row model of a graph whose inputs are resident, streamed or external."""
-    return _Builder(graph, storage, input_mode).build()
+def build_row_model(graph: Graph, storage: Storage, input_mode: InputMode, *, over_windows: bool = True) -> RowModel:
+    """The row model of a graph whose inputs are resident, streamed or external. `over_windows`: operators that can
+    (`Operator.over_window`) write their rows over the windows that these are made from."""
+    return _Builder(graph, storage, input_mode, over_windows).build()
 
 
 class _Builder:
-    def __init__(self, graph: Graph, storage: Storage, input_mode: InputMode) -> None:
-        self.graph, self.storage, self.mode = graph, storage, input_mode
+    def __init__(self, graph: Graph, storage: Storage, input_mode: InputMode, over_windows: bool) -> None:
+        self.graph, self.storage, self.mode, self.over_windows = graph, storage, input_mode, over_windows
         self.nodes = [graph.node(graph.ops[s.op]) for s in storage.steps]
         self.touched = [self._touched(node) for node in self.nodes]
 
@@ -169,36 +170,40 @@ class _Builder:
         return Maker(step.op, step.out, steps, made, reads, self._in_place(k, steps, by_value), step.scratch_bytes)
 
     def _in_place(self, k: int, steps: int, spans: Mapping[int, list[tuple[int, int] | None]]) -> tuple[InPlace, ...]:
-        """Where each row may be written over one dying row. A whole-tensor step is left out, and so is an input whose
-        row is not one whole row of a value."""
+        """Where each row may be written over one dying row: the row that it is made from, or the first of its window. A
+        whole-tensor step is left out, and so is an input whose row is not one whole row of a value."""
         node, out = self.nodes[k], self.storage.steps[k].out
         oper = operator(node.op.kind)
         result = []
         if oper.carries(node) and steps > 1:
             result.append(InPlace(out, (-1, *range(steps - 1))))
-        allowed = oper.in_place(node)
+        over_window = self.over_windows and oper.over_window(node) is not None
+        allowed = (0,) if over_window else oper.in_place(node)
         for index in allowed if oper.grain(node) is not Grain.WHOLE else ():
             tensor = node.tensor(index)
             parts = self.storage.parts.get(tensor.name)
             if parts is None:
                 continue
             others = [j for j in node.activations if j != index and j not in allowed]
-            rows = tuple(self._one_row(node, oper, index, u, others) for u in range(steps))
+            rows = tuple(self._one_row(node, oper, index, u, others, over_window) for u in range(steps))
             values = {v for v, _ in rows if v >= 0}
             for v in sorted(values):
                 at = tuple(r if value == v else -1 for value, r in rows)
                 result.append(InPlace(v, at))
         return tuple(result)
 
-    def _one_row(self, node: Node, oper: Operator, index: int, u: int, others: list[int]) -> tuple[int, int]:
-        """(value, row) that input `index` of output row `u` is, (-1, -1) if it is not exactly one row of a value or is
-        read otherwise too."""
+    def _one_row(
+        self, node: Node, oper: Operator, index: int, u: int, others: list[int], over_window: bool
+    ) -> tuple[int, int]:
+        """(value, row) that input `index` of output row `u` is, or that the first row of its window is; (-1, -1) if it
+        is not exactly one row of a value or is read otherwise too."""
         nothing = (-1, -1)
         needs = oper.in_region(node, Region(u, u + 1, 0, node.out.form.width))
         need = needs[index]
-        if need is None or need.region.rows != 1:
+        if need is None or need.region.rows == 0 or (need.region.rows > 1 and not over_window):
             return nothing
-        spans = rows_of_view(self.graph, self.storage, node.tensor(index).name, need.region)
+        first = Region(need.region.y0, need.region.y0 + 1, need.region.x0, need.region.x1)
+        spans = rows_of_view(self.graph, self.storage, node.tensor(index).name, first)
         if len(spans) != 1 or spans[0][2] - spans[0][1] != 1:
             return nothing
         value, row, _ = spans[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tinycompile.errors import InternalError, UsageError
 from tinycompile.ir.graph import Graph, Tensor
@@ -14,7 +15,8 @@ from tinycompile.ops.registry import operator
 from tinycompile.schedule.allocate import Packing
 from tinycompile.schedule.assembly import ARENA_ALIGN, TargetFeatures, interface, kernel_variant, with_views
 from tinycompile.schedule.coalesce import coalesce, runs
-from tinycompile.schedule.interleave import Interleaving, LiveRows
+from tinycompile.schedule.interleave import Interleaving
+from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_blocks import Cell, RowBlocks, lifetimes
 from tinycompile.schedule.row_model import RowModel, build_row_model, rows_of_view
 from tinycompile.schedule.row_packing import pack_into, pack_orders
@@ -46,19 +48,31 @@ class RowPlanner:
                 f"{len(graph.inputs)} network inputs cannot be streamed", "--input streamed", "use --input external"
             )
         self.graph, self.target, self.prefix, self.input_mode = graph, target, prefix, input_mode
-        self.storage = analyse_storage(graph)
-        if input_mode is not InputMode.RESIDENT and any(
-            v.producer is None and v.is_output for v in self.storage.values
-        ):
+        resident = input_mode is InputMode.RESIDENT
+        self.storage = analyse_storage(graph, frozenset() if resident else frozenset(graph.inputs))
+        if not resident and any(v.producer is None and v.is_output for v in self.storage.values):
             raise UsageError(
                 "a network input is an output as well", f"--input {input_mode.value}", "use --input resident"
             )
-        self.model = build_row_model(graph, self.storage, input_mode)
-        orders = search_order(self.model, effort)
+        self.model, orders = self._search(effort)
         self.order = orders[0]
         self.sequence, self.blocks, self.packing = pack_orders(
             graph, self.storage, self.model, [o.sequence for o in orders], PACKING_LIMIT
         )
+
+    def _search(self, effort: int) -> tuple[RowModel, tuple[Interleaving, ...]]:
+        """Orders of least peak, and the model that they are of. Rows are written over their windows only where that
+        saves bytes: such kernels are slower, and rows tied to one another pack worse."""
+        free, tied = (
+            build_row_model(self.graph, self.storage, self.input_mode, over_windows=over) for over in (False, True)
+        )
+        orders = search_order(free, effort)
+        if tied == free:
+            return free, orders
+        lower = search_order(tied, effort)
+        if lower[0].peak_bytes < orders[0].peak_bytes or not orders[0].sequence:
+            return tied, lower
+        return free, tuple(replace(o, bound_bytes=lower[0].bound_bytes) for o in orders)
 
     def plan(self, arena_limit: int | None = None) -> Plan:
         """The plan of fewest kernel calls within `arena_limit` bytes (None: of least arena) that is found, nothing
@@ -84,16 +98,18 @@ class RowPlanner:
         made = list(dict.fromkeys(m.op for m in makers if m.op is not None))
         sequence = with_views(graph, made)
         position = {k: i for i, k in enumerate(sequence)}
+        steps = _steps(graph, model, order, position)
+        placements = {
+            name: _placement(graph, self.storage, at, graph.tensors[name], packing.arena_bytes, self.input_mode)
+            for name in self.storage.parts
+        }
         return Plan(
             graph=graph,
             target=self.target.name,
             ops=tuple(graph.ops[k] for k in sequence),
-            steps=_steps(graph, model, order, position),
-            placements={
-                name: _placement(graph, self.storage, at, graph.tensors[name], packing.arena_bytes, self.input_mode)
-                for name in self.storage.parts
-            },
-            variants=tuple(kernel_variant(graph.ops[k], self.target.features) for k in sequence),
+            steps=steps,
+            placements=placements,
+            variants=_variants(graph, self.target.features, sequence, steps, placements),
             scratch=tuple(None for _ in sequence),
             arena_bytes=packing.arena_bytes,
             arena_align=ARENA_ALIGN,
@@ -154,6 +170,32 @@ def _placement(
             even = offsets_found[-1] + row_bytes if offsets_found else 0
             offsets_found.append(even if even + row_bytes <= arena_bytes else 0)
     return Placement(tuple(offsets_found), row_bytes)
+
+
+def _variants(
+    graph: Graph,
+    features: frozenset[str],
+    sequence: list[int],
+    steps: tuple[Step | Push, ...],
+    placements: Mapping[str, Placement],
+) -> tuple[str, ...]:
+    """The kernel variant of each operator: the one for rows written over their windows where any of its rows is."""
+    chosen = [kernel_variant(graph.ops[k], features) for k in sequence]
+    for step in steps:
+        if isinstance(step, Push):
+            continue
+        node = graph.node(graph.ops[sequence[step.op]])
+        oper = operator(node.op.kind)
+        over = oper.over_window(node)
+        if over is None or chosen[step.op] == over:
+            continue
+        need = oper.in_region(node, step.region)[0]
+        place = placements[node.tensor(0).name]
+        if need is not None and place.external is None:
+            low = placements[node.out.name].offsets[step.region.y0]
+            if low in place.offsets[need.region.y0 : need.region.y1]:
+                chosen[step.op] = over
+    return tuple(chosen)
 
 
 def _certify(order: Interleaving, packing: Packing, schedule_bound_bytes: int) -> Certificate:

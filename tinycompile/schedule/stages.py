@@ -8,12 +8,13 @@ that it streams to full depth. A shortest path over the cuts, by the peak of liv
 from __future__ import annotations
 
 import heapq
-from dataclasses import replace
 
-from tinycompile.schedule.interleave import Interleaving, LiveRows, State, exact_interleaving
+from tinycompile.schedule.interleave import Interleaving, exact_interleaving, gentle_interleaving
+from tinycompile.schedule.live_rows import LiveRows, State
 from tinycompile.schedule.row_model import RowModel
 
 EXACT_WORK = 4_000_000  # states times makers that the exact search may expand at effort 1
+GENTLE_WORK = 500_000  # the same for the order that packs best
 EXACT_STEPS = 1200  # longer row programs get a tenth of it: the search would not end
 
 
@@ -28,9 +29,14 @@ def search_order(model: RowModel, effort: int = 1) -> tuple[Interleaving, ...]:
     work = EXACT_WORK * 4 ** (effort - 1) // (1 if steps <= EXACT_STEPS else 10)
     upper = staged.peak_bytes + 1 if staged.sequence else None
     exact = exact_interleaving(model, work // max(len(model.makers), 1), upper)
-    orders = [o for o in (exact, replace(staged, bound_bytes=exact.bound_bytes)) if o.sequence]
-    least = min((o.peak_bytes for o in orders), default=0)
-    return tuple(o for o in orders if o.peak_bytes == least) or (exact,)
+    found = [o for o in (exact, staged) if o.sequence]
+    least = min((o.peak_bytes for o in found), default=0)
+    sequences = [o.sequence for o in found if o.peak_bytes == least]
+    gentle = gentle_interleaving(model, least, GENTLE_WORK // max(len(model.makers), 1)) if sequences else None
+    if gentle is not None:
+        sequences.insert(0, gentle)
+    orders = (Interleaving(s, least, exact.bound_bytes, exact.states) for s in dict.fromkeys(sequences))
+    return tuple(orders) or (exact,)
 
 
 def staged_order(model: RowModel) -> Interleaving:

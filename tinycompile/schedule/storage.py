@@ -72,8 +72,8 @@ class Storage:
 
 
 class _Builder:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, apart: frozenset[str]) -> None:
+        self.graph, self.apart = graph, apart
         self.sizes: list[tuple[str, int, int, int | None]] = []
         self.parts: dict[str, tuple[Piece, ...]] = {}
         self.group_of: dict[int, dict[int, int]] = {}
@@ -104,6 +104,8 @@ class _Builder:
         pieces: list[Piece] = []
         for k, offset in enumerate(offsets):
             for piece in self.parts[node.tensor(k).name]:
+                if self.sizes[piece.value][0] in self.apart:
+                    return False
                 at = offset + piece.offset
                 pieces.append(Piece(piece.value, at))
                 group = self.group_of[piece.value]
@@ -136,12 +138,13 @@ class _Builder:
         return tuple(result)
 
 
-def analyse_storage(graph: Graph) -> Storage:
+def analyse_storage(graph: Graph, apart: frozenset[str] = frozenset()) -> Storage:
     """The values of `graph` and the steps that make them.
 
-    Raises UnsupportedError for an output or a view that does not depend on a network input.
+    `apart`: network inputs that lie in memory of their own, so that no concat can be laid out around
+    them. Raises UnsupportedError for an output or a view that does not depend on a network input.
     """
-    builder = _Builder(graph)
+    builder = _Builder(graph, apart)
     for name in graph.inputs:
         builder.add_value(name, None)
     made: list[tuple[int, Node]] = []

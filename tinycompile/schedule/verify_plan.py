@@ -41,6 +41,7 @@ class _Call:
     oper: Operator
     region: Region
     merged: bool
+    variant: str
 
     def fail(self, what: str) -> NoReturn:
         _fail(
@@ -266,7 +267,8 @@ def _replay_step(replay: _Replay, index: int, step: Step) -> None:
     plan = replay.plan
     node = plan.graph.node(plan.ops[step.op])
     oper, region, form = operator(node.op.kind), step.region, node.out.form
-    first = _Call(index, node, oper, region, step.merge)
+    variant = plan.variants[step.op]
+    first = _Call(index, node, oper, region, step.merge, variant)
     if not (0 <= region.y0 < region.y1 <= form.rows and 0 <= region.x0 < region.x1 <= form.width):
         first.fail("the region is empty or outside the output")
     grain = oper.grain(node)
@@ -287,7 +289,7 @@ def _replay_step(replay: _Replay, index: int, step: Step) -> None:
         _replay_call(replay, first, plan.scratch[step.op])
         return
     for y in range(region.y0, region.y1):
-        call = _Call(index, node, oper, Region(y, y + 1, region.x0, region.x1), False)
+        call = _Call(index, node, oper, Region(y, y + 1, region.x0, region.x1), False, variant)
         _replay_call(replay, call, plan.scratch[step.op])
 
 
@@ -331,8 +333,11 @@ def _replay_call(replay: _Replay, call: _Call, scratch: int | None) -> None:
         _check_carried(replay, call, before)
     writes = replay.spans(node.out, call.region)
     allowed = oper.in_place(node)
+    over_window = oper.over_window(node)
     for k, tensor, need in needs:
-        if k not in allowed:
+        if over_window is not None and call.variant == over_window:
+            _check_over_window(replay, call, k, tensor, need)
+        elif k not in allowed:
             _forbid(call, writes, replay.spans(tensor, need.region), f"input {k} of the same call", "the output")
         else:
             _check_in_place(replay, call, k, tensor, need)
@@ -360,6 +365,17 @@ def _check_in_place(replay: _Replay, call: _Call, k: int, tensor: Tensor, need: 
     last_low, last_start = low + more * call.node.out.row_bytes, start + more * tensor.row_bytes
     if low < end and start < high and (low > start or last_low > last_start):
         call.fail(f"the output at bytes [{low}, {high}) overwrites input {k} at [{start}, {end}) before it is read")
+
+
+def _check_over_window(replay: _Replay, call: _Call, k: int, tensor: Tensor, need: Need) -> None:
+    """An output row may overlap one row that its call reads, from the same byte on and no further."""
+    (write,) = replay.spans(call.node.out, call.region)
+    for y in range(need.region.y0, need.region.y1):
+        row = Region(y, y + 1, 0, tensor.form.width)
+        eaten = [(low, high) for low, high in replay.spans(tensor, row) if low == write[0] and write[1] <= high]
+        if not eaten or call.region.cols != call.node.out.form.width:
+            part = Region(y, y + 1, need.region.x0, need.region.x1)
+            _forbid(call, [write], replay.spans(tensor, part), f"input {k} of the same call", "the output")
 
 
 def _check_carried(replay: _Replay, call: _Call, before: Region) -> None:
