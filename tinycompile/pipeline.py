@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tinycompile.ir.graph import Array, Graph
 from tinycompile.ir.plan import Plan
-from tinycompile.planning import Goal, choose_plan
+from tinycompile.planning.goal import Goal
 from tinycompile.report.summary import Budgets, Report
 from tinycompile.target import Target
 
@@ -81,6 +81,7 @@ def plan_model(
     """Import `model` and decide order, views, in-place use and addresses for `target`; the plan is verified."""
     from tinycompile.frontends.naming import c_prefix
     from tinycompile.ir.printer import print_plan
+    from tinycompile.planning.choose import choose_plan
     from tinycompile.schedule import verify_plan
 
     options = options or ImportOptions()

@@ -30,6 +30,19 @@ class Toolchain:
 
 
 @dataclass(frozen=True)
+class Costs:
+    """Instructions per MAC, per MAC of a depthwise convolution, per element put out, per row that a kernel is called
+    for and per run of rows; cycles per byte of weights that is read from flash (``tinycompile.costs``)."""
+
+    mac: float
+    depthwise_mac: float
+    elem: float
+    row: float
+    run: float
+    weight_byte: float = 0.0
+
+
+@dataclass(frozen=True)
 class Target:
     """A core. `sram_bytes` and `flash_bytes` are typical of parts with it, None where there is no limit.
 
@@ -46,6 +59,7 @@ class Target:
     toolchain: Toolchain
     unicorn_cpu: str | None
     emulation_board: str | None
+    costs: Costs | None
 
 
 _UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb": 1024**2, "mib": 1024**2}
@@ -100,6 +114,7 @@ def _parse(name: str, data: dict[str, Any]) -> Target:
         ),
         emulation.get("unicorn_cpu"),
         emulation.get("board"),
+        Costs(**{key: float(value) for key, value in _table(data, "costs").items()}) if "costs" in data else None,
     )
 
 

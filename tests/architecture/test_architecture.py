@@ -22,6 +22,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("pipeline",),
     ("planning",),
     ("report",),
+    ("costs",),
     ("emulate",),
     ("codegen",),
     ("schedule",),

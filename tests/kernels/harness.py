@@ -33,7 +33,8 @@ class Run:
     `values` are whole inputs in their own shapes (None for constants). `in_place` shares each output row's bytes with
     the row of that input, which starts `shift` elements after it. `merged` passes all rows in one call (grain FLAT).
     `one_place` makes each output row, of an operator that carries, over the one before. `over_window` makes each over a
-    row of input 0 that it is made from, another one for each.
+    row of input 0 that it is made from, another one for each. An operator that keeps scratch has one block of it for
+    all rows, the region is the whole output, and rows that `step_region` leaves out are pointers to no byte.
     """
 
     operator: Operator
@@ -101,6 +102,7 @@ class _Writer:
         self.rows: dict[int, dict[int, str]] = {}
         self.eaten: int | None = None
         self.overlaid = ""
+        self.keeps = run.operator.keeps(run.node)
 
     def input_form(self, index: int) -> Array:
         form, value = self.node.tensor(index).form, self.run.values[index]
@@ -173,7 +175,7 @@ class _Writer:
 
     def over_window(self, name: str, region: Region, out_bytes: int) -> str:
         """A block that holds one of the rows that the call reads, for its output."""
-        need = self.run.operator.in_region(self.node, region)[0]
+        need = self.run.operator.step_region(self.node, region.y0)[0]
         assert need is not None
         r = need.region
         self.eaten = r.y0 + region.y0 % r.rows if r.rows else None
@@ -186,7 +188,7 @@ class _Writer:
         self.overlaid = name
         return name
 
-    def row(self, window: RowWindow, row: int, shared: str | None) -> str:
+    def row(self, window: RowWindow, row: int, shared: str | None, y: int = 0) -> str:
         """C expression of the pointer to a row of an input, or of the output as made before."""
         tensor = self.tensor(window)
         if window.index == self.run.in_place:
@@ -194,6 +196,10 @@ class _Writer:
             return shared
         if not 0 <= row < tensor.form.rows:
             return "NULL"
+        if self.keeps:
+            need = self.run.operator.step_region(self.node, y)[window.index]
+            if need is None or not need.region.y0 <= row < need.region.y1:
+                return "nothing"
         if row == self.eaten:
             return self.overlaid
         return self.rows[window.index].get(row, "nothing")
@@ -208,7 +214,7 @@ class _Writer:
                 args.append(f"(const {c_type} *)(const void *){self.row(window, 0, shared)}")
                 continue
             first = window.table[y] if window.table is not None else y * window.stride - window.pad
-            pointers = [self.row(window, first + window.dilation * j, shared) for j in range(window.count)]
+            pointers = [self.row(window, first + window.dilation * j, shared, y) for j in range(window.count)]
             casts = [f"(const {c_type} *)(const void *){p}" for p in pointers]
             if window.array:
                 setup.append(f"const {c_type} *rows{k}[{window.count}] = {{{', '.join(casts)}}};")
@@ -217,7 +223,7 @@ class _Writer:
                 args.append(casts[0])
         args += [str(y)] if call.row_index else []
         args += ["scratch"] if call.scratch_bytes else []
-        if call.scratch_bytes:
+        if call.scratch_bytes and not self.keeps:
             setup.append(f"uint8_t *const scratch = block({call.scratch_bytes}, 0, NULL, 0, 0);")
         self.body.append(f"{{ {' '.join(setup)} {self.functions[number]}({', '.join(args)}); }}")
 
@@ -261,6 +267,9 @@ class _Writer:
         for call in calls:
             self.add_instance(call)
         self.body.append("uint8_t *const nothing = (uint8_t *)malloc(1) + 1; (void)nothing;")
+        if self.keeps:
+            assert region == whole(out)
+            self.body.append(f"uint8_t *const scratch = block({limit}, 0, NULL, 0, 0);")
         writes = []
         for y in (region.y0,) if one_call else range(region.y0, region.y1):
             row = Region(y, y + (region.rows if one_call else 1), region.x0, region.x1)

@@ -129,6 +129,64 @@ def test_macs_equal_the_counted_ones(module: str, index: int) -> None:
     assert case.operator.macs(case.node) == (0 if case.macs is None else case.macs(case.node))
 
 
+def tile_node(case: Case, region: Region) -> tuple[Node, tuple[Need | None, ...]] | None:
+    """The operator cut to a rectangle of its output (`Operator.tile`), and what that needs; None where it cannot be."""
+    operator, node = case.operator, case.node
+    needs = operator.in_region(node, region)
+    attrs = operator.tile(node, needs)
+    if attrs is None:
+        return None
+    inputs = []
+    for tensor, need in zip(node.inputs, needs, strict=True):
+        shape = () if tensor is None or need is None else (1, need.region.rows, need.region.cols, tensor.shape[-1])
+        inputs.append(tensor if tensor is None or tensor.is_const else replace(tensor, shape=shape))
+    op = replace(node.op, attrs=attrs)
+    shape, dtype = operator.infer(Node(op, tuple(inputs), node.outputs))
+    return Node(op, tuple(inputs), (replace(node.out, shape=shape, dtype=dtype),)), needs
+
+
+def of_maps(case: Case) -> bool:
+    """Whether all that the operator works on are maps, as tiles are."""
+    tensors = (case.node.out, *(case.node.tensor(k) for k in case.node.activations))
+    return all(len(t.shape) == 4 for t in tensors)
+
+
+@pytest.mark.parametrize(("module", "index"), [p for p in ALL if of_maps(cases_of(str(p.values[0]))[int(p.values[1])])])
+def test_an_operator_cut_to_a_tile_makes_that_tile(module: str, index: int) -> None:
+    """What `tile` promises: from tensors that hold just the rectangle's needs, the cut operator makes the rectangle."""
+    case = cases_of(module)[index]
+    form = case.node.out.form
+    values = case.inputs(5)
+    expected = reference(case, 5).reshape(form.rows, form.width, form.channels)
+    rng = np.random.default_rng(index)
+    for _ in range(6):
+        y0, x0 = int(rng.integers(form.rows)), int(rng.integers(form.width))
+        region = Region(y0, int(rng.integers(y0, form.rows)) + 1, x0, int(rng.integers(x0, form.width)) + 1)
+        cut = tile_node(case, region)
+        if cut is None:
+            continue
+        tile, needs = cut
+        parts = [
+            None if v is None or n is None else v[:, n.region.y0 : n.region.y1, n.region.x0 : n.region.x1]
+            for v, n in zip(values, needs, strict=True)
+        ]
+        got = case.operator.reference(tile, parts).reshape(region.rows, region.cols, form.channels)
+        assert same(got, expected[region.y0 : region.y1, region.x0 : region.x1])
+
+
+def test_the_operators_that_can_be_cut() -> None:
+    """So that an operator that loses its `tile` is seen."""
+    cut = set()
+    for module in MODULES:
+        for case in cases_of(module):
+            form = case.node.out.form
+            if case.operator.tile(case.node, case.operator.in_region(case.node, Region(0, form.rows, 0, form.width))):
+                cut.add(case.operator.kind)
+    assert {"conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d", "inverted_bottleneck", "add", "mul"} <= cut
+    assert {"clip", "logistic", "quantize", "dequantize", "requantize", "concat"} <= cut
+    assert not cut & {"mean", "fully_connected", "softmax", "reshape", "crop", "row_sum"}
+
+
 def rows_outside_needs(case: Case) -> list[str]:
     """Row pointers of kernel calls to rows that `in_region` does not ask for."""
     operator, node = case.operator, case.node
@@ -169,12 +227,13 @@ def test_kernels_that_carry_are_given_the_row_before(module: str, index: int) ->
 def runs_of(case: Case) -> Iterator[tuple[str, Run, int]]:
     """Ways to run a case's kernels, with the seed of the inputs."""
     operator, node = case.operator, case.node
-    if operator.view(node) is not None and not operator.calls(node, whole(node.out)):
+    if not operator.calls(node, whole(node.out)):  # a view
+        assert operator.view(node) is not None or operator.rectangle(node) is not None
         return
     grain, full = operator.grain(node), whole(node.out)
     for seed in (2, 4):
         yield f"apart, inputs {seed}", Run(operator, node, case.inputs(seed)), seed
-    if grain is not Grain.WHOLE and case.columns and full.x1 > 1:
+    if grain is not Grain.WHOLE and case.columns and full.x1 > 1 and not operator.keeps(node):
         left, right = full.x1 // 3, full.x1 - (full.x1 > 2)
         strip = Region(full.y1 // 2, full.y1, left, right)
         yield "a strip of columns", Run(operator, node, case.inputs(5), strip), 5

@@ -1,5 +1,6 @@
 """Small random networks for property tests: branches, strides, dilation, odd sizes, uneven padding, concat, resize,
-pooling, skip connections over windows of different height, and a head that reduces whole maps."""
+pooling, skip connections over windows of different height, and a head that reduces whole maps; and of inverted
+bottlenecks."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from tinycompile.ops.conv2d import Conv2dAttrs
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
 from tinycompile.ops.max_pool2d import MaxPool2dAttrs
 from tinycompile.ops.resize import ResizeAttrs
+from tinycompile.passes.fuse_bottlenecks import bottlenecks, fuse_bottlenecks
 
 _KINDS = (
     *("conv2d", "conv2d", "depthwise", "depthwise", "max_pool2d", "avg_pool2d"),
@@ -37,6 +39,51 @@ def networks(draw: st.DrawFn, ops: int = 6, inputs: int = 1) -> Graph:
     return b.graph(ends)
 
 
+@st.composite
+def fused_networks(draw: st.DrawFn) -> tuple[Graph, Graph]:
+    """A network of bottlenecks, and the same with one or more of them fused, some of these keeping what they expand."""
+    graph = draw(bottleneck_networks())
+    names = [block.name for block in bottlenecks(graph)]
+    ways = draw(st.lists(st.sampled_from(("kept", "kept", "recomputed", "apart")), min_size=len(names)))
+    chosen = dict(zip(names, [*ways[: len(names) - 1], "kept"], strict=True))
+    one = fuse_bottlenecks(
+        graph,
+        [name for name, way in chosen.items() if way == "recomputed"],
+        [name for name, way in chosen.items() if way == "kept"],
+    )
+    return graph, one
+
+
+@st.composite
+def bottleneck_networks(draw: st.DrawFn, blocks: int = 3) -> Graph:
+    """Inverted bottlenecks one behind the other, some with a residual addition, the inner maps with other quantisation;
+    other operators before and behind."""
+    b = GraphBuilder(np.random.default_rng(draw(st.integers(0, 2**16))))
+    x = b.input((1, draw(st.integers(3, 11)), draw(st.integers(1, 6)), draw(st.integers(1, 4))))
+    if draw(st.booleans()):
+        x = conv(b, x, draw(st.integers(1, 4)), *_window(draw, b.tensors[x].shape))
+    for _ in range(draw(st.integers(1, blocks))):
+        x = _bottleneck(draw, b, x)
+    if draw(st.booleans()):
+        x = b.mean(x)
+    return b.graph([x])
+
+
+def _bottleneck(draw: st.DrawFn, b: GraphBuilder, x: str) -> str:
+    shape = b.tensors[x].shape
+    kernel, stride, dilation, pad = _window(draw, shape)
+    residual = draw(st.booleans())
+    if residual:  # a window that keeps the map's size
+        stride, dilation = (1, 1), (1, 1)
+        pad = ((kernel[0] - 1) // 2, kernel[0] // 2, (kernel[1] - 1) // 2, kernel[1] // 2)
+    quants = [Quant((draw(st.sampled_from((0.04, 0.11))),), (draw(st.integers(-128, 127)),)) for _ in range(2)]
+    clamps = [draw(st.sampled_from((None, (q.zero_point[0], 127)))) for q in quants]
+    expanded = conv(b, x, draw(st.integers(1, 9)), (1, 1), quant=quants[0], clamp=clamps[0])
+    filtered = depthwise(b, expanded, kernel, stride, dilation, pad, quant=quants[1], clamp=clamps[1])
+    y = conv(b, filtered, shape[3] if residual else draw(st.integers(1, 4)), (1, 1))
+    return b.add(x, y) if residual else y
+
+
 def _operator(draw: st.DrawFn, b: GraphBuilder, maps: list[str]) -> str:
     x = maps[draw(st.integers(max(0, len(maps) - 4), len(maps) - 1))]
     shape = b.tensors[x].shape
@@ -56,13 +103,13 @@ def _operator(draw: st.DrawFn, b: GraphBuilder, maps: list[str]) -> str:
         return b.op(draw(st.sampled_from(["resize_nearest", "resize_bilinear"])), (x,), ResizeAttrs(size))
     kernel, stride, dilation, pad = _window(draw, shape)
     if kind == "depthwise":
-        return _depthwise(b, x, kernel, stride, dilation, pad)
+        return depthwise(b, x, kernel, stride, dilation, pad)
     if kind == "max_pool2d":
         return b.op("max_pool2d", (x,), MaxPool2dAttrs(kernel, stride, pad, None, dilation))
     if kind == "avg_pool2d":
         small = (min(kernel[0], shape[1]), min(kernel[1], shape[2]))
         return b.op("avg_pool2d", (x,), AvgPool2dAttrs(small, stride, (0, 0, 0, 0)))
-    return _conv(b, x, draw(st.integers(1, 6)), kernel, stride, dilation, pad)
+    return conv(b, x, draw(st.integers(1, 6)), kernel, stride, dilation, pad)
 
 
 def _window(draw: st.DrawFn, shape: tuple[int, ...]) -> Window:
@@ -80,28 +127,32 @@ def _window(draw: st.DrawFn, shape: tuple[int, ...]) -> Window:
     return (kh, kw), (sh, sw), (dh, dw), (top, left, bottom, right)
 
 
-def _conv(
+def conv(
     b: GraphBuilder,
     x: str,
     channels: int,
     kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-    pad: tuple[int, int, int, int],
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0),
+    quant: Quant = QUANT,
+    clamp: tuple[int, int] | None = None,
 ) -> str:
     weights = b.rng.integers(-127, 128, (channels, *kernel, b.tensors[x].shape[3])).astype(np.int8)
     w = b.const(weights, Quant((0.02,) * channels, (0,) * channels, 0))
     bias = b.const(b.rng.integers(-500, 500, channels).astype(np.int32))
-    return b.op("conv2d", (x, w, bias), Conv2dAttrs(stride, dilation, pad), QUANT)
+    return b.op("conv2d", (x, w, bias), Conv2dAttrs(stride, dilation, pad, clamp=clamp), quant)
 
 
-def _depthwise(
+def depthwise(
     b: GraphBuilder,
     x: str,
     kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-    pad: tuple[int, int, int, int],
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0),
+    quant: Quant = QUANT,
+    clamp: tuple[int, int] | None = None,
 ) -> str:
     channels = b.tensors[x].shape[3]
     w = b.const(
@@ -109,4 +160,4 @@ def _depthwise(
         Quant((0.02,) * channels, (0,) * channels, 3),
     )
     bias = b.const(b.rng.integers(-500, 500, channels).astype(np.int32))
-    return b.op("depthwise_conv2d", (x, w, bias), DepthwiseConv2dAttrs(stride, dilation, pad), QUANT)
+    return b.op("depthwise_conv2d", (x, w, bias), DepthwiseConv2dAttrs(stride, dilation, pad, clamp), quant)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -102,6 +103,29 @@ def test_plan_prints_the_report_and_exits_with_4_when_it_does_not_fit() -> None:
     assert "DOES NOT FIT" in done.stdout
 
 
+def test_the_frontier_as_table_json_and_plot(tmp_path: Path) -> None:
+    plot = tmp_path / "frontier.svg"
+    options = ("--io", "quantized", "--input", "external", "--pareto")
+    found = as_json("plan", DIGITS, *options, "--plot", str(plot))
+    rows = found["frontier"]
+    assert [r["arena_bytes"] for r in rows] == sorted((r["arena_bytes"] for r in rows), reverse=True)
+    assert rows[0]["recompute"] == 1.0
+    assert all(r["recompute"] >= 1.0 and r["cycles"] > 0 for r in rows)
+    drawn = ElementTree.parse(plot).getroot()
+    assert len(drawn.findall(".//{http://www.w3.org/2000/svg}circle")) == 2 * len(rows)
+    table = ok("plan", DIGITS, *options)
+    assert len(table.splitlines()) == len(rows) + 1
+    assert f"{rows[-1]['arena_bytes']:,}" in table
+
+
+def test_patches_are_planned_and_run_to_the_bit() -> None:
+    options = ("--io", "quantized", "--input", "external", "--minimize", "sram", "--patches", "1x2")
+    text = ok("plan", DIGITS, *options)
+    assert "1x2 tiles" in text
+    assert "Computed twice" in text
+    assert as_json("emulate", DIGITS, *options, "--samples", "2")["checked_against_interpreter"]
+
+
 def test_emulate_takes_and_gives_npz(tmp_path: Path) -> None:
     x = np.random.default_rng(0).uniform(0, 1, (3, 1, 1, 8, 8)).astype(np.float32)
     outputs = []
@@ -169,6 +193,12 @@ def test_dump_after_prints_the_graph() -> None:
         (2, ["build", DIGITS, "--nonsense"]),
         (2, ["build", DIGITS, "--sram", "lots"]),
         (2, ["plan", DIGITS, "--shape", "image"]),
+        (2, ["plan", DIGITS, "--patches", "2by2"]),
+        (2, ["plan", DIGITS, "--patches", "2x2", "--stage-end", "nowhere"]),
+        (2, ["plan", DIGITS, "--patches", "2x2", "--input", "streamed"]),
+        (2, ["plan", DIGITS, "--stage-end", "conv1"]),
+        (2, ["plan", DIGITS, "--max-recompute", "0.5"]),
+        (2, ["plan", DIGITS, "--plot", "frontier.svg"]),
         (3, ["build", "missing.tflite"]),
         (3, ["plan", DIGITS, "--target", "cortex-m77"]),
         (3, ["plan", str(Path(__file__).parent)]),

@@ -10,16 +10,20 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from random_networks import conv, depthwise
 from schedule_graphs import GraphBuilder, autoencoder, inverted_bottleneck, resnet8
 
 from tinycompile.codegen.c import emit_c
 from tinycompile.errors import DoesNotFitError
 from tinycompile.ir.graph import Attrs, Graph
+from tinycompile.ir.interface import InputMode
 from tinycompile.ir.types import DType
+from tinycompile.passes.fuse_bottlenecks import bottlenecks, fuse_bottlenecks
+from tinycompile.passes.stream_reductions import stream_reductions
 from tinycompile.report.html import HEIGHT, MAX_BOXES, WIDTH, memory_boxes, render_html, render_svg
 from tinycompile.report.summary import Budgets, Report, summarize
 from tinycompile.report.text import coloured, render_text, tensor_letters
-from tinycompile.schedule import plan_graph
+from tinycompile.schedule import RowPlanner, plan_graph
 from tinycompile.target import load_target
 
 UNLIMITED = Budgets(None, None)
@@ -61,6 +65,41 @@ def long_chain(ops: int) -> Graph:
         name = b.op("logistic", (name,), Attrs())
     graph = b.graph([name])
     return renamed(graph, {n: f"{k}<&'\">" * 100 for k, n in enumerate(graph.tensors)})
+
+
+def test_a_fused_bottleneck_is_reported_with_its_scratch_and_its_recompute() -> None:
+    b = GraphBuilder()
+    x = conv(b, b.input((1, 9, 9, 3)), 4, (3, 3))
+    y = depthwise(b, conv(b, x, 24, (1, 1)), (3, 3), pad=(1, 1, 1, 1))
+    apart = b.graph([b.add(x, conv(b, y, 4, (1, 1)))])
+    before = report_of(apart).to_json()
+    fused = fuse_bottlenecks(apart, [block.name for block in bottlenecks(apart)])
+    report = replace(report_of(fused), macs_model=before["macs_model"])
+    after = report.to_json()
+    assert report.scratch_bytes == 10 * 24
+    assert after["peak"]["scratch_bytes"] == 10 * 24
+    assert before["macs_executed"] == before["macs_model"] == after["macs_model"]
+    assert after["macs_executed"] - after["macs_model"] == (3 * 7 - 2 - 7) * 7 * 4 * 24  # rows expanded again
+    assert render_text(report)
+    assert render_html(report)
+
+
+def test_rings_of_other_operators_are_part_of_the_peak() -> None:
+    """Two blocks in turn: whichever makes a row at the peak, the other keeps its expanded pixels."""
+    b = GraphBuilder()
+    x = b.input((1, 24, 8, 3))
+    for _ in range(2):
+        x = conv(b, depthwise(b, conv(b, x, 7, (1, 1)), (3, 3), pad=(1, 1, 1, 1)), 3, (1, 1))
+    graph = b.graph([b.mean(x)])
+    kept = stream_reductions(fuse_bottlenecks(graph, (), [block.name for block in bottlenecks(graph)]))
+    target = load_target("cortex-m7")
+    plan = RowPlanner(kept, target, prefix="net", input_mode=InputMode.STREAMED).plan()
+    report = summarize(plan, target, UNLIMITED, emit_c(plan))
+    peak = report.to_json()["peak"]
+    assert peak["scratch_bytes"] == 2 * (2 * 8 + 3 + 1) * 7
+    roles = peak["input_bytes"] + peak["output_bytes"] + peak["intermediate_bytes"]
+    assert roles + peak["scratch_bytes"] + peak["padding_bytes"] - peak["shared_in_place_bytes"] == report.arena.value
+    assert min(peak["padding_bytes"], peak["shared_in_place_bytes"]) >= 0
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from random_networks import conv, depthwise
 from schedule_graphs import GraphBuilder, random_graph
 
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.interface import InputMode
+from tinycompile.passes.fuse_bottlenecks import bottlenecks, fuse_bottlenecks
 from tinycompile.passes.stream_reductions import stream_reductions
+from tinycompile.schedule.blocks import Rectangle
 from tinycompile.schedule.interleave import exact_interleaving
 from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_blocks import RowBlocks, build_row_blocks, lifetimes
@@ -81,6 +84,22 @@ def test_a_carried_row_keeps_its_place() -> None:
     for old, new in carried:
         cells = next(cells for cells in rows.cells if old in cells)
         assert cells[old] == cells[new]
+
+
+def test_every_step_has_scratch_of_its_own() -> None:
+    b = GraphBuilder()
+    x = b.input((1, 6, 4, 2))
+    y = conv(b, depthwise(b, conv(b, x, 8, (1, 1)), (3, 3), pad=(1, 1, 1, 1)), 2, (1, 1))
+    graph = b.graph([b.relu(y)])
+    graph = fuse_bottlenecks(graph, [block.name for block in bottlenecks(graph)])
+    storage = analyse_storage(graph)
+    model = build_row_model(graph, storage, InputMode.EXTERNAL)
+    for sequence, times in (((0, 1) * 6, range(1, 12, 2)), ((0,) * 6 + (1,) * 6, range(1, 7))):
+        rows = build_row_blocks(graph, storage, model, sequence)
+        found = [(s, b) for s, b in zip(rows.scratch, rows.blocks, strict=True) if s is not None]
+        assert [s for s, _ in found] == [(model.makers[0].op, y) for y in range(6)]
+        assert [b.outline for _, b in found] == [(Rectangle(t, t, 0, 10 * 8),) for t in times]
+        assert all(b.align == 4 for _, b in found)
 
 
 @pytest.mark.parametrize("seed", range(12))

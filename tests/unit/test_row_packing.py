@@ -62,17 +62,17 @@ def faults(model: RowModel, sequence: tuple[int, ...], rows: RowBlocks, packing:
 def test_rows_alive_together_share_no_bytes(seed: int, mode: InputMode) -> None:
     graph = stream_reductions(random_graph(seed, ops=5))
     storage, model, given = order_of(graph, mode)
-    sequence, rows, packing = pack_orders(graph, storage, model, [given], 0.1)
+    sequence, rows, packing = pack_orders(graph, storage, model, [given])
     assert faults(model, sequence, rows, packing) == []
     assert packing.arena_bytes >= max(rows.live_bytes)
     assert packing.arena_bytes >= max(b + block.size for b, block in zip(packing.bases, rows.blocks, strict=True))
-    assert (sequence, rows, packing) == pack_orders(graph, storage, model, [given], 0.1)
+    assert (sequence, rows, packing) == pack_orders(graph, storage, model, [given])
 
 
 def test_the_overlap_check_finds_an_overlap() -> None:
     graph = inverted_bottleneck()
     storage, model, sequence = order_of(graph, InputMode.STREAMED)
-    sequence, rows, packing = pack_orders(graph, storage, model, [sequence], 0.1)
+    sequence, rows, packing = pack_orders(graph, storage, model, [sequence])
     at_zero = Packing((0,) * len(packing.bases), packing.arena_bytes, "all at 0")
     assert faults(model, sequence, rows, packing) == []
     assert faults(model, sequence, rows, at_zero) != []
@@ -83,7 +83,7 @@ def test_network_outputs_and_resident_inputs_are_adjacent() -> None:
     x = b.input((1, 9, 4, 8))
     graph = b.graph([b.conv(b.conv(x, 4, 3), 8, 3)])
     storage, model, sequence = order_of(graph, InputMode.RESIDENT)
-    sequence, rows, packing = pack_orders(graph, storage, model, [sequence], 0.1)
+    sequence, rows, packing = pack_orders(graph, storage, model, [sequence])
     at = {c: base + low for cells, base in zip(rows.cells, packing.bases, strict=True) for c, low in cells.items()}
     for v, value in enumerate(model.values):
         if value.at_entry or value.is_output:
@@ -225,6 +225,6 @@ def test_real_models_meet_their_live_bytes(stem: str, mode: InputMode, bound_byt
     storage = analyse_storage(graph)
     model = build_row_model(graph, storage, mode, over_windows=False)
     orders = [o.sequence for o in search_order(model)]
-    order, rows, packing = pack_orders(graph, storage, model, orders, 1.0)
+    order, rows, packing = pack_orders(graph, storage, model, orders)
     assert packing.arena_bytes == bound_bytes
     assert faults(model, order, rows, packing) == []

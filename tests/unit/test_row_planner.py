@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_networks import networks
+from random_networks import bottleneck_networks, conv, depthwise, networks
 from schedule_graphs import GraphBuilder, PlainTarget, inverted_bottleneck, random_inputs, resnet8
 
 from tinycompile.codegen.c import emit_c
@@ -20,9 +20,12 @@ from tinycompile.emulate.interpreter import run_graph, run_plan
 from tinycompile.errors import InternalError, UsageError
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.interface import InputMode
-from tinycompile.ir.plan import Placement, Plan, Push
+from tinycompile.ir.plan import Placement, Plan, Push, Step
+from tinycompile.ops.registry import operator
+from tinycompile.passes.fuse_bottlenecks import bottlenecks, fuse_bottlenecks
 from tinycompile.passes.stream_reductions import stream_reductions
 from tinycompile.schedule import RowPlanner, plan_graph, verify_plan
+from tinycompile.zoo.architectures import mobilenet_v2
 
 MODES = [InputMode.RESIDENT, InputMode.STREAMED, InputMode.EXTERNAL]
 
@@ -92,6 +95,110 @@ def test_a_concat_is_not_laid_out_around_the_callers_memory(mode: InputMode) -> 
 @given(networks(), st.sampled_from(MODES))
 def test_the_generated_c_computes_the_network(tmp_path: Path, graph: Graph, mode: InputMode) -> None:
     check_c(graph, planner(graph, mode).plan(), tmp_path)
+
+
+def fused(graph: Graph) -> Graph:
+    """Every inverted bottleneck as one operator."""
+    return fuse_bottlenecks(graph, [block.name for block in bottlenecks(graph)])
+
+
+def scratch_span(plan: Plan, step: Step | Push) -> tuple[int, int]:
+    """The bytes of a step's scratch."""
+    place = plan.scratch[step.op] if isinstance(step, Step) else None
+    if not isinstance(step, Step) or place is None:
+        return 0, 0
+    low = place.offsets[step.region.y0]
+    return low, low + place.row_bytes
+
+
+def moved_scratch(plan: Plan, step: Step, low: int) -> Plan:
+    place = plan.scratch[step.op]
+    assert place is not None
+    y = step.region.y0
+    wrong = replace(place, offsets=(*place.offsets[:y], low, *place.offsets[y + 1 :]))
+    return replace(plan, scratch=tuple(wrong if k == step.op else at for k, at in enumerate(plan.scratch)))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(bottleneck_networks(), st.sampled_from(MODES), st.integers(0, 8))
+def test_fused_bottlenecks_with_their_scratch(graph: Graph, mode: InputMode, room: int) -> None:
+    rows = planner(fused(graph), mode)
+    least = rows.plan()
+    for plan in (least, rows.plan(least.arena_bytes * (8 + room) // 8)):
+        check(graph, plan)
+        wants = [operator(op.kind).scratch_bytes(plan.graph.node(op)) for op in plan.ops]
+        assert [0 if at is None else at.row_bytes for at in plan.scratch] == wants
+        assert any(wants)
+        live = [sum(x.high - x.low for x in plan.lives if x.first <= k <= x.last) for k in range(len(plan.steps))]
+        for k, step in enumerate(plan.steps):
+            low, high = scratch_span(plan, step)
+            assert low % 4 == 0
+            assert plan.live_bytes[k] <= live[k] + high - low
+            assert plan.live_bytes[k] >= high - low
+    assert least.certificate.schedule_bound_bytes >= max(least.live_bytes)
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(bottleneck_networks(), st.sampled_from(MODES))
+def test_fused_bottlenecks_in_c(tmp_path: Path, graph: Graph, mode: InputMode) -> None:
+    check_c(graph, planner(fused(graph), mode).plan(), tmp_path)
+
+
+def small_mobilenet() -> Graph:
+    return mobilenet_v2(0.35, 32, classes=10)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_mobilenet_v2_with_all_blocks_fused(mode: InputMode, tmp_path: Path) -> None:
+    graph = small_mobilenet()
+    plan = planner(fused(graph), mode).plan()
+    assert plan.row_program
+    check(graph, plan)
+    check_c(graph, plan, tmp_path)
+
+
+def test_a_fused_block_needs_less_where_its_map_is_wide() -> None:
+    b = GraphBuilder()
+    x = conv(b, b.input((1, 24, 24, 3)), 4, (3, 3), (2, 2))
+    y = depthwise(b, conv(b, x, 24, (1, 1)), (3, 3), pad=(1, 1, 1, 1))
+    graph = b.graph([b.mean(b.add(x, conv(b, y, 4, (1, 1))))])
+    apart, one = (planner(g, InputMode.EXTERNAL).plan() for g in (graph, fused(graph)))
+    assert 2 * one.arena_bytes < apart.arena_bytes
+    check(graph, one)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_scratch_on_a_row_in_use_is_found(mode: InputMode) -> None:
+    plan = planner(fused(small_mobilenet()), mode).plan()
+    caught = 0
+    for k, step in enumerate(plan.steps):
+        low, high = scratch_span(plan, step)
+        if not isinstance(step, Step) or low == high or k % 3:
+            continue
+        held = [x for x in plan.lives if x.first < k < x.last and x.low + high - low <= plan.arena_bytes]
+        for life in held[:2]:
+            with pytest.raises(InternalError):
+                verify_plan(moved_scratch(plan, step, life.low))
+            caught += 1
+    assert caught >= 16
+
+
+def test_scratch_beyond_the_arena_is_found() -> None:
+    plan = planner(fused(small_mobilenet()), InputMode.EXTERNAL).plan()
+    first = {step.op: step for step in reversed(plan.computed) if plan.scratch[step.op] is not None}
+    assert len(first) >= 16
+    for step in first.values():
+        low, high = scratch_span(plan, step)
+        for at in (plan.arena_bytes - (high - low) + 1, -1):
+            with pytest.raises(InternalError, match="do not lie in the arena"):
+                verify_plan(moved_scratch(plan, step, at))
+        missing = tuple(None if k == step.op else at for k, at in enumerate(plan.scratch))
+        with pytest.raises(InternalError, match="do not lie in the arena"):
+            verify_plan(replace(plan, scratch=missing))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -173,6 +280,16 @@ def test_a_step_may_not_write_to_the_callers_memory() -> None:
 def test_resnet8_in_c(mode: InputMode, tmp_path: Path) -> None:
     graph = resnet8()
     check_c(graph, planner(graph, mode).plan(), tmp_path)
+
+
+def test_rows_that_all_lie_in_one_place_compile(tmp_path: Path) -> None:
+    """Then the address of a window's only row does not depend on the row."""
+    b = GraphBuilder()
+    x = b.conv(b.input((1, 6, 3, 4)), 5)
+    graph = b.graph([b.mean(b.conv(x, 2))])
+    plan = planner(graph, InputMode.STREAMED).plan()
+    assert plan.placements[x].affine == (plan.placements[x].offsets[0], 0)
+    check_c(graph, plan, tmp_path)
 
 
 def test_with_room_enough_operators_make_all_their_rows_at_once() -> None:

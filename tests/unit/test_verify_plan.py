@@ -276,8 +276,8 @@ def test_scratch_may_not_touch_bytes_in_use(monkeypatch: pytest.MonkeyPatch) -> 
     for name, message in ((x, "scratch"), (y, "scratch")):
         offset = plan.placements[name].offsets[1]
         with pytest.raises(InternalError, match=message):
-            verify_plan(replace(plan, scratch=(None, offset, None)))
-    for missing in (None, plan.arena_bytes - 9):
+            verify_plan(replace(plan, scratch=(None, Placement((offset,) * 4, 10), None)))
+    for missing in (None, Placement((plan.arena_bytes - 9,) * 4, 10)):
         with pytest.raises(InternalError, match="do not lie in the arena"):
             verify_plan(replace(plan, scratch=(None, missing, None)))
 

@@ -31,7 +31,7 @@ from tinycompile.errors import InternalError
 from tinycompile.ir.emission import Emission
 from tinycompile.ir.graph import Array, Node, Tensor
 from tinycompile.ir.interface import InputMode, Port
-from tinycompile.ir.plan import Plan, Step
+from tinycompile.ir.plan import Placement, Plan, Step
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import Grain, KernelCall, RowWindow, window_tensor
 from tinycompile.ops.registry import operator
@@ -77,7 +77,10 @@ def _pointer(c_type: str, itemsize: int, expr: str, const: bool) -> str:
 
 def _row_address(module: _Module, plan: Plan, tensor: str, row: str) -> str:
     """Byte address of row `row` (a C expression or number) of a tensor, in the arena ``a`` or the caller's ``x<k>``."""
-    placement = plan.placements[tensor]
+    return _address(module, plan.placements[tensor], row)
+
+
+def _address(module: _Module, placement: Placement, row: str) -> str:
     memory = "a" if placement.external is None else f"x{placement.external}"
     affine = placement.affine
     if affine is None:
@@ -180,12 +183,12 @@ def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall,
     if call.row_index:
         args.append("y" if single is None else str(single))
     if call.scratch_bytes:
-        offset = plan.scratch[op]
-        if offset is None:
+        scratch = plan.scratch[op]
+        if scratch is None:
             raise InternalError(
                 "a kernel wants scratch that the plan did not place", str(node.op.source), "report this bug"
             )
-        args.append(f"a + {offset}")
+        args.append(_address(module, scratch, str(single) if single is not None else "y"))
     args.extend(module.weight(a.data, f"{a.param} of {comment_text(str(node.op.source))}") for a in call.arrays)
     return CallText(instance.name, tuple(windows), tuple(args))
 
@@ -268,16 +271,21 @@ def stack_estimate_bytes(plan: Plan) -> int:
     """Stack that one run may use on a 32-bit core, an estimate on the safe side of what the emulated cores show.
 
     The row pointers of the widest step, and a fixed allowance for the kernel's own frame (accumulators, spilled
-    constants) and the calls around it. ``tinycompile emulate`` measures it.
+    constants) and the calls around it; both sides of the call hold the arrays beyond the usual four.
+    ``tinycompile emulate`` measures it.
     """
     widest = 0
     regions = {step.op: step.region for step in plan.computed}
     for op, region in regions.items():
         node = plan.graph.node(plan.ops[op])
         calls = operator(node.op.kind).calls(node, region, plan.variants[op])
-        widest = max([widest, *(sum(w.count for w in c.inputs if not w.whole) for c in calls)])
+        widest = max([widest, *(_pointers_on_stack(call) for call in calls)])
     counters = 4 * (len(regions) + 4) if plan.row_program else 0
     return -(-(4 * widest + 448 + counters) // 64) * 64
+
+
+def _pointers_on_stack(call: KernelCall) -> int:
+    return sum(w.count for w in call.inputs if not w.whole) + 2 * max(len(call.arrays) - 4, 0)
 
 
 def _runtime_headers(roots: set[str]) -> dict[str, str]:

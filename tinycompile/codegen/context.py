@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from tinycompile.ir.interface import Port
@@ -42,6 +43,11 @@ class RowPointer:
     """C expression of the pointer, of the row variable ``r``."""
     limit: int | None
     """Rows of the tensor when the row may lie outside it, else None."""
+
+    @property
+    def uses_row(self) -> bool:
+        """Whether ``r`` is asked for: not where every row is inside and all lie in one place."""
+        return self.limit is not None or re.search(r"\br\b", self.address) is not None
 
 
 @dataclass(frozen=True)

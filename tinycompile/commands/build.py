@@ -49,9 +49,7 @@ def build(
     target: str,
     sram: str | None,
     flash: str | None,
-    input_mode: str,
-    minimize: str,
-    effort: int,
+    wanted: options.GoalOptions,
     io: str,
     name: str | None,
     shapes: tuple[str, ...],
@@ -74,7 +72,7 @@ def build(
     """
     chosen = load_target(target)
     budgets = options.budgets(sram, flash)
-    goal = options.goal(input_mode, minimize, effort, sram)
+    goal = wanted.goal(sram)
     how, dump = options.import_options(io, name, shapes), options.dumper(dump_after)
     with working(f"compiling {one_line(model, 60)}"):
         built = build_model(options.model_path(model), chosen, budgets, how, dump, goal)

@@ -126,9 +126,7 @@ def emulate(
     inputs: str | None,
     outputs: str | None,
     samples: int,
-    input_mode: str,
-    minimize: str,
-    effort: int,
+    wanted: options.GoalOptions,
     io: str,
     name: str | None,
     shapes: tuple[str, ...],
@@ -163,7 +161,7 @@ def emulate(
                 unlimited,
                 options.import_options(io, name, shapes),
                 options.dumper(dump_after),
-                options.goal(input_mode, minimize, effort, None),
+                wanted.goal(None),
             )
             folder, plan, interface = Path(temporary), built.plan, built.plan.interface
             for file, text in built.files.items():

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import math
+import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from tinycompile.errors import UsageError
 from tinycompile.ir.interface import InputMode
 from tinycompile.pipeline import Dump, ImportOptions
-from tinycompile.planning import Goal
+from tinycompile.planning.goal import Goal, Patches
 from tinycompile.report.summary import Budgets
 from tinycompile.target import parse_bytes
 
@@ -51,11 +56,66 @@ def budget_options(function: F) -> F:
     return sram(flash(function))
 
 
+@dataclass(frozen=True)
+class GoalOptions:
+    """What --input, --minimize and their like were given."""
+
+    input_mode: str
+    minimize: str
+    max_recompute: float | None
+    patches: str | None
+    stage_end: str | None
+    effort: int
+
+    def goal(self, sram: str | None) -> Goal:
+        """UsageError for patches that are no grid, or a stage end without any."""
+        if self.stage_end is not None and self.patches is None:
+            raise UsageError("a stage ends somewhere only if it is in patches", "--stage-end", "give --patches 2x2 too")
+        return Goal(
+            InputMode(self.input_mode),
+            self.minimize == "sram",
+            None if sram is None else parse_bytes(sram),
+            self.effort,
+            math.inf if self.max_recompute is None else self.max_recompute,
+            None if self.patches is None else _patches(self.patches, self.stage_end),
+        )
+
+
+def _patches(text: str, stage_end: str | None) -> Patches:
+    grid = re.fullmatch(r"([1-9]\d{0,2})x([1-9]\d{0,2})", text)
+    if grid is None or text == "1x1":
+        raise UsageError(f"'{text}' is no grid", "--patches", "write rows x columns, as in 3x3 or 1x4")
+    return Patches(int(grid[1]), int(grid[2]), stage_end)
+
+
 def goal_options(function: F) -> F:
-    """--input, --minimize and --effort: what the plan is to be."""
+    """--input, --minimize and what goes with them: what the plan is to be. The verb gets them as `wanted`."""
+
+    @functools.wraps(function)
+    def gathered(*args: Any, **kwargs: Any) -> Any:
+        fields = {f.name: kwargs.pop(f.name) for f in dataclasses.fields(GoalOptions)}
+        return function(*args, wanted=GoalOptions(**fields), **kwargs)
+
     for option in (
         click.option(
             "--effort", type=click.IntRange(1, 5), default=1, show_default=True, help="More search for --minimize."
+        ),
+        click.option(
+            "--stage-end",
+            metavar="NODE",
+            help="With --patches: the node or tensor that the stage ends with.",
+        ),
+        click.option(
+            "--patches",
+            metavar="RxC",
+            help="Compute the first stage of the network patch by patch, in a grid of R rows and C columns.",
+        ),
+        click.option(
+            "--max-recompute",
+            type=click.FloatRange(min=1.0),
+            metavar="F",
+            help="Most MACs that may be executed, as a multiple of the network's; 1.0: nothing is computed twice."
+            "  [default: no limit]",
         ),
         click.option(
             "--minimize",
@@ -73,12 +133,8 @@ def goal_options(function: F) -> F:
             help="The input lies in the arena; its rows are pushed one by one; or it is read from the caller's memory.",
         ),
     ):
-        function = option(function)
-    return function
-
-
-def goal(input_mode: str, minimize: str, effort: int, sram: str | None) -> Goal:
-    return Goal(InputMode(input_mode), minimize == "sram", None if sram is None else parse_bytes(sram), effort)
+        gathered = option(gathered)
+    return cast(F, gathered)
 
 
 def target_option(function: F) -> F:

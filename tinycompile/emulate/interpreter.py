@@ -85,10 +85,9 @@ class _Arena:
             (span,) = self._rows(tensor, region.y0 + k, region.y0 + k + 1)
             span[region.x0 * pixel : region.x1 * pixel] = row
 
-    def scratch(self, offset: int | None, size: int, what: str) -> None:
-        """Fills scratch as a kernel that uses it would: with anything."""
-        if size:
-            self._span(-1 if offset is None else offset, size, what)[:] = 0x5A
+    def scratch(self, offset: int | None, size: int, what: str) -> Bytes:
+        """The bytes of scratch, none where none is wanted."""
+        return self._span(-1 if offset is None else offset, size, what) if size else self.bytes[:0]
 
 
 def _bounds(plan: Plan, tensor: Tensor, region: Region) -> tuple[int, int]:
@@ -116,22 +115,28 @@ def _run_step(arena: _Arena, step: Step | Push) -> None:
         return
     node = plan.graph.node(plan.ops[step.op])
     oper, region = operator(node.op.kind), step.region
-    scratch = plan.scratch[step.op], oper.scratch_bytes(node), str(node.op.source)
+    scratch, scratch_bytes = plan.scratch[step.op], oper.scratch_bytes(node)
     pieces = [region]
-    carries = oper.carries(node)
-    if carries or not _at_once(plan, node, oper, step, oper.in_region(node, region)):
+    carries, keeps = oper.carries(node), oper.keeps(node)
+    by_row = carries or keeps or (scratch_bytes > 0 and not step.merge)
+    if by_row or not _at_once(plan, node, oper, step, oper.in_region(node, region)):
         pieces = [Region(y, y + 1, region.x0, region.x1) for y in range(region.y0, region.y1)]
     for piece in pieces:
-        arena.scratch(*scratch)
-        inputs = [
-            None if need is None else arena.read(node.tensor(k), need.region)
-            for k, need in enumerate(oper.in_region(node, piece))
-        ]
-        if carries and piece.y0 > 0:
+        at = None if scratch is None else scratch.offsets[piece.y0]
+        own = arena.scratch(at, scratch_bytes, str(node.op.source))
+        if not keeps:
+            # As a kernel that uses it would, with anything; before each row, so that one which it overwrites is lost.
+            own[:] = 0x5A
+        needs = oper.step_region(node, piece.y0) if keeps else oper.in_region(node, piece)
+        inputs = [None if n is None else arena.read(node.tensor(k), n.region) for k, n in enumerate(needs)]
+        if keeps:
+            made = oper.advance_kept(node, piece.y0, inputs, own)
+        elif carries and piece.y0 > 0:
             before = arena.read(node.out, Region(piece.y0 - 1, piece.y0, piece.x0, piece.x1))
-            arena.write(node.out, piece, oper.advance(node, piece, inputs, before))
+            made = oper.advance(node, piece, inputs, before)
         else:
-            arena.write(node.out, piece, oper.compute(node, piece, inputs))
+            made = oper.compute(node, piece, inputs)
+        arena.write(node.out, piece, made)
 
 
 def _given(tensors: Sequence[Tensor], inputs: Sequence[Array]) -> list[Array]:

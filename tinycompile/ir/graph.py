@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class Tensor:
     def nbytes(self) -> int:
         return self.elems * self.dtype.itemsize
 
-    @property
+    @cached_property
     def form(self) -> RowForm:
         return row_form(self.shape)
 

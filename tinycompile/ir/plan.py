@@ -97,13 +97,25 @@ class Certificate:
     method: str
 
 
+@dataclass(frozen=True)
+class Recomputed:
+    """A layer that is computed in part twice: its own MACs, those executed beyond them, and how many fewer would be
+    executed, over all layers, with a window there that is two rows and columns smaller."""
+
+    source: str
+    macs: int
+    extra_macs: int
+    saved_macs: int
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """`ops` are ``graph.ops`` in execution order, views left out of `steps` but present in `placements`.
 
-    `variants[k]` is the kernel variant of op k, `scratch[k]` its scratch offset (None when it wants none). `lives` says
-    when which bytes are in use, for reports; `live_bytes[i]` is how many are at step i. `peak_step` is the index of the
-    step with the most live bytes.
+    `variants[k]` is the kernel variant of op k, `scratch[k]` where its scratch lies for each row of its output (None
+    when it wants none). `lives` says when which bytes are in use, for reports; `live_bytes[i]` is how many are at step
+    i. `peak_step` is the index of the step with the most live bytes. `network_macs`: multiply-accumulates of the
+    network as it was given; `graph` may compute some of it twice, which `recomputed` lists.
     """
 
     graph: Graph
@@ -112,7 +124,7 @@ class Plan:
     steps: tuple[Step | Push, ...]
     placements: Mapping[str, Placement]
     variants: tuple[str, ...]
-    scratch: tuple[int | None, ...]
+    scratch: tuple[Placement | None, ...]
     arena_bytes: int
     arena_align: int
     input_mode: InputMode
@@ -120,6 +132,8 @@ class Plan:
     lives: tuple[Life, ...]
     live_bytes: tuple[int, ...]
     interface: Interface
+    network_macs: int
+    recomputed: tuple[Recomputed, ...] = ()
 
     @property
     def peak_step(self) -> int:

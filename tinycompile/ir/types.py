@@ -94,3 +94,7 @@ class Region:
     @property
     def cols(self) -> int:
         return self.x1 - self.x0
+
+    def around(self, other: Region) -> Region:
+        """The least rectangle that holds both."""
+        return Region(min(self.y0, other.y0), max(self.y1, other.y1), min(self.x0, other.x0), max(self.x1, other.x1))

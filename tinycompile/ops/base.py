@@ -169,8 +169,35 @@ class Operator(abc.ABC):
         ``out.y0 - 1`` of the output, shape (1, out.cols, channels)."""
         raise NotImplementedError(self.kind)
 
+    def keeps(self, node: Node) -> bool:
+        """Whether scratch keeps its contents from one output row to the next. Rows are then made in order, each once
+        and whole, with scratch in one place; row 0 finds anything there. Its grain is ROW.
+
+        `compute` and `in_region` are as for others (any rectangle, from the inputs alone).
+        """
+        return False
+
+    def step_region(self, node: Node, y: int) -> tuple[Need | None, ...]:
+        """What making row `y` reads of each input: `in_region` of the row, less what scratch keeps of it."""
+        return self.in_region(node, Region(y, y + 1, 0, node.out.form.width))
+
+    def advance_kept(self, node: Node, y: int, inputs: Sequence[Array | None], kept: Array) -> Array:
+        """Row `y` of an operator that keeps scratch, shape (1, width, channels), from arrays that hold exactly
+        `step_region`'s regions and from the bytes `kept` (uint8) as the row before left them, which are brought up to
+        date."""
+        raise NotImplementedError(self.kind)
+
     def view(self, node: Node) -> int | None:
         """The input whose bytes are the output, unchanged and in order (reshape), or None."""
+        return None
+
+    def rectangle(self, node: Node) -> Region | None:
+        """The rectangle of input 0 that the output is, unchanged (crop): a view inside the input's rows. Else None."""
+        return None
+
+    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
+        """Attributes of this operator making one rectangle of its output from tensors that hold just the rectangle's
+        `needs` (of `in_region`); None when it cannot be cut."""
         return None
 
     def grain(self, node: Node) -> Grain:
@@ -183,6 +210,10 @@ class Operator(abc.ABC):
 
     def macs(self, node: Node) -> int:
         """Multiply-accumulates to compute the whole output (0 for operators that are not counted in MACs)."""
+        return 0
+
+    def inner_elems(self, node: Node) -> int:
+        """Elements that the kernel puts out on the way, beside those of the output (fused operators)."""
         return 0
 
     @abc.abstractmethod

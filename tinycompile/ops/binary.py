@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinycompile.errors import QuantError
-from tinycompile.ir.graph import Array, Node
+from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow
 from tinycompile.ops.convolution import clamp_range, tensor_quant
@@ -91,6 +91,11 @@ class Binary(Operator):
         shape = (out.rows, out.cols, node.out.form.channels)
         value = np.clip(self.combine(node, a, b), *clamp_range(node.attrs.clamp)).astype(np.int8)
         return np.broadcast_to(value, shape)
+
+    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
+        attrs: Attrs = node.attrs
+        fixed = (k for k in (0, 1) if node.tensor(k).is_const)
+        return None if any(any(self._own(node, k)[:2]) for k in fixed) else attrs
 
     def in_place(self, node: Node) -> tuple[int, ...]:
         return tuple(k for k in node.activations if self._full(node, k))

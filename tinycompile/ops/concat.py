@@ -107,6 +107,10 @@ class Concat(Operator):
             needs.append(Need(region) if region.y0 < region.y1 and region.x0 < region.x1 else None)
         return tuple(needs)
 
+    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
+        attrs: Attrs = node.attrs
+        return attrs if self._along(node) == "channels" else None
+
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         parts = []
         for k, x in enumerate(inputs):

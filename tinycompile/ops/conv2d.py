@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from tinycompile.ops.convolution import (
     requantize_output,
     tensor_quant,
 )
-from tinycompile.ops.geometry import Padding, Pair, row_windows, window_need, windowed_shape
+from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,10 @@ class Conv2d(Operator):
                     acc[:, :, filters] += tap[:, :, g * ci : (g + 1) * ci] @ weights[filters, ky, kx].T
         total = acc.astype(np.int64) + bias_values(node, co)
         return requantize_output(total, output_multipliers(node, co), zp_y, a.clamp)
+
+    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
+        pad = tile_padding(needs)
+        return None if pad is None else replace(node.attrs, pad=pad)
 
     def macs(self, node: Node) -> int:
         _, kh, kw, ci = node.tensor(1).shape

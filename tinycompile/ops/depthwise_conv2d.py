@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from tinycompile.ops.convolution import (
     requantize_output,
     tensor_quant,
 )
-from tinycompile.ops.geometry import Padding, Pair, row_windows, window_need, windowed_shape
+from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,10 @@ class DepthwiseConv2d(Operator):
                 tap = x[y0 : y0 + out.rows * a.stride[0] : a.stride[0], x0 : x0 + out.cols * a.stride[1] : a.stride[1]]
                 acc += tap * filters[:, ky, kx]
         return requantize_output(acc + bias_values(node, channels), output_multipliers(node, channels), zp_y, a.clamp)
+
+    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
+        pad = tile_padding(needs)
+        return None if pad is None else replace(node.attrs, pad=pad)
 
     def macs(self, node: Node) -> int:
         kh, kw = self._kernel(node)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinycompile.ir.graph import Array, Node
+from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow
 from tinycompile.ops.convolution import tensor_quant
@@ -35,6 +35,10 @@ class Dequantize(Operator):
         assert x is not None
         scale, zero_point = tensor_quant(node, node.tensor(0))
         return np.asarray(np.float32(scale) * (x.astype(np.int32) - zero_point).astype(np.float32))
+
+    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
+        attrs: Attrs = node.attrs
+        return attrs
 
     def grain(self, node: Node) -> Grain:
         return Grain.FLAT

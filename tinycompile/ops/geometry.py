@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Node
 from tinycompile.ir.types import Region
@@ -46,6 +48,15 @@ def window_need(node: Node, out: Region, kernel: Pair, stride: Pair, dilation: P
     y0, y1, top, bottom = window_1d(out.y0, out.y1, form.rows, kernel[0], stride[0], dilation[0], pad[0])
     x0, x1, left, right = window_1d(out.x0, out.x1, form.width, kernel[1], stride[1], dilation[1], pad[2])
     return Need(Region(y0, y1, x0, x1), top, bottom, left, right)
+
+
+def tile_padding(needs: Sequence[Need | None]) -> Padding | None:
+    """The padding of a windowed operator that makes a rectangle from just the rectangle's needs; None where all of it
+    is padding."""
+    need = needs[0]
+    if need is None or need.region.rows == 0 or need.region.cols == 0:
+        return None
+    return need.top, need.bottom, need.left, need.right
 
 
 def row_windows(kernel: Pair, stride: Pair, dilation: Pair, pad: Padding) -> tuple[RowWindow, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from tinycompile.ir.graph import Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import Need, Operator
 from tinycompile.ops.elementwise import int8_unsupported
-from tinycompile.ops.geometry import Padding, Pair, window_need, windowed_shape
+from tinycompile.ops.geometry import Padding, Pair, tile_padding, window_need, windowed_shape
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Pool(Operator):
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         a = node.attrs
         return (window_need(node, out, a.kernel, a.stride, self.dilation(node), a.pad),)
+
+    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
+        pad = tile_padding(needs)
+        return None if pad is None else replace(node.attrs, pad=pad)
 
     def window_consts(self, node: Node, out: Region) -> tuple[tuple[str, int], ...]:
         """The kernel parameters that both poolings begin with, for one row of `out`."""

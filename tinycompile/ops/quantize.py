@@ -90,6 +90,10 @@ class Quantize(Operator):
     def in_place(self, node: Node) -> tuple[int, ...]:
         return (0,)
 
+    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
+        attrs: Attrs = node.attrs
+        return attrs
+
     def grain(self, node: Node) -> Grain:
         return Grain.FLAT
 

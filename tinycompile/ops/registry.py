@@ -10,11 +10,13 @@ from tinycompile.ops.base import Operator
 from tinycompile.ops.clip import Clip
 from tinycompile.ops.concat import Concat
 from tinycompile.ops.conv2d import Conv2d
+from tinycompile.ops.crop import Crop
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d
 from tinycompile.ops.dequantize import Dequantize
 from tinycompile.ops.fully_connected import FullyConnected
 from tinycompile.ops.fully_connected_rows import FullyConnectedRows
 from tinycompile.ops.hard_swish import HardSwish
+from tinycompile.ops.inverted_bottleneck import InvertedBottleneck
 from tinycompile.ops.leaky_relu import LeakyRelu
 from tinycompile.ops.logistic import Logistic
 from tinycompile.ops.max_pool2d import MaxPool2d
@@ -38,6 +40,7 @@ OPERATORS: dict[str, Operator] = {
     for op in (
         Conv2d(),
         DepthwiseConv2d(),
+        InvertedBottleneck(),
         FullyConnected(),
         AvgPool2d(),
         MaxPool2d(),
@@ -52,6 +55,7 @@ OPERATORS: dict[str, Operator] = {
         Softmax(),
         Concat(),
         Reshape(),
+        Crop(),
         Pad(),
         Transpose(),
         Logistic(),

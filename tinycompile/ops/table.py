@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tinycompile.ir.graph import Array, Node
+from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow
 from tinycompile.ops.elementwise import int8_unsupported, same_region
@@ -38,6 +38,10 @@ class TableOperator(Operator):
         x = inputs[0]
         assert x is not None
         return np.asarray(self.table(node)[x.astype(np.int64) + 128])
+
+    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
+        attrs: Attrs = node.attrs
+        return attrs
 
     def in_place(self, node: Node) -> tuple[int, ...]:
         return (0,)

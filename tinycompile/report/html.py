@@ -20,6 +20,7 @@ WIDTH, HEIGHT = 960, 420
 MAX_TABLE_ROWS = 200
 MAX_BOXES = 300
 MAX_PEAK_ROWS = 50
+MAX_RECOMPUTED_ROWS = 40
 MAX_ROW_BOXES = 2500
 
 
@@ -40,7 +41,8 @@ class Box:
 @dataclass(frozen=True)
 class Band:
     """All rows of a tensor in the memory map of a row program, as SVG paths: even rows, and odd rows a shade darker, so
-    that rings show as stripes; `label` at (x, y) names what made it where there is room."""
+    that rings show as stripes; `label` at (x, y) names what made it where there is room. Tiles of one map have its hue,
+    each after the first (`tile`) another lightness, every second one outlines."""
 
     even: str
     odd: str
@@ -49,6 +51,7 @@ class Band:
     x: float
     y: float
     label: str
+    tile: int
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,10 @@ def memory_bands(report: Report) -> list[Band]:
         width = (largest.last - largest.first + 1) * WIDTH / steps
         fits = width > 6.5 * len(made_by) + 8 and (largest.high - largest.low) * HEIGHT / arena > 12
         x, y = largest.first * WIDTH / steps, HEIGHT - largest.high * HEIGHT / arena
-        bands.append(Band(even, odd, _hue(name), title, x, y, made_by if fits else ""))
+        of, _, tile = name.partition("@")
+        number = int(tile) if tile.isdigit() else 0
+        label = f"{made_by}, tile {number}" if tile.isdigit() else made_by
+        bands.append(Band(even, odd, _hue(of), title, x, y, label if fits else "", number))
     return bands
 
 
@@ -137,13 +143,9 @@ def overwritten(plan: Plan) -> str:
     return "".join(marks[:: -(-len(marks) // MAX_ROW_BOXES)] if marks else [])
 
 
-def _render(template: str, report: Report, standalone: bool) -> str:
-    plan = report.plan
-    steps, arena = max(len(plan.steps), 1), max(plan.arena_bytes, 1)
-    every = max(1, steps // 16)
-    at_peak = next((k for k, row in enumerate(report.steps) if row.at_peak), 0)
-    first_row = max(0, min(at_peak - MAX_TABLE_ROWS // 2, len(report.steps) - MAX_TABLE_ROWS))
-    environment = jinja2.Environment(
+def page_templates() -> jinja2.Environment:
+    """The templates of pages and pictures; everything put into them is escaped."""
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(data_dir("templates") / "report"),
         undefined=jinja2.StrictUndefined,
         autoescape=True,
@@ -151,26 +153,39 @@ def _render(template: str, report: Report, standalone: bool) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(template).render(
-        report=report,
-        plan=plan,
-        standalone=standalone,
-        boxes=[] if plan.row_program else memory_boxes(report),
-        bands=memory_bands(report) if plan.row_program else [],
-        overwritten=overwritten(plan) if plan.row_program else "",
-        width=WIDTH,
-        height=HEIGHT,
-        peak_x=plan.peak_step * WIDTH / steps,
-        peak_width=WIDTH / steps,
-        step_ticks=[Tick((s + 0.5) * WIDTH / steps, str(s)) for s in range(0, steps, every)],
-        byte_ticks=[Tick(HEIGHT - k * HEIGHT / 4, f"{arena * k // 4:,}") for k in range(5)],
-        rows=report.steps[first_row : first_row + MAX_TABLE_ROWS],
-        peak_rows=report.peak_live[:MAX_PEAK_ROWS],
-        hidden_peak_rows=max(0, len(report.peak_live) - MAX_PEAK_ROWS),
-        hue=_hue,
-        hidden_rows=max(0, len(report.steps) - MAX_TABLE_ROWS),
-        peak_bytes=max((s.live_bytes for s in report.steps), default=1) or 1,
-        one_line=one_line,
+
+
+def _render(template: str, report: Report, standalone: bool) -> str:
+    plan = report.plan
+    steps, arena = max(len(plan.steps), 1), max(plan.arena_bytes, 1)
+    every = max(1, steps // 16)
+    at_peak = next((k for k, row in enumerate(report.steps) if row.at_peak), 0)
+    first_row = max(0, min(at_peak - MAX_TABLE_ROWS // 2, len(report.steps) - MAX_TABLE_ROWS))
+    return (
+        page_templates()
+        .get_template(template)
+        .render(
+            report=report,
+            plan=plan,
+            standalone=standalone,
+            boxes=[] if plan.row_program else memory_boxes(report),
+            bands=memory_bands(report) if plan.row_program else [],
+            overwritten=overwritten(plan) if plan.row_program else "",
+            width=WIDTH,
+            height=HEIGHT,
+            peak_x=plan.peak_step * WIDTH / steps,
+            peak_width=WIDTH / steps,
+            step_ticks=[Tick((s + 0.5) * WIDTH / steps, str(s)) for s in range(0, steps, every)],
+            byte_ticks=[Tick(HEIGHT - k * HEIGHT / 4, f"{arena * k // 4:,}") for k in range(5)],
+            rows=report.steps[first_row : first_row + MAX_TABLE_ROWS],
+            peak_rows=report.peak_live[:MAX_PEAK_ROWS],
+            hidden_peak_rows=max(0, len(report.peak_live) - MAX_PEAK_ROWS),
+            hue=lambda name: _hue(name.partition("@")[0]),
+            recomputed=report.most_recomputed(MAX_RECOMPUTED_ROWS),
+            hidden_rows=max(0, len(report.steps) - MAX_TABLE_ROWS),
+            peak_bytes=max((s.live_bytes for s in report.steps), default=1) or 1,
+            one_line=one_line,
+        )
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinycompile.errors import DoesNotFitError, one_line
 from tinycompile.ir.emission import Emission
-from tinycompile.ir.plan import Plan, Step
+from tinycompile.ir.plan import Plan, Recomputed, Step
 from tinycompile.ir.types import DType
 from tinycompile.ops.registry import operator
 from tinycompile.target import Target
@@ -105,6 +105,15 @@ class Report:
     def arena(self) -> Figure:
         return Figure(self.plan.arena_bytes, EXACT)
 
+    @property
+    def macs_executed(self) -> int:
+        """Multiply-accumulates of one inference, those that are done twice included."""
+        return sum(s.macs for s in self.steps)
+
+    def most_recomputed(self, count: int) -> list[Recomputed]:
+        """The layers of which most is computed twice, or whose windows make most be, the worst first."""
+        return sorted(self.plan.recomputed, key=lambda r: -(r.extra_macs + r.saved_macs))[:count]
+
     def role_bytes(self, role: str) -> int:
         """Bytes live at the peak in tensors of one role."""
         return sum(t.nbytes for t in self.peak_live if t.role == role)
@@ -192,7 +201,11 @@ class Report:
                 "tensors": [{"name": t.name, "bytes": t.nbytes, "role": t.role} for t in self.peak_live],
             },
             "macs_model": self.macs_model,
-            "macs_executed": sum(s.macs for s in self.steps),
+            "macs_executed": self.macs_executed,
+            "recomputed": [
+                {"source": r.source, "macs": r.macs, "extra_macs": r.extra_macs, "saved_macs": r.saved_macs}
+                for r in plan.recomputed
+            ],
             "weight_bytes": self.weights.value,
             "schedule_bytes": self.schedule.value,
             "code_bytes": self.code.value,
@@ -283,15 +296,26 @@ def _peak_live(plan: Plan) -> tuple[LiveTensor, ...]:
     return tuple(sorted(tensors, key=lambda t: -t.nbytes))
 
 
+def _peak_scratch(plan: Plan) -> int:
+    """Scratch at the peak: of its step, and what other operators keep from their first step to their last."""
+    during: dict[int, list[int]] = {}
+    for k, step in enumerate(plan.steps):
+        if isinstance(step, Step):
+            during.setdefault(step.op, []).append(k)
+    total = 0
+    for op, steps in during.items():
+        node = plan.graph.node(plan.ops[op])
+        oper = operator(node.op.kind)
+        kept = oper.keeps(node) and steps[0] <= plan.peak_step <= steps[-1]
+        total += oper.scratch_bytes(node) if kept or plan.peak_step in steps else 0
+    return total
+
+
 def summarize(plan: Plan, target: Target, budgets: Budgets, emission: Emission) -> Report:
     """The report of a plan and the code made from it."""
     live = _peak_live(plan)
     live_bytes = plan.live_bytes[plan.peak_step] if plan.live_bytes else plan.arena_bytes
-    peak = plan.steps[plan.peak_step] if plan.steps else None
-    scratch = 0
-    if isinstance(peak, Step) and plan.scratch[peak.op] is not None:
-        node = plan.graph.node(plan.ops[peak.op])
-        scratch = operator(node.op.kind).scratch_bytes(node)
+    scratch = _peak_scratch(plan)
     return Report(
         plan,
         target,
@@ -305,5 +329,5 @@ def summarize(plan: Plan, target: Target, budgets: Budgets, emission: Emission) 
         Figure(emission.weight_bytes, EXACT),
         Figure(emission.schedule_bytes, EXACT),
         Figure(emission.instances * INSTANCE_CODE_BYTES + emission.steps * STEP_CODE_BYTES, ESTIMATE),
-        sum(operator(n.op.kind).macs(n) for n in plan.graph.nodes()),
+        plan.network_macs,
     )

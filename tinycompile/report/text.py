@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 WIDTH = 100
 BAR = 40
 MAP_ROWS = 12
+RECOMPUTED_ROWS = 12
 MAP_COLUMNS = 72
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _COLOURS = (
@@ -72,6 +73,27 @@ def memory_map(report: Report) -> list[str]:
     return lines
 
 
+def _times(report: Report) -> str:
+    """How much more is computed than the network asks for."""
+    if report.macs_executed == report.macs_model or not report.macs_model:
+        return ""
+    return f", {report.macs_executed / report.macs_model:.3f} times the network's {report.macs_model:,}"
+
+
+def recompute_table(report: Report) -> list[str]:
+    """The layers of which most is computed twice, and what a smaller window there would save over all layers."""
+    layers = report.most_recomputed(RECOMPUTED_ROWS)
+    if not layers:
+        return []
+    lines = ["Computed twice, in MACs; and what a window smaller by 2 would save over all layers:"]
+    for r in layers:
+        saved = f"-{r.saved_macs:,}" if r.saved_macs else ""
+        lines.append(f"  {one_line(r.source, 54):<56}{r.macs:>12,} +{r.extra_macs:>10,}  {saved:>11}")
+    if len(report.plan.recomputed) > len(layers):
+        lines.append(f"  and {len(report.plan.recomputed) - len(layers)} layers more")
+    return lines
+
+
 def render_text(report: Report) -> str:
     """The whole report: what fits, where the peak is, the memory map."""
     plan, lines = (
@@ -101,10 +123,12 @@ def render_text(report: Report) -> str:
     for name, value, kind, note in rows:
         if value or not name.startswith("  "):
             lines.append(f"{name:<18}{value:>12,} B  {kind:<9}{note}".rstrip())
-    lines.append(f"{'MACs':<18}{report.macs_model:>12,}    exact    per inference")
+    lines.append(f"{'MACs':<18}{report.macs_executed:>12,}    exact    per inference{_times(report)}")
     certificate = plan.certificate
     if certificate.optimal:
         proof = f"The arena is the least for {certificate.space}: {certificate.method}."
+    elif not certificate.lower_bound_bytes:
+        proof = f"The arena is the least that was found for {certificate.space}: {certificate.method}."
     else:
         gap = plan.arena_bytes - certificate.lower_bound_bytes
         proof = f"The arena is at most {gap:,} B above the least for {certificate.space}: {certificate.method}."
@@ -118,6 +142,8 @@ def render_text(report: Report) -> str:
             f"  {letters.get(t.name, ' ')} {one_line(t.name, 54):<56}{t.nbytes:>10,} B  {t.role}"
             for t in report.peak_live
         ]
+    table = recompute_table(report)
+    lines += ["", *table] if table else []
     lines += ["", *memory_map(report)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 

@@ -57,6 +57,11 @@ def kernel_variant(op: Op, features: frozenset[str]) -> str:
     raise InternalError(f"no kernel variant of '{op.kind}' for this target", str(op.source), "report this bug")
 
 
+def network_macs(graph: Graph) -> int:
+    """Multiply-accumulates of one inference."""
+    return sum(operator(n.op.kind).macs(n) for n in graph.nodes())
+
+
 def interface(graph: Graph, prefix: str, target: str, arena_bytes: int, mode: InputMode) -> Interface:
     """Ports of the network's inputs and outputs, ``input`` or ``input_0``... in C."""
 

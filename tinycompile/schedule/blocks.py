@@ -13,6 +13,8 @@ from itertools import accumulate
 from tinycompile.schedule.liveness import Interval
 from tinycompile.schedule.storage import Overlay, Storage
 
+SCRATCH_ALIGN = 4
+
 
 @dataclass(frozen=True)
 class Rectangle:
@@ -26,7 +28,8 @@ class Rectangle:
 
 @dataclass(frozen=True)
 class Block:
-    """`offsets`: value -> byte offset from the block's base. `outline`: disjoint rectangles that cover the block."""
+    """`offsets`: value -> byte offset from the block's base. `outline`: disjoint rectangles that cover the block.
+    `scratch_of`: the op, an index in ``Graph.ops``, whose scratch the block is."""
 
     offsets: Mapping[int, int]
     outline: tuple[Rectangle, ...]
@@ -83,7 +86,7 @@ def build_blocks(
         step = storage.steps[k]
         if step.scratch_bytes:
             outline = (Rectangle(position + 1, position + 1, 0, step.scratch_bytes),)
-            blocks.append(Block({}, outline, 4, step.op))
+            blocks.append(Block({}, outline, SCRATCH_ALIGN, step.op))
     return BlockSet(tuple(blocks), choices, _live_bytes(blocks, len(sequence) + 1))
 
 

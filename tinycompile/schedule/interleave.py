@@ -2,9 +2,15 @@
 
 The state is the number of steps that each maker has done. `_Search.within` decides whether some order stays within a
 number of bytes: depth first over the states, each once. A step that fits and does not raise the live bytes is taken at
-once, which never hurts because live bytes are submodular over the states. Where the answer is no, the least of the
-peaks that were refused on the way bounds every order from below. Halving the distance between that bound and the best
-order known ends at the least peak there is.
+once, which never hurts because live bytes are submodular over the states. The same holds for any number of steps that
+lead to a *valley*: when the search comes down to the live bytes of a state on its way, it goes to the state of least
+live bytes between the two and never comes back behind it (`schedule.valleys`). So only ways up are tried in turn. Where
+the answer is no, the least of the peaks that were refused bounds every order from below: with any limit less than that
+the same choices lead nowhere. Halving the distance between that bound and the best order known ends at the least peak
+there is.
+
+A state is marked as seen only when the search goes on from it: one that was left for a valley below it may lie on the
+way from there.
 """
 
 from __future__ import annotations
@@ -16,25 +22,35 @@ from operator import itemgetter
 
 from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_model import RowModel
+from tinycompile.schedule.valleys import Valleys
 
 FEW_STATES = 500  # not worth another decision
+FIRST_PART = 4, 5  # of the states, for the question whether the best order known can be beaten at all
+REPORT_STATES = 4096  # expanded between two reports of progress
+BOUND_STEPS = 16  # from a bound to the best order, where bounds are raised
 NEVER = 1 << 62
+
+Progress = Callable[[int | None, int], bool]
+"""Told now and then the least peak found so far and the bound proven; False stops the search with these."""
 
 
 @dataclass(frozen=True)
 class Interleaving:
     """`sequence`: the maker of each step. `peak_bytes`: live bytes at its peak. `states`: how many were expanded.
 
-    No order of row steps has a peak below `bound_bytes`.
+    No order of row steps has a peak below `bound_bytes`; `method` says how that is known.
     """
 
     sequence: tuple[int, ...]
     peak_bytes: int
     bound_bytes: int
     states: int
+    method: str = "of the network input"
 
 
-def exact_interleaving(model: RowModel, max_states: int, upper: int | None = None) -> Interleaving:
+def exact_interleaving(
+    model: RowModel, max_states: int, upper: int | None = None, progress: Progress | None = None
+) -> Interleaving:
     """The best order that `max_states` expanded find, and the bound that they prove; no sequence where none is found.
 
     `upper`: orders whose peak reaches it are of no interest.
@@ -43,10 +59,17 @@ def exact_interleaving(model: RowModel, max_states: int, upper: int | None = Non
     low, best = search.entry_bytes, Interleaving((), 0, 0, 0)
     high = limit = NEVER if upper is None else upper
     spent = 0
-    while low < limit and max_states - spent > (FEW_STATES if spent else 0):
-        # An answer that is not found says nothing, so half of what is left is kept for others.
-        left = max_states - spent if spent == 0 and upper is None else (max_states - spent) // 2
-        middle = limit - 1 if limit == NEVER else (low + limit - 1) // 2
+    search.progress = None if progress is None else lambda: progress(best.peak_bytes or upper, low)
+    while low < limit and max_states - spent > (FEW_STATES if spent else 0) and not search.stopped:
+        # States that lead nowhere within one limit lead nowhere within less, so that the answers after the first come
+        # cheaply as long as each is found. One that is not says nothing, so half of what is left is kept for others.
+        left = max_states - spent
+        if limit == high:
+            middle, left = limit - 1, left if best.sequence else left * FIRST_PART[0] // FIRST_PART[1]
+        else:
+            middle, left = (low + limit - 1) // 2, left // 2
+        if progress is not None and not progress(best.peak_bytes or upper, low):
+            break
         found = search.within(middle, left)
         spent += found.states
         if found.sequence is not None:
@@ -56,7 +79,25 @@ def exact_interleaving(model: RowModel, max_states: int, upper: int | None = Non
             low = found.bytes
         else:
             limit = middle
-    return Interleaving(best.sequence, best.peak_bytes, min(low, high), spent)
+    bound = min(low, high)
+    method = "of an exact search" if bound == high else f"of an exact search cut off after {spent} states"
+    return Interleaving(best.sequence, best.peak_bytes, bound, spent, method)
+
+
+def raised_bound(model: RowModel, low: int, high: int, max_states: int) -> tuple[int, int]:
+    """A bound on all orders from `low` upwards, tried in steps towards `high` until one is reached or the states are
+    spent; and the states expanded. The model may be a window."""
+    search, spent, step = _Search(model), 0, max((high - low) // BOUND_STEPS, 1)
+    while low < high and spent < max_states:
+        answer = search.within(min(low + step, high) - 1, max_states - spent)
+        spent += answer.states
+        if answer.sequence is None and answer.proven:
+            low = min(answer.bytes, high)
+        elif step == 1 or spent >= max_states:
+            break
+        else:
+            step = max(step // 4, 1)
+    return low, spent
 
 
 def gentle_interleaving(model: RowModel, peak_bytes: int, max_states: int) -> tuple[int, ...] | None:
@@ -77,13 +118,16 @@ class _Answer:
 
 @dataclass
 class _Frame:
-    """A closed state on the way: `moves` not tried yet, and how many steps led to it."""
+    """A closed state on the way: `moves` not tried yet and the `move` tried now, how many steps led to it, and the
+    states that share its end: itself, and those left for it as their valley."""
 
     state: bytes | tuple[int, ...]
     live: int
     ready: dict[int, tuple[int, int]]
     moves: Iterator[int]
     depth: int
+    shared: list[bytes | tuple[int, ...]]
+    move: int = -1
 
 
 class _Search:
@@ -91,6 +135,7 @@ class _Search:
 
     def __init__(self, model: RowModel) -> None:
         self.rows = LiveRows(model)
+        self.valleys = Valleys(self.rows)
         self.entry_bytes = max(self.rows.entry_bytes, self.rows.start_bytes)
         makers = range(len(model.makers))
         near = [self._near(m) for m in makers]
@@ -101,6 +146,9 @@ class _Search:
         # Bytes hash and compare faster than tuples and take a tenth of the memory.
         self.count: list[bytes | tuple[int, ...]] = [bytes([u]) if most < 256 else (u,) for u in range(most + 1)]
         self.goal = bytes(self.rows.goal) if most < 256 else self.rows.goal
+        self.progress: Callable[[], bool] | None = None
+        self.stopped = False
+        self.failed: dict[bytes | tuple[int, ...], int] = {}  # the greatest limit within which no order leads on
 
     def _near(self, m: int) -> list[int]:
         """Makers whose steps say whether maker `m` is ready, and what its step adds and frees."""
@@ -140,20 +188,22 @@ class _Search:
         if self.entry_bytes > limit:
             return _Answer(None, self.entry_bytes, True, 0)
         taken: list[int] = []
-        refused = NEVER
+        refused, spent = NEVER, 1
         start = self.goal[:0] + self.count[0] * len(self.goal)  # type: ignore[operator]
-        ready = {m: step for m in range(len(start)) if (step := self._look(m, start)) is not None}
+        ready = self._ready(start)
         state, live = self._close(start, self.rows.start_bytes, ready, limit, taken)
-        stack = [_Frame(state, live, ready, iter(sorted(ready, reverse=True)), len(taken))]
-        seen = {state}
+        stack = [_Frame(state, live, ready, iter(sorted(ready, reverse=True)), len(taken), [state])]
         while stack:
             frame = stack[-1]
             if frame.state == self.goal:
-                return _Answer(tuple(taken), self._peak(taken), True, len(seen))
+                return _Answer(tuple(taken), self._peak(taken), True, spent)
             m = next(frame.moves, None)
             if m is None:
+                for state in frame.shared:
+                    self.failed[state] = limit
                 stack.pop()
                 continue
+            frame.move = m
             adds, change = frame.ready[m]
             if frame.live + adds > limit:
                 refused = min(refused, frame.live + adds)
@@ -163,13 +213,79 @@ class _Search:
             ready = dict(frame.ready)
             after = self._take(m, frame.state, ready)
             state, live = self._close(after, frame.live + change, ready, limit, taken)
-            if state in seen:
+            shared: list[bytes | tuple[int, ...]] = []
+            if self.failed.get(state, -1) < limit:
+                state, live, ready = self._descend(state, live, ready, stack, limit, taken, shared)
+            known = self.failed.get(state, -1)
+            if known >= limit:
+                if known > limit:
+                    refused = min(refused, known + 1)
+                for state in shared:
+                    self.failed[state] = known
                 continue
-            if len(seen) >= max_states:
-                return _Answer(None, 0, False, len(seen))
-            seen.add(state)
-            stack.append(_Frame(state, live, ready, iter(sorted(ready, reverse=True)), len(taken)))
-        return _Answer(None, refused, True, len(seen))
+            if spent % REPORT_STATES == 0 and self.progress is not None:
+                self.stopped = not self.progress()
+            if spent >= max_states or self.stopped:
+                return _Answer(None, 0, False, spent)
+            spent += 1
+            shared.append(state)
+            stack.append(_Frame(state, live, ready, iter(sorted(ready, reverse=True)), len(taken), shared))
+        return _Answer(None, refused, True, spent)
+
+    def _descend(
+        self,
+        state: bytes | tuple[int, ...],
+        live: int,
+        ready: dict[int, tuple[int, int]],
+        stack: list[_Frame],
+        limit: int,
+        taken: list[int],
+        shared: list[bytes | tuple[int, ...]],
+    ) -> tuple[bytes | tuple[int, ...], int, dict[int, tuple[int, int]]]:
+        """The valley to go on from, behind frames that hold no less; these are dropped, `taken` leads there, and
+        `shared` gets the states that fail if it does."""
+        while state != self.goal:
+            first = len(stack)
+            while first and stack[first - 1].live >= live:
+                first -= 1
+            if first == len(stack):
+                break
+            # Where only the move taken leads on towards `state`, all states between have taken it, and the closure
+            # behind it raises none of them: between such a frame and the next, none can hold less than `state`.
+            frame = next((f for f in stack[first:] if any(state[k] > f.state[k] for k in f.ready if k != f.move)), None)
+            if frame is not None:
+                found = self.valleys.lowest(frame.state, state)
+                if found is None:
+                    break
+                saved, lowest = found
+                valley = bytes(lowest) if isinstance(self.goal, bytes) else lowest
+                if valley != state:
+                    way = self._way(frame, valley, limit, taken)
+                    if way is None:
+                        break
+                    taken[frame.depth :] = way
+                    ready = self._ready(valley)
+                    state, live = self._close(valley, live - saved, ready, limit, taken)
+            shared += [s for dropped in stack[first:] for s in dropped.shared]
+            del stack[first:]
+        return state, live, ready
+
+    def _way(self, frame: _Frame, valley: bytes | tuple[int, ...], limit: int, taken: list[int]) -> list[int] | None:
+        """The steps taken behind `frame` that lead to a state before their end, None where they do not fit: a row may
+        be written over a dying one only because of a step that is left out."""
+        state, live, result = frame.state, frame.live, []
+        for m in taken[frame.depth :]:
+            if state[m] < valley[m]:
+                step = self._look(m, state)
+                if step is None or live + step[0] > limit:
+                    return None
+                live += step[1]
+                state = state[:m] + self.count[state[m] + 1] + state[m + 1 :]  # type: ignore[operator]
+                result.append(m)
+        return result
+
+    def _ready(self, state: bytes | tuple[int, ...]) -> dict[int, tuple[int, int]]:
+        return {m: step for m in range(len(state)) if (step := self._look(m, state)) is not None}
 
     def gentle(self, limit: int, max_states: int) -> tuple[int, ...] | None:
         """Best first, by the peak so far; among equals the one that has come furthest."""
@@ -186,7 +302,7 @@ class _Search:
                 continue
             expanded.add(state)
             taken: list[int] = []
-            ready = {m: step for m in range(len(state)) if (step := self._look(m, state)) is not None}
+            ready = self._ready(state)
             after, then = self._close(state, live, ready, peak, taken)
             moves = [(peak, then, after, taken)]
             if not taken:

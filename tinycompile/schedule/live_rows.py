@@ -64,7 +64,14 @@ class LiveRows:
         adds = (maker.made[u + 1] - maker.made[u]) * self.bytes[maker.value]
         if self.in_place(m, state, after) is not None:
             adds = 0
-        return adds + maker.scratch_bytes, change, after
+        adds += maker.scratch_bytes
+        if maker.kept_bytes:
+            # Held between the first step and the last: a function of this maker's steps alone, so that live bytes
+            # stay submodular.
+            first, last = u == 0, u + 1 == maker.steps
+            adds += maker.kept_bytes * first
+            change += maker.kept_bytes * (first - last)
+        return adds, change, after
 
     def in_place(self, m: int, state: State, after: State) -> tuple[int, int] | None:
         """(value, row) that the step's row is written over, None if it needs bytes of its own."""

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
+from tinycompile.errors import InternalError
 from tinycompile.ir.graph import Graph, Op
 from tinycompile.ir.interface import InputMode
 from tinycompile.ir.plan import Life, Placement, Plan, Step
 from tinycompile.ops.base import Grain, whole
 from tinycompile.ops.registry import operator
 from tinycompile.schedule.allocate import Packing, exact, greedy
-from tinycompile.schedule.assembly import ARENA_ALIGN, TargetFeatures, interface, kernel_variant, with_views
+from tinycompile.schedule.assembly import (
+    ARENA_ALIGN,
+    TargetFeatures,
+    interface,
+    kernel_variant,
+    network_macs,
+    with_views,
+)
 from tinycompile.schedule.blocks import BlockSet, build_blocks
 from tinycompile.schedule.certificate import certify
 from tinycompile.schedule.liveness import Interval, lifetimes
@@ -34,6 +42,8 @@ def plan_graph(
     time (about a second each). Raises UnsupportedError for constant outputs.
     """
     storage = analyse_storage(graph)
+    if storage.inside:
+        raise InternalError("a graph cut into tiles has no plan of whole buffers", "planner", "report this bug")
     order = best_order(storage)
     lives = lifetimes(storage, order.sequence)
     blocks, packing, bound = _pack(storage, order.sequence, lives, time_limit_s)
@@ -59,7 +69,7 @@ def plan_graph(
         steps=tuple(_step(graph, graph.ops[k], position[k]) for k in made),
         placements=placements,
         variants=tuple(kernel_variant(graph.ops[k], target.features) for k in sequence),
-        scratch=tuple(scratch.get(k) for k in sequence),
+        scratch=tuple(_scratch(graph, scratch.get(k), k) for k in sequence),
         arena_bytes=packing.arena_bytes,
         arena_align=ARENA_ALIGN,
         input_mode=InputMode.RESIDENT,
@@ -67,6 +77,7 @@ def plan_graph(
         lives=_lives(graph, storage, lives, offsets),
         live_bytes=tuple(blocks.live_bytes[1 : len(made) + 1]),
         interface=interface(graph, prefix, target.name, packing.arena_bytes, InputMode.RESIDENT),
+        network_macs=network_macs(graph),
     )
 
 
@@ -110,6 +121,13 @@ def _lives(graph: Graph, storage: Storage, lives: tuple[Interval, ...], offsets:
             rows = graph.tensors[value.tensor].form.rows
             result.append(Life(value.tensor, 0, rows, low, low + value.nbytes, max(first - 1, 0), last - 1))
     return tuple(result)
+
+
+def _scratch(graph: Graph, base: int | None, k: int) -> Placement | None:
+    node = graph.node(graph.ops[k])
+    if base is None:
+        return None
+    return Placement((base,) * node.out.form.rows, operator(node.op.kind).scratch_bytes(node))
 
 
 def _step(graph: Graph, op: Op, position: int) -> Step:

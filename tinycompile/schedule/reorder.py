@@ -1,5 +1,5 @@
 """Other orders of row steps with a peak no higher than a given one: neighbouring steps that do not need one another
-change places."""
+change places. A settled order leaves most bytes free beside the peak, which helps to pack."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import random
 
 from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_model import RowModel
+
+SETTLING_PASSES = 50
 
 
 def reordered(model: RowModel, sequence: tuple[int, ...], peak_bytes: int, seed: int) -> tuple[int, ...]:
@@ -28,4 +30,27 @@ def reordered(model: RowModel, sequence: tuple[int, ...], peak_bytes: int, seed:
                             order[i], order[i + 1] = first, second
             _, change, state = rows.step(order[i], state)
             live += change
+    return tuple(order)
+
+
+def settled(model: RowModel, sequence: tuple[int, ...], peak_bytes: int) -> tuple[int, ...]:
+    """The order in which no step can change places with the one before it and so leave less live between the two:
+    what frees bytes comes early, what takes them late. Never above `peak_bytes`."""
+    rows = LiveRows(model)
+    order = list(sequence)
+    for _ in range(SETTLING_PASSES):
+        state, live, settling = rows.start, rows.start_bytes, False
+        for i in range(len(order)):
+            _, change, after = rows.step(order[i], state)
+            if i + 1 < len(order) and order[i] != order[i + 1] and rows.ready(order[i + 1], state):
+                first, second = order[i + 1], order[i]
+                other_adds, other_change, between = rows.step(first, state)
+                if other_change < change and live + other_adds <= peak_bytes and rows.ready(second, between):
+                    more, _, _ = rows.step(second, between)
+                    if live + other_change + more <= peak_bytes:
+                        order[i], order[i + 1] = first, second
+                        change, after, settling = other_change, between, True
+            state, live = after, live + change
+        if not settling:
+            break
     return tuple(order)

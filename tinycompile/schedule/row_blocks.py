@@ -7,7 +7,8 @@ from one pointer, and where a step writes its row over a dying one.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -15,7 +16,7 @@ from tinycompile.errors import InternalError
 from tinycompile.ir.graph import Graph
 from tinycompile.ops.base import Grain
 from tinycompile.ops.registry import operator
-from tinycompile.schedule.blocks import Block, Rectangle
+from tinycompile.schedule.blocks import SCRATCH_ALIGN, Block, Rectangle
 from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_model import RowModel
 from tinycompile.schedule.storage import Storage
@@ -25,11 +26,13 @@ Cell = tuple[int, int]  # value, row
 
 @dataclass(frozen=True)
 class RowBlocks:
-    """`cells[k]`: the cells of block k with their byte offsets from its base (none for scratch: `scratch_of[k]` is then
-    the position of the step that wants it). `live_bytes[t]` counts bytes in use at time t."""
+    """`cells[k]`: the cells of block k with their byte offsets from its base, none where the block is scratch:
+    `scratch[k]` is then its operator and the first row that is made with it, which is the only one with a block where
+    scratch is kept. `live_bytes[t]` counts bytes in use at time t."""
 
     blocks: tuple[Block, ...]
     cells: tuple[dict[Cell, int], ...]
+    scratch: tuple[tuple[int, int] | None, ...]
     live_bytes: tuple[int, ...]
 
 
@@ -121,12 +124,25 @@ def build_row_blocks(
             block, offsets = _block(model, lives, members)
             blocks.append(block)
             cells.append(offsets)
-    for position, m in enumerate(sequence):
-        if model.makers[m].scratch_bytes:
-            outline = (Rectangle(position + 1, position + 1, 0, model.makers[m].scratch_bytes),)
-            blocks.append(Block({}, outline, 4, position))
-            cells.append({})
-    return RowBlocks(tuple(blocks), tuple(cells), _live_bytes(blocks, len(sequence) + 1))
+    scratch: list[tuple[int, int] | None] = [None] * len(blocks)
+    for op, row, rectangle in _scratch(model, sequence):
+        blocks.append(Block({}, (rectangle,), SCRATCH_ALIGN, op))
+        cells.append({})
+        scratch.append((op, row))
+    return RowBlocks(tuple(blocks), tuple(cells), tuple(scratch), _live_bytes(blocks, len(sequence) + 1))
+
+
+def _scratch(model: RowModel, sequence: tuple[int, ...]) -> Iterator[tuple[int, int, Rectangle]]:
+    """Operator, first row and rectangle of all scratch: for one step, or from the first step to the last."""
+    times: dict[int, list[int]] = defaultdict(list)
+    for time, m in enumerate(sequence, 1):
+        maker, u = model.makers[m], len(times[m])
+        times[m].append(time)
+        if maker.op is not None and maker.scratch_bytes:
+            yield maker.op, maker.made[u], Rectangle(time, time, 0, maker.scratch_bytes)
+    for m, maker in enumerate(model.makers):
+        if maker.op is not None and maker.kept_bytes and times[m]:
+            yield maker.op, 0, Rectangle(times[m][0], times[m][-1], 0, maker.kept_bytes)
 
 
 def _adjacent(graph: Graph, storage: Storage, model: RowModel) -> list[str]:
@@ -139,13 +155,15 @@ def _adjacent(graph: Graph, storage: Storage, model: RowModel) -> list[str]:
         if oper.grain(node) is Grain.WHOLE:
             names.update(dict.fromkeys((*(node.tensor(k).name for k in node.activations), node.out.name)))
     for name, parts in storage.parts.items():
+        if name in storage.inside:
+            continue
         row_bytes = graph.tensors[name].row_bytes
         held = [graph.tensors[storage.values[p.value].tensor].row_bytes for p in parts]
         if any(p.offset % row_bytes or row_bytes % h for p, h in zip(parts, held, strict=True)) or any(
             row_bytes > h for h in held
         ):
             names[name] = None
-    return list(names)
+    return list(dict.fromkeys(storage.inside[n].tensor if n in storage.inside else n for n in names))
 
 
 def _join_rows(graph: Graph, storage: Storage, groups: _Groups, lives: dict[Cell, list[int]], name: str) -> None:

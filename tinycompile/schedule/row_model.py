@@ -10,13 +10,13 @@ maker reads its own last row.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinycompile.ir.graph import Graph, Node
 from tinycompile.ir.interface import InputMode
 from tinycompile.ir.types import Region
-from tinycompile.ops.base import Grain, Operator
+from tinycompile.ops.base import Grain, Need, Operator
 from tinycompile.ops.registry import operator
 from tinycompile.schedule.storage import Storage
 
@@ -59,7 +59,10 @@ class InPlace:
 
 @dataclass(frozen=True)
 class Maker:
-    """`made[u]`: rows of `value` that exist after u steps. `op`: index in ``Graph.ops``, None for a pushed input."""
+    """`made[u]`: rows of `value` that exist after u steps. `op`: index in ``Graph.ops``, None for a pushed input.
+
+    `scratch_bytes` are held during each step, `kept_bytes` from the first step to the last.
+    """
 
     op: int | None
     value: int
@@ -68,6 +71,7 @@ class Maker:
     reads: tuple[Reading, ...]
     in_place: tuple[InPlace, ...]
     scratch_bytes: int
+    kept_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,12 +126,12 @@ class _Builder:
         """Per step: value -> the range of its rows that the step reads."""
         oper, form = operator(node.op.kind), node.out.form
         if oper.grain(node) is Grain.WHOLE:
-            return [self._reads(node, oper, Region(0, form.rows, 0, form.width))]
-        return [self._reads(node, oper, Region(y, y + 1, 0, form.width)) for y in range(form.rows)]
+            return [self._reads(node, oper.in_region(node, Region(0, form.rows, 0, form.width)))]
+        return [self._reads(node, oper.step_region(node, y)) for y in range(form.rows)]
 
-    def _reads(self, node: Node, oper: Operator, region: Region) -> dict[int, tuple[int, int]]:
+    def _reads(self, node: Node, needs: Sequence[Need | None]) -> dict[int, tuple[int, int]]:
         found: dict[int, tuple[int, int]] = {}
-        for k, need in enumerate(oper.in_region(node, region)):
+        for k, need in enumerate(needs):
             if need is None or need.region.y0 >= need.region.y1:
                 continue
             for value, lo, hi in rows_of_view(self.graph, self.storage, node.tensor(k).name, need.region):
@@ -167,7 +171,8 @@ class _Builder:
         # All rows are dead behind the last step, also those of a resident input that nobody reads.
         ends = {v: self.graph.tensors[self.storage.values[v].tensor].form.rows for v in by_value}
         reads = tuple(_reading(value, spans, ends[value]) for value, spans in sorted(by_value.items()))
-        return Maker(step.op, step.out, steps, made, reads, self._in_place(k, steps, by_value), step.scratch_bytes)
+        scratch, kept = (0, step.scratch_bytes) if oper.keeps(node) else (step.scratch_bytes, 0)
+        return Maker(step.op, step.out, steps, made, reads, self._in_place(k, steps, by_value), scratch, kept)
 
     def _in_place(self, k: int, steps: int, spans: Mapping[int, list[tuple[int, int] | None]]) -> tuple[InPlace, ...]:
         """Where each row may be written over one dying row: the row that it is made from, or the first of its window. A
@@ -182,7 +187,7 @@ class _Builder:
         for index in allowed if oper.grain(node) is not Grain.WHOLE else ():
             tensor = node.tensor(index)
             parts = self.storage.parts.get(tensor.name)
-            if parts is None:
+            if parts is None or tensor.name in self.storage.inside:
                 continue
             others = [j for j in node.activations if j != index and j not in allowed]
             rows = tuple(self._one_row(node, oper, index, u, others, over_window) for u in range(steps))
@@ -198,7 +203,7 @@ class _Builder:
         """(value, row) that input `index` of output row `u` is, or that the first row of its window is; (-1, -1) if it
         is not exactly one row of a value or is read otherwise too."""
         nothing = (-1, -1)
-        needs = oper.in_region(node, Region(u, u + 1, 0, node.out.form.width))
+        needs = oper.step_region(node, u)
         need = needs[index]
         if need is None or need.region.rows == 0 or (need.region.rows > 1 and not over_window):
             return nothing
@@ -241,6 +246,12 @@ def _row_start(storage: Storage, tensor: str, value: int, y: int, row_bytes: int
 
 def rows_of_view(graph: Graph, storage: Storage, tensor: str, region: Region) -> list[tuple[int, int, int]]:
     """(value, first row, end) of the values that hold rows ``region.y0 .. region.y1`` of a tensor, in order."""
+    inside = storage.inside.get(tensor)
+    if inside is not None:
+        form = graph.tensors[inside.tensor].form
+        return rows_of_view(
+            graph, storage, inside.tensor, Region(region.y0 + inside.y0, region.y1 + inside.y0, 0, form.width)
+        )
     row_bytes = graph.tensors[tensor].row_bytes
     low, high = region.y0 * row_bytes, region.y1 * row_bytes
     result = []

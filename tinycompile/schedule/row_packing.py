@@ -20,6 +20,8 @@ from tinycompile.schedule.row_blocks import RowBlocks, build_row_blocks
 from tinycompile.schedule.row_model import RowModel
 from tinycompile.schedule.storage import Storage
 
+SOLVER_LIMIT = 1.0  # of all calls of CP-SAT, in its deterministic time
+REORDERINGS = 40
 MOVES = 20_000  # ejections in each try
 QUICK_MOVES = 5_000  # where there are many tries
 HOT = (0.9, 0.97, 0.75, 0.0)  # parts of the height: blocks that meet a time as busy as that go to CP-SAT
@@ -28,6 +30,7 @@ SEEDS = 2
 MAX_EXACT_RECTANGLES = 600
 WINDOW = 8  # steps around the busiest one that must fit by themselves
 WINDOW_LIMIT = 0.02
+LARGE = 2500  # blocks: programs of more of them (networks in tiles) get fewer tries of fewer moves
 SPARE = (64, 16, 8, 4)  # parts of the live bytes left over where a larger arena is allowed
 HALVINGS = 5  # of the distance from the bound to the best packing, where the bound is not met
 
@@ -39,23 +42,23 @@ def pack_orders(
     storage: Storage,
     model: RowModel,
     sequences: Sequence[tuple[int, ...]],
-    limit: float,
-    more: int = 40,
+    effort: int = 1,
 ) -> tuple[tuple[int, ...], RowBlocks, Packing]:
     """The one of several orders of equal peak that packs best, its blocks and the least packing found. Where none packs
-    into its live bytes, up to `more` others with that peak are tried. `limit`: deterministic time of all calls of
-    CP-SAT."""
+    into its live bytes, others with that peak are tried. `effort`: 0 (what is quick) and up, more search."""
     variants = [_variants(graph, storage, model, sequence) for sequence in sequences]
     bound = max(variants[0][0].live_bytes)
-    for sequence, rows in zip(sequences, variants, strict=True):
-        found = _eject(list(_tries(rows, bound)), bound, 0)
+    tries = [list(_tries(rows, bound)) for rows in variants]
+    for moves in (0, QUICK_MOVES):
+        for sequence, some in zip(sequences, tries, strict=True):
+            found = _eject(some, bound, moves, effort)
+            if found is not None:
+                return sequence, *found
+    for sequence, rows in zip(sequences, variants, strict=True) if effort else ():
+        found = _meet(rows, bound, SOLVER_LIMIT * effort / len(variants), effort)
         if found is not None:
             return sequence, *found
-    for sequence, rows in zip(sequences, variants, strict=True):
-        found = _meet(rows, bound, limit / len(variants))
-        if found is not None:
-            return sequence, *found
-    for seed in range(more):
+    for seed in range(_fewer(REORDERINGS, variants[0][0], effort) if effort else 0):
         other = reordered(model, sequences[seed % len(sequences)], bound, seed)
         blocks = _variants(graph, storage, model, other)[0]
         if max(blocks.live_bytes) > bound or _impossible(blocks, bound):
@@ -63,7 +66,9 @@ def pack_orders(
         found = _eject(list(_tries((blocks,), bound))[:1], bound, QUICK_MOVES)
         if found is not None:
             return other, *found
-    packed = [(sequence, *_least(rows, bound)) for sequence, rows in zip(sequences, variants, strict=True)]
+    moves = MOVES if effort else QUICK_MOVES
+    pairs = list(zip(sequences, variants, strict=True))[: None if effort else 1]
+    packed = [(sequence, *_least(rows, bound, moves)) for sequence, rows in pairs]
     return min(packed, key=lambda found: found[2].arena_bytes)
 
 
@@ -81,10 +86,10 @@ def pack_into(
     return _eject(list(_tries(variants, height)), height, QUICK_MOVES)
 
 
-def _meet(variants: Sequence[RowBlocks], height: int, limit: float) -> Found | None:
-    """A packing into `height`, by ejection or CP-SAT."""
+def _meet(variants: Sequence[RowBlocks], height: int, limit: float, effort: int) -> Found | None:
+    """A packing into `height`, by ejection or CP-SAT (`limit`: deterministic time of all its calls)."""
     tries = list(_tries([rows for rows in variants if not _impossible(rows, height)], height))
-    return _eject(tries, height, MOVES) or _solve(tries, height, limit)
+    return _eject(tries, height, MOVES, effort) or _solve(tries, height, limit)
 
 
 def _impossible(rows: RowBlocks, height: int) -> bool:
@@ -112,7 +117,15 @@ def _tries(variants: Sequence[RowBlocks], height: int) -> Iterator[tuple[RowBloc
                 yield rows, shape
 
 
-def _eject(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, moves: int) -> Found | None:
+def _fewer(count: int, rows: RowBlocks, effort: int) -> int:
+    """`count`, less where there are very many blocks: the work of a try grows with their number."""
+    large = LARGE * max(effort, 1)
+    return count * large**2 // max(large, len(rows.blocks)) ** 2
+
+
+def _eject(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, moves: int, effort: int = 1) -> Found | None:
+    if tries:
+        tries, moves = tries[: max(_fewer(len(tries), tries[0][0], effort), 1)], _fewer(moves, tries[0][0], effort)
     for by_time in (True, False):
         for rows, shape in tries:
             found = eject(shape.blocks, shape.height, shape.order(by_time), moves, known=shape.conflicts)
@@ -146,7 +159,7 @@ def _solve(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, limit: 
     return None
 
 
-def _least(variants: Sequence[RowBlocks], bound: int) -> Found:
+def _least(variants: Sequence[RowBlocks], bound: int, moves: int) -> Found:
     """The least height that halving the distance to the best first fit finds."""
     packings = [(rows, greedy(rows.blocks, bound)) for rows in variants]
     best: Found = min(packings, key=lambda found: found[1].arena_bytes)
@@ -156,7 +169,7 @@ def _least(variants: Sequence[RowBlocks], bound: int) -> Found:
         if height <= low:
             break
         tries = list(_tries(variants[:1], height))[:2]
-        found = _eject(tries, height, 0) or _eject(tries, height, MOVES)
+        found = _eject(tries, height, 0) or _eject(tries, height, moves)
         if found is None:
             low = height
         else:

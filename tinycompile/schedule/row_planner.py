@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tinycompile.errors import InternalError, UsageError
@@ -13,7 +13,14 @@ from tinycompile.ir.types import Region
 from tinycompile.ops.base import Grain, whole
 from tinycompile.ops.registry import operator
 from tinycompile.schedule.allocate import Packing
-from tinycompile.schedule.assembly import ARENA_ALIGN, TargetFeatures, interface, kernel_variant, with_views
+from tinycompile.schedule.assembly import (
+    ARENA_ALIGN,
+    TargetFeatures,
+    interface,
+    kernel_variant,
+    network_macs,
+    with_views,
+)
 from tinycompile.schedule.coalesce import coalesce, runs
 from tinycompile.schedule.interleave import Interleaving
 from tinycompile.schedule.live_rows import LiveRows
@@ -23,15 +30,14 @@ from tinycompile.schedule.row_packing import pack_into, pack_orders
 from tinycompile.schedule.stages import search_order
 from tinycompile.schedule.storage import Storage, analyse_storage
 
-PACKING_LIMIT = 1.0  # of CP-SAT, in its deterministic time
-
 
 class RowPlanner:
     """Row programs for one graph, target and input mode.
 
     `graph`: with reductions as running sums (``passes.stream_reductions``), which lets maps be consumed row by row.
-    `effort`: 1 and up, more search. Raises UnsupportedError for constant outputs, UsageError for several streamed
-    inputs.
+    `effort`: 0 and up, more search. `stops`: tensors that are made whole before what is behind them begins, in this
+    order (the tiles of a network in tiles). Raises UnsupportedError for constant outputs, UsageError for several
+    streamed inputs.
     """
 
     def __init__(
@@ -42,44 +48,50 @@ class RowPlanner:
         prefix: str = "model",
         input_mode: InputMode = InputMode.RESIDENT,
         effort: int = 1,
+        stops: Sequence[str] = (),
     ) -> None:
         if input_mode is InputMode.STREAMED and len(graph.inputs) > 1:
             raise UsageError(
                 f"{len(graph.inputs)} network inputs cannot be streamed", "--input streamed", "use --input external"
             )
         self.graph, self.target, self.prefix, self.input_mode = graph, target, prefix, input_mode
+        self.effort = effort
         resident = input_mode is InputMode.RESIDENT
         self.storage = analyse_storage(graph, frozenset() if resident else frozenset(graph.inputs))
         if not resident and any(v.producer is None and v.is_output for v in self.storage.values):
             raise UsageError(
                 "a network input is an output as well", f"--input {input_mode.value}", "use --input resident"
             )
-        self.model, orders = self._search(effort)
+        self.model, orders = self._search(effort, stops)
         self.order = orders[0]
         self.sequence, self.blocks, self.packing = pack_orders(
-            graph, self.storage, self.model, [o.sequence for o in orders], PACKING_LIMIT
+            graph, self.storage, self.model, [o.sequence for o in orders], effort
         )
 
-    def _search(self, effort: int) -> tuple[RowModel, tuple[Interleaving, ...]]:
+    def _search(self, effort: int, stops: Sequence[str]) -> tuple[RowModel, tuple[Interleaving, ...]]:
         """Orders of least peak, and the model that they are of. Rows are written over their windows only where that
         saves bytes: such kernels are slower, and rows tied to one another pack worse."""
         free, tied = (
             build_row_model(self.graph, self.storage, self.input_mode, over_windows=over) for over in (False, True)
         )
-        orders = search_order(free, effort)
+        made_by = {free.values[m.value].tensor: k for k, m in enumerate(free.makers)}
+        order = tuple(made_by[name] for name in stops if name in made_by)  # a join of tiles may be a view
+        lower = search_order(tied, effort, stops=order)
         if tied == free:
-            return free, orders
-        lower = search_order(tied, effort)
-        if lower[0].peak_bytes < orders[0].peak_bytes or not orders[0].sequence:
+            return free, lower
+        # The same orders, and none of them has less live bytes than in `tied`.
+        upper = lower[0].peak_bytes + 1 if lower[0].sequence else None
+        orders = search_order(free, effort, upper, stops=order)
+        if not orders[0].sequence:
             return tied, lower
-        return free, tuple(replace(o, bound_bytes=lower[0].bound_bytes) for o in orders)
+        return free, tuple(replace(o, bound_bytes=lower[0].bound_bytes, method=lower[0].method) for o in orders)
 
     def plan(self, arena_limit: int | None = None) -> Plan:
         """The plan of fewest kernel calls within `arena_limit` bytes (None: of least arena) that is found, nothing
         computed twice. Where none fits, that of least arena."""
         least = self.packing.arena_bytes
         limit = least if arena_limit is None else max(arena_limit, least)
-        for live_bytes in _live_limits(self.order.peak_bytes, limit):
+        for live_bytes in _live_limits(self.order.peak_bytes, limit)[:: 1 if self.effort else 3]:
             sequence = coalesce(self.model, self.sequence, live_bytes)
             if runs(sequence) < runs(self.sequence):
                 found = pack_into(self.graph, self.storage, self.model, sequence, min(limit, 2 * live_bytes))
@@ -94,6 +106,7 @@ class RowPlanner:
             for cells, base in zip(blocks.cells, packing.bases, strict=True)
             for cell, offset in cells.items()
         }
+        scratch = {step: base for step, base in zip(blocks.scratch, packing.bases, strict=True) if step is not None}
         makers = [model.makers[m] for m in order]
         made = list(dict.fromkeys(m.op for m in makers if m.op is not None))
         sequence = with_views(graph, made)
@@ -110,7 +123,7 @@ class RowPlanner:
             steps=steps,
             placements=placements,
             variants=_variants(graph, self.target.features, sequence, steps, placements),
-            scratch=tuple(None for _ in sequence),
+            scratch=tuple(_scratch(graph, scratch, k) for k in sequence),
             arena_bytes=packing.arena_bytes,
             arena_align=ARENA_ALIGN,
             input_mode=self.input_mode,
@@ -118,6 +131,7 @@ class RowPlanner:
             lives=_lives(model, order, at),
             live_bytes=blocks.live_bytes[1 : len(makers) + 1],
             interface=interface(graph, self.prefix, self.target.name, packing.arena_bytes, self.input_mode),
+            network_macs=network_macs(graph),
         )
 
 
@@ -151,6 +165,11 @@ def _placement(
     graph: Graph, storage: Storage, at: Mapping[Cell, int], tensor: Tensor, arena_bytes: int, mode: InputMode
 ) -> Placement:
     """Where each row of a tensor begins: in its cells, or in the caller's memory of an external input."""
+    inside = storage.inside.get(tensor.name)
+    if inside is not None:
+        outer = _placement(graph, storage, at, graph.tensors[inside.tensor], arena_bytes, mode)
+        lows = outer.offsets[inside.y0 : inside.y0 + tensor.form.rows]
+        return Placement(tuple(low + inside.start for low in lows), tensor.row_bytes, outer.external)
     rows, row_bytes = tensor.form.rows, tensor.row_bytes
     source = storage.values[storage.parts[tensor.name][0].value]
     if mode is InputMode.EXTERNAL and source.producer is None:
@@ -170,6 +189,19 @@ def _placement(
             even = offsets_found[-1] + row_bytes if offsets_found else 0
             offsets_found.append(even if even + row_bytes <= arena_bytes else 0)
     return Placement(tuple(offsets_found), row_bytes)
+
+
+def _scratch(graph: Graph, at: Mapping[tuple[int, int], int], k: int) -> Placement | None:
+    """Where the scratch of operator `k` lies for each of its rows; as for the row before where that is not made, or has
+    kept there what this one finds."""
+    node = graph.node(graph.ops[k])
+    size = operator(node.op.kind).scratch_bytes(node)
+    if not size:
+        return None
+    offsets: list[int] = []
+    for y in range(node.out.form.rows):
+        offsets.append(at.get((k, y), offsets[-1] if offsets else 0))
+    return Placement(tuple(offsets), size)
 
 
 def _variants(
@@ -202,8 +234,7 @@ def _certify(order: Interleaving, packing: Packing, schedule_bound_bytes: int) -
     """The bound is the order's: the least peak of live bytes over all orders of row steps, without recompute."""
     if packing.arena_bytes < order.bound_bytes:
         raise InternalError("an arena below its own bound", "row planner", "report this bug")
-    found = "exact" if order.peak_bytes == order.bound_bytes else "of a bounded search"
-    method = f"bound {found}; addresses by {packing.method}"
+    method = f"bound {order.method}; addresses by {packing.method}"
     optimal = packing.arena_bytes == order.bound_bytes
     return Certificate(order.bound_bytes, schedule_bound_bytes, optimal, "row steps without recompute", method)
 

@@ -8,41 +8,60 @@ that it streams to full depth. A shortest path over the cuts, by the peak of liv
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 
-from tinycompile.schedule.interleave import Interleaving, exact_interleaving, gentle_interleaving
+from tinycompile.schedule.interleave import Interleaving, Progress, exact_interleaving, gentle_interleaving
 from tinycompile.schedule.live_rows import LiveRows, State
+from tinycompile.schedule.reorder import settled
 from tinycompile.schedule.row_model import RowModel
+from tinycompile.schedule.window_bounds import WIDTH, window_bound
 
-EXACT_WORK = 4_000_000  # states times makers that the exact search may expand at effort 1
-GENTLE_WORK = 500_000  # the same for the order that packs best
-EXACT_STEPS = 1200  # longer row programs get a tenth of it: the search would not end
+EXACT_STATES = 250_000  # that the exact search may expand at effort 1, for orders and bounds together
+WINDOW_PART = 4  # as many states for bounds from windows, where the exact search does not finish: this part of its own
+GENTLE_WORK = 500_000  # states times makers for the order that packs best
 
 
-def search_order(model: RowModel, effort: int = 1) -> tuple[Interleaving, ...]:
+def search_order(
+    model: RowModel,
+    effort: int = 1,
+    upper: int | None = None,
+    progress: Progress | None = None,
+    stops: tuple[int, ...] = (),
+) -> tuple[Interleaving, ...]:
     """Orders of the least peak that is found, one by each search that finds it, with the bound that is proven; equal
-    inputs give equal orders.
+    inputs give equal orders, unless `progress` ends the search.
 
-    `effort`: 1 and up; each allows four times the states of the one before.
+    `effort`: 0 and up; each allows four times the states of the one before. `upper`: orders whose peak reaches it are
+    of no interest; where none is found below, the answer has no sequence. It costs a quarter. `stops`: as for
+    `staged_order`.
     """
-    staged = staged_order(model)
-    steps = sum(m.steps for m in model.makers)
-    work = EXACT_WORK * 4 ** (effort - 1) // (1 if steps <= EXACT_STEPS else 10)
-    upper = staged.peak_bytes + 1 if staged.sequence else None
-    exact = exact_interleaving(model, work // max(len(model.makers), 1), upper)
-    found = [o for o in (exact, staged) if o.sequence]
+    staged = staged_order(model, stops)
+    known = [p for p in (staged.peak_bytes + 1 if staged.sequence else None, upper) if p is not None]
+    states = EXACT_STATES * 4**effort // (4 if upper is None else 16)
+    exact = exact_interleaving(model, states, min(known, default=None), progress)
+    open_gap = staged.sequence and exact.bound_bytes < (exact.peak_bytes or staged.peak_bytes)
+    if upper is None and not stops and open_gap:
+        bound = window_bound(model, exact.bound_bytes, exact.peak_bytes or staged.peak_bytes, states // WINDOW_PART)
+        if bound > exact.bound_bytes:
+            exact = replace(exact, bound_bytes=bound, method=f"of exact searches of windows of {WIDTH} operators")
+    found = [o for o in (exact, staged) if o.sequence and (upper is None or o.peak_bytes < upper)]
     least = min((o.peak_bytes for o in found), default=0)
     sequences = [o.sequence for o in found if o.peak_bytes == least]
     gentle = gentle_interleaving(model, least, GENTLE_WORK // max(len(model.makers), 1)) if sequences else None
     if gentle is not None:
         sequences.insert(0, gentle)
-    orders = (Interleaving(s, least, exact.bound_bytes, exact.states) for s in dict.fromkeys(sequences))
+    calm = dict.fromkeys(settled(model, s, least) for s in sequences)
+    orders = (replace(exact, sequence=s, peak_bytes=least) for s in calm)
     return tuple(orders) or (exact,)
 
 
-def staged_order(model: RowModel) -> Interleaving:
-    """Streamed stages between cuts, of least peak over all choices of cuts. Its bound is only that of the input."""
+def staged_order(model: RowModel, stops: tuple[int, ...] = ()) -> Interleaving:
+    """Streamed stages between cuts, of least peak over all choices of cuts. Its bound is only that of the input.
+
+    `stops`: makers that make all their rows before what is behind them begins, in this order (the ends of tiles).
+    """
     rows = LiveRows(model)
-    cuts = _cuts(model)
+    ends = cuts(model)
     entry = max(rows.entry_bytes, rows.start_bytes)
     heap: list[tuple[int, int, int, State, int, tuple[int, ...]]] = [(entry, 0, -1, rows.start, rows.start_bytes, ())]
     settled: set[int] = set()
@@ -54,12 +73,12 @@ def staged_order(model: RowModel) -> Interleaving:
         settled.add(at)
         if state == rows.goal:
             return Interleaving(sequence, peak, entry, len(settled))
-        ceiling = best.get(cuts[-1])
-        for cut in cuts:
+        ceiling = best.get(ends[-1])
+        for cut in ends:
             if cut <= at or cut in settled:
                 continue
             limit = min(best.get(cut, 1 << 62), ceiling if ceiling is not None else 1 << 62)
-            stage = _stream(rows, cut, state, live, peak, limit)
+            stage = _stream(rows, cut, state, live, peak, limit, stops)
             if stage is None:
                 continue
             taken, after, then, reached = stage
@@ -68,29 +87,30 @@ def staged_order(model: RowModel) -> Interleaving:
     return Interleaving((), 0, entry, len(settled))
 
 
-def _cuts(model: RowModel) -> list[int]:
+def cuts(model: RowModel) -> list[int]:
     """Makers behind which nothing made before is needed, and the last one, which stands for all that is left."""
     last_reader = {v: max((m for m, _ in readers), default=-1) for v, readers in enumerate(model.readers)}
     made_by = {maker.value: m for m, maker in enumerate(model.makers)}
-    cuts = []
+    found = []
     for m in range(len(model.makers)):
         open_values = [
             v for v, maker in made_by.items() if maker < m and last_reader[v] > m and not model.values[v].is_output
         ]
         entering = [v for v, value in enumerate(model.values) if value.at_entry and last_reader[v] > m]
         if not open_values and not entering:
-            cuts.append(m)
-    return cuts if cuts and cuts[-1] == len(model.makers) - 1 else [*cuts, len(model.makers) - 1]
+            found.append(m)
+    return found if found and found[-1] == len(model.makers) - 1 else [*found, len(model.makers) - 1]
 
 
 def _stream(
-    rows: LiveRows, cut: int, state: State, live: int, peak: int, limit: int
+    rows: LiveRows, cut: int, state: State, live: int, peak: int, limit: int, stops: tuple[int, ...]
 ) -> tuple[tuple[int, ...], State, int, int] | None:
     """All makers up to `cut` to their ends, rows of the cut as early as they can be; None when the peak reaches
     `limit`. Steps taken, then state, live bytes and peak."""
     taken: list[int] = []
     last = len(state) - 1
-    targets = [cut] if cut < last else [last, *range(last)]
+    targets = [m for m in stops if m < cut]
+    targets += [cut] if cut < last else [last, *range(last)]
     # What else was begun or leads elsewhere (network outputs) is made after the cut's own rows.
     targets += [m for m in range(cut) if m not in targets]
     for target in targets:

@@ -2,7 +2,7 @@
 
 A `Value` is the bytes that one step writes or the caller fills. A reshape's output is its input's values; a concat that
 joins whole contiguous runs is a view of its inputs' values laid side by side, so that their producers write into place
-and no step copies. What is neither is a step of the plan.
+and no step copies. A crop's rows lie inside the rows of another tensor. What is none of these is a step of the plan.
 
 Invariants: every run-time tensor is a sequence of pieces that cover it without gaps; the values of a joined group keep
 fixed distances and never share a byte.
@@ -16,6 +16,7 @@ from itertools import pairwise
 
 from tinycompile.errors import UnsupportedError, one_line
 from tinycompile.ir.graph import Graph, Node
+from tinycompile.ir.types import Region
 from tinycompile.ops.concat import Concat
 from tinycompile.ops.registry import operator
 
@@ -62,11 +63,22 @@ class StepInfo:
 
 
 @dataclass(frozen=True)
+class Inside:
+    """Row y of a crop begins at byte `start` of row ``y + y0`` of `tensor`, which is no crop."""
+
+    tensor: str
+    y0: int
+    start: int
+
+
+@dataclass(frozen=True)
 class Storage:
-    """`parts`: run-time tensor -> its values in order. `groups`: values at fixed distances (every value is in one)."""
+    """`parts`: run-time tensor -> its values in order, those of the whole tensor for one that is `inside` another.
+    `groups`: values at fixed distances (every value is in one)."""
 
     values: tuple[Value, ...]
     parts: Mapping[str, tuple[Piece, ...]]
+    inside: Mapping[str, Inside]
     groups: tuple[tuple[Piece, ...], ...]
     steps: tuple[StepInfo, ...]
 
@@ -77,6 +89,7 @@ class _Builder:
         self.sizes: list[tuple[str, int, int, int | None]] = []
         self.parts: dict[str, tuple[Piece, ...]] = {}
         self.group_of: dict[int, dict[int, int]] = {}
+        self.inside: dict[str, Inside] = {}
 
     def add_value(self, name: str, producer: int | None) -> None:
         tensor = self.graph.tensors[name]
@@ -88,6 +101,10 @@ class _Builder:
     def add_view(self, node: Node) -> bool:
         """Makes the node's output a view of its inputs when it can be one."""
         oper = operator(node.op.kind)
+        if self._add_crop(node, oper.rectangle(node)):
+            return True
+        if any(node.tensor(k).name in self.inside for k in node.activations):
+            return False
         source = oper.view(node)
         if source is not None:
             self.parts[node.out.name] = self.parts[node.tensor(source).name]
@@ -96,6 +113,15 @@ class _Builder:
             return False
         offsets = oper.row_view_offsets(node)
         return offsets is not None and self._join(node, offsets)
+
+    def _add_crop(self, node: Node, region: Region | None) -> bool:
+        if region is None:
+            return False
+        x, pixel = node.tensor(0), node.out.form.channels * node.out.dtype.itemsize
+        outer = self.inside.get(x.name, Inside(x.name, 0, 0))
+        self.inside[node.out.name] = Inside(outer.tensor, outer.y0 + region.y0, outer.start + region.x0 * pixel)
+        self.parts[node.out.name] = self.parts[x.name]
+        return True
 
     def _join(self, node: Node, offsets: tuple[int, ...]) -> bool:
         """Lays the inputs of a concat side by side, together with all that they are already joined to; False when some
@@ -129,7 +155,7 @@ class _Builder:
         result = []
         for k in allowed:
             x, y = node.tensor(k), node.out
-            if k not in parts or x.form.rows != y.form.rows or x.row_bytes < y.row_bytes:
+            if k not in parts or x.name in self.inside or x.form.rows != y.form.rows or x.row_bytes < y.row_bytes:
                 continue
             dying = frozenset(p.value for p in parts[k])
             readers = [j for j, p in parts.items() if any(q.value in dying for q in p)]
@@ -180,7 +206,7 @@ def analyse_storage(graph: Graph, apart: frozenset[str] = frozenset()) -> Storag
         Value(name, nbytes, align, producer, frozenset(consumers[v]), v in outputs)
         for v, (name, nbytes, align, producer) in enumerate(builder.sizes)
     )
-    return Storage(values, builder.parts, _groups(builder), steps)
+    return Storage(values, builder.parts, builder.inside, _groups(builder), steps)
 
 
 def _groups(builder: _Builder) -> tuple[tuple[Piece, ...], ...]:

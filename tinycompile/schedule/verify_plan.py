@@ -4,9 +4,6 @@ The plan's steps are replayed, call by call, over a map of the arena in which ev
 tensor it holds. The first read that would find anything else is named. Nothing here knows of rings, in-place steps
 or whole buffers; only of reads, writes and offsets, so any placement of rows and any interleaving of steps can be
 checked.
-
-Tensors that share bytes (through ops without steps: views) form one set, and a byte is tagged with its set and its
-position in it.
 """
 
 from __future__ import annotations
@@ -18,18 +15,17 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tinycompile.errors import InternalError, one_line
+from tinycompile.errors import one_line
 from tinycompile.ir.graph import Node, Tensor
 from tinycompile.ir.interface import InputMode
 from tinycompile.ir.plan import Placement, Plan, Push, Step
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Grain, Need, Operator, window_tensor
-from tinycompile.ops.concat import Concat
 from tinycompile.ops.registry import operator
+from tinycompile.schedule.plan_tags import Tags, fail, root_tags
 
-Tags = NDArray[np.int64]
 _EMPTY = -1
-_ROOT_SHIFT = 40  # tag = root number << 40 | byte index: tensors are bounded far below 2^40 bytes
+_KEPT = 1 << 60  # tags of scratch that is kept are above those of tensors: number of the operator << 40 | row and byte
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class _Call:
     variant: str
 
     def fail(self, what: str) -> NoReturn:
-        _fail(
+        fail(
             what,
             f"step {self.step} ({self.node.op.kind} '{one_line(self.node.op.name, 80)}'), {_rows(self.region)}",
         )
@@ -61,6 +57,7 @@ class _Replay:
     done: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     pushed: dict[str, int] = field(default_factory=dict)
     whole_windows: dict[int, list[Tensor]] = field(default_factory=dict)
+    kept_rows: dict[str, int] = field(default_factory=dict)
 
     def row(self, tensor: Tensor, y: int, x0: int, x1: int) -> tuple[int, int, Tags]:
         """First byte, end, and expected tags of columns [x0, x1) of a row."""
@@ -87,13 +84,15 @@ class _Replay:
             wrong = memory[low:high] != tags
             if wrong.any():
                 at = int(np.argmax(wrong))
-                held = self._held(int(memory[low + at]))
+                held = self.held(int(memory[low + at]))
                 return f"row {y} of '{one_line(tensor.name, 80)}' is not intact: arena byte {low + at} holds {held}"
         return None
 
-    def _held(self, tag: int) -> str:
+    def held(self, tag: int) -> str:
         if tag == _EMPTY:
             return "nothing"
+        if tag >= _KEPT:
+            return "scratch that is kept"
         for name, tags in self.tags.items():
             if tags[0] <= tag <= tags[-1]:
                 tensor = self.plan.tensor(name)
@@ -118,12 +117,13 @@ def verify_plan(plan: Plan) -> None:
     """Raises InternalError, naming step, operator, row and byte, unless executing `plan` computes its graph.
 
     Checked: all rows lie in the arena, aligned; every call finds every byte it reads; output and scratch overwrite
-    nothing that the call reads (an output that eats its input only where the operator allows that); merged calls and
-    whole-tensor kernels have adjacent rows; no pixel is computed twice; rows of a streamed input are pushed in order;
-    the outputs are intact at the end. A row that is never computed is found by the first read of it.
+    nothing that the call reads (an output that eats its input only where the operator allows that); scratch that is
+    kept is found as the row before left it, its rows made in order; merged calls and whole-tensor kernels have adjacent
+    rows; no pixel is computed twice; rows of a streamed input are pushed in order; the outputs are intact at the end. A
+    row that is never computed is found by the first read of it.
     """
     _check_tables(plan)
-    replay = _Replay(plan, np.full(plan.arena_bytes, _EMPTY, dtype=np.int64), _root_tags(plan))
+    replay = _Replay(plan, np.full(plan.arena_bytes, _EMPTY, dtype=np.int64), root_tags(plan))
     _enter(replay)
     for index, step in enumerate(plan.steps):
         if isinstance(step, Push):
@@ -132,7 +132,7 @@ def verify_plan(plan: Plan) -> None:
             _replay_step(replay, index, step)
     for name in plan.graph.outputs:
         if (damage := replay.damage(plan.tensor(name), _whole(plan.tensor(name)))) is not None:
-            _fail(f"a network output is lost: {damage}", "end of the plan")
+            fail(f"a network output is lost: {damage}", "end of the plan")
 
 
 def _enter(replay: _Replay) -> None:
@@ -148,18 +148,18 @@ def _enter(replay: _Replay) -> None:
         return
     for tensor in inputs:
         if (damage := replay.damage(tensor, _whole(tensor))) is not None:
-            _fail(f"network inputs overlap: {damage}", "before step 0")
+            fail(f"network inputs overlap: {damage}", "before step 0")
 
 
 def _replay_push(replay: _Replay, index: int, step: Push) -> None:
     plan = replay.plan
     where = f"step {index} (push of row {step.row} of '{one_line(step.tensor, 80)}')"
     if plan.input_mode is not InputMode.STREAMED or step.tensor not in plan.graph.inputs:
-        _fail("only rows of a streamed network input are pushed", where)
+        fail("only rows of a streamed network input are pushed", where)
     tensor = plan.tensor(step.tensor)
     row = replay.pushed.get(step.tensor, 0)
     if step.row != row or row >= tensor.form.rows:
-        _fail(f"rows are pushed in order, each once: row {row} of {tensor.form.rows} is next", where)
+        fail(f"rows are pushed in order, each once: row {row} of {tensor.form.rows} is next", where)
     replay.pushed[step.tensor] = row + 1
     replay.write(tensor, Region(row, row + 1, 0, tensor.form.width))
 
@@ -168,99 +168,37 @@ def _check_tables(plan: Plan) -> None:
     """Shapes of the plan's tables, and every row inside the arena on its own alignment."""
     where = "tables of the plan"
     if plan.interface.input_mode is not plan.input_mode:
-        _fail("the interface's input mode is not the plan's", where)
+        fail("the interface's input mode is not the plan's", where)
     if sorted(op.outputs for op in plan.ops) != sorted(op.outputs for op in plan.graph.ops):
-        _fail("the plan's operators are not the graph's", where)
+        fail("the plan's operators are not the graph's", where)
     if len(plan.variants) != len(plan.ops) or len(plan.scratch) != len(plan.ops):
-        _fail("one variant and scratch offset per operator is needed", where)
+        fail("one variant and place of scratch per operator is needed", where)
     if not all(0 <= step.op < len(plan.ops) for step in plan.computed):
-        _fail("a step names an operator that does not exist", where)
+        fail("a step names an operator that does not exist", where)
     if len(plan.live_bytes) != len(plan.steps):
-        _fail("one figure of live bytes per step is needed", where)
+        fail("one figure of live bytes per step is needed", where)
     if plan.interface.arena_bytes < plan.arena_bytes or plan.interface.arena_align != plan.arena_align:
-        _fail("the interface's arena is not the plan's", where)
+        fail("the interface's arena is not the plan's", where)
     for name, tensor in plan.graph.tensors.items():
         if tensor.is_const:
             continue
         place = plan.placements.get(name)
         at = f"tensor '{one_line(name, 80)}'"
         if place is None or place.row_bytes != tensor.row_bytes or len(place.offsets) != tensor.form.rows:
-            _fail("the placement does not have one offset per row", at)
+            fail("the placement does not have one offset per row", at)
         item = tensor.dtype.itemsize
         if plan.arena_align % item:
-            _fail(f"elements of {item} bytes in an arena aligned to {plan.arena_align}", at)
+            fail(f"elements of {item} bytes in an arena aligned to {plan.arena_align}", at)
         size, memory = plan.arena_bytes, "an arena"
         if place.external is not None:
             if plan.input_mode is not InputMode.EXTERNAL or not 0 <= place.external < len(plan.graph.inputs):
-                _fail("only external inputs lie in the caller's memory", at)
+                fail("only external inputs lie in the caller's memory", at)
             size, memory = plan.tensor(plan.graph.inputs[place.external]).nbytes, "an input"
         for y, low in enumerate(place.offsets):
             if low < 0 or low + tensor.row_bytes > size:
-                _fail(f"row {y} at bytes [{low}, {low + tensor.row_bytes}) of {memory} of {size}", at)
+                fail(f"row {y} at bytes [{low}, {low + tensor.row_bytes}) of {memory} of {size}", at)
             if low % item:
-                _fail(f"row {y} at byte {low} is not aligned to {item}", at)
-
-
-def _links(plan: Plan) -> list[tuple[str, str, int]]:
-    """(part, tensor, byte offset of the part in the tensor) for each view: an op that no step computes."""
-    stepped = {step.op for step in plan.computed}
-    links = []
-    for k, op in enumerate(plan.ops):
-        if k in stepped:
-            continue
-        node, oper, where = plan.graph.node(op), operator(op.kind), f"{op.kind} '{one_line(op.name, 80)}'"
-        source = oper.view(node)
-        offsets = oper.row_view_offsets(node) if source is None and isinstance(oper, Concat) else None
-        if source is not None:
-            links.append((node.tensor(source).name, node.out.name, 0))
-        elif offsets is not None:
-            links += [(node.tensor(i).name, node.out.name, offset) for i, offset in enumerate(offsets)]
-        else:
-            _fail("no step computes this operator and it is not a view", where)
-        if any(t is not None and t.is_const for t in node.inputs):
-            _fail("a view of a constant", where)
-    return links
-
-
-def _positions(plan: Plan) -> list[dict[str, int]]:
-    """Sets of tensors that share bytes, each tensor with the position of its first byte in the set."""
-    near: dict[str, list[tuple[str, int]]] = {name: [] for name, t in plan.graph.tensors.items() if not t.is_const}
-    for part, tensor, offset in _links(plan):
-        near[tensor].append((part, offset))
-        near[part].append((tensor, -offset))
-    result: list[dict[str, int]] = []
-    seen: set[str] = set()
-    for first in near:
-        if first in seen:
-            continue
-        found, todo = {first: 0}, [first]
-        while todo:
-            name = todo.pop()
-            for other, offset in near[name]:
-                if found.setdefault(other, found[name] + offset) != found[name] + offset:
-                    _fail(f"views put '{one_line(other, 80)}' in two places", "tables of the plan")
-                if other not in seen:
-                    todo.append(other)
-                    seen.add(other)
-        seen.update(found)
-        least = min(found.values())
-        result.append({name: at - least for name, at in found.items()})
-    return result
-
-
-def _root_tags(plan: Plan) -> dict[str, Tags]:
-    """For each run-time tensor, the tag of each of its bytes; no two writers have a tag in common."""
-    written = {*plan.graph.inputs, *(n for step in plan.computed for n in plan.ops[step.op].outputs)}
-    result = {}
-    for root, positions in enumerate(_positions(plan)):
-        writers = sorted((at, at + plan.tensor(name).nbytes, name) for name, at in positions.items() if name in written)
-        for (_, end, first), (start, _, second) in pairwise(writers):
-            if start < end:
-                names = f"'{one_line(first, 80)}' and '{one_line(second, 80)}'"
-                _fail(f"views make {names} the same bytes", "tables of the plan")
-        for name, at in positions.items():
-            result[name] = (root << _ROOT_SHIFT) + at + np.arange(plan.tensor(name).nbytes, dtype=np.int64)
-    return result
+                fail(f"row {y} at byte {low} is not aligned to {item}", at)
 
 
 def _replay_step(replay: _Replay, index: int, step: Step) -> None:
@@ -286,11 +224,17 @@ def _replay_step(replay: _Replay, index: int, step: Step) -> None:
         first.fail("the region is computed a second time")
     made[region.y0 : region.y1, region.x0 : region.x1] = True
     if step.merge:
-        _replay_call(replay, first, plan.scratch[step.op])
+        _replay_call(replay, first, _scratch_at(plan, step.op, region.y0))
         return
     for y in range(region.y0, region.y1):
         call = _Call(index, node, oper, Region(y, y + 1, region.x0, region.x1), False, variant)
-        _replay_call(replay, call, plan.scratch[step.op])
+        _replay_call(replay, call, _scratch_at(plan, step.op, y))
+
+
+def _scratch_at(plan: Plan, op: int, y: int) -> int | None:
+    """Where the scratch of the call that makes row `y` (or rows from there on) lies."""
+    place = plan.scratch[op]
+    return None if place is None or y >= len(place.offsets) else place.offsets[y]
 
 
 def _check_adjacent(replay: _Replay, op: int, call: _Call) -> None:
@@ -318,9 +262,11 @@ def _check_adjacent(replay: _Replay, op: int, call: _Call) -> None:
 
 def _replay_call(replay: _Replay, call: _Call, scratch: int | None) -> None:
     node, oper = call.node, call.oper
+    keeps = oper.keeps(node)
+    asked = oper.step_region(node, call.region.y0) if keeps else oper.in_region(node, call.region)
     needs = [
         (k, node.tensor(k), need)
-        for k, need in enumerate(oper.in_region(node, call.region))
+        for k, need in enumerate(asked)
         if need is not None and need.region.y0 < need.region.y1 and need.region.x0 < need.region.x1
     ]
     for _, tensor, need in needs:
@@ -349,9 +295,28 @@ def _replay_call(replay: _Replay, call: _Call, scratch: int | None) -> None:
         for k, tensor, need in needs:
             _forbid(call, span, replay.spans(tensor, need.region), f"input {k}", "scratch")
         _forbid(call, span, writes, "the output", "scratch")
-        replay.arena[scratch : scratch + wanted] = _EMPTY
+        replay.arena[scratch : scratch + wanted] = _keep(replay, call, scratch, wanted) if keeps else _EMPTY
     _forbid_among(call, writes)
     replay.write(node.out, call.region)
+
+
+def _keep(replay: _Replay, call: _Call, scratch: int, size: int) -> Tags:
+    """The tags of scratch that this call keeps, which finds there what the row before has kept."""
+    name, y = call.node.out.name, call.region.y0
+    due = replay.kept_rows.setdefault(name, 0)
+    if y != due:
+        call.fail(f"rows of an operator that keeps scratch are made in order, and row {due} is due")
+    if call.region.cols != call.node.out.form.width:
+        call.fail("rows of an operator that keeps scratch are made whole")
+    replay.kept_rows[name] = y + 1
+    number = list(replay.kept_rows).index(name)
+    tags: Tags = _KEPT + (number << 40) + y * size + np.arange(size, dtype=np.int64)
+    wrong = replay.arena[scratch : scratch + size] != tags - size
+    if y > 0 and wrong.any():
+        at = scratch + int(np.argmax(wrong))
+        held = replay.held(int(replay.arena[at]))
+        call.fail(f"scratch as row {y - 1} has kept it is not intact: arena byte {at} holds {held}")
+    return tags
 
 
 def _check_in_place(replay: _Replay, call: _Call, k: int, tensor: Tensor, need: Need) -> None:
@@ -407,7 +372,3 @@ def _rows(region: Region) -> str:
     if region.rows == 1:
         return f"row {region.y0}"
     return f"rows {region.y0}..{region.y1 - 1}"
-
-
-def _fail(what: str, where: str) -> NoReturn:
-    raise InternalError(what, f"plan verifier: {where}", "report this bug with the model file")

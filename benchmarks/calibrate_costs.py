@@ -1,0 +1,71 @@
+"""The `[costs]` of the target files: instructions per MAC, element, row and run of rows.
+
+python benchmarks/calibrate_costs.py [--on cortex-m7 ...]
+
+Every real model is built with whole buffers and as the row program of least SRAM, run on the emulated core, and the
+costs are fitted to the exact instruction counts (non-negative least squares of relative errors). Prints the lines for
+the target files, and the worst error of the fit. `weight_byte` is not fitted: emulated flash has no wait states.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from models import available
+
+from tinycompile.costs import work_of
+from tinycompile.emulate.target import run_target
+from tinycompile.pipeline import ImportOptions, build_model
+from tinycompile.planning.goal import Goal
+from tinycompile.report.summary import Budgets
+from tinycompile.target import load_target
+
+FEATURES = {"mac": "macs", "depthwise_mac": "depthwise_macs", "elem": "elems", "row": "rows", "run": "runs"}
+
+
+def fit(work: np.ndarray, took: np.ndarray) -> np.ndarray:
+    """Non-negative costs of least squared relative error: features whose cost would be negative are left out."""
+    scaled, used = work / took[:, None], list(range(work.shape[1]))
+    while True:
+        found, *_ = np.linalg.lstsq(scaled[:, used], np.ones(len(took)), rcond=None)
+        if found.min() >= 0:
+            costs = np.zeros(work.shape[1])
+            costs[used] = found
+            return costs
+        used.pop(int(found.argmin()))
+
+
+def measure(model: Path, target_name: str, minimize: bool) -> tuple[list[int], int]:
+    """The work of a plan (`FEATURES`), and the instructions that it takes."""
+    target = load_target(target_name)
+    goal = Goal(minimize_sram=minimize, max_recompute=1.0)
+    build = build_model(model, target, Budgets(1 << 40, 1 << 40), ImportOptions(io="quantized"), goal=goal)
+    rng = np.random.default_rng(0)
+    inputs = [rng.integers(-128, 128, (1, *p.shape)).astype(p.dtype.numpy) for p in build.plan.interface.inputs]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in build.files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        run = run_target(Path(folder), build.plan.interface, target, inputs)
+    work = work_of(build.plan)
+    return [getattr(work, name) for name in FEATURES.values()], run.instructions
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--on", nargs="+", default=["cortex-m7"])
+    args = parser.parse_args()
+    for name in args.on:
+        points = [measure(m, name, minimize) for m in available() for minimize in (False, True)]
+        work = np.array([p[0] for p in points], dtype=np.float64)
+        took = np.array([p[1] for p in points], dtype=np.float64)
+        costs = fit(work, took)
+        error = np.abs(work @ costs / took - 1).max()
+        print(f"# {name}: within {error:.0%} of {len(points)} emulated runs\n[costs]")
+        print("\n".join(f"{key} = {cost:.2f}" for key, cost in zip(FEATURES, costs, strict=True)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""The frontier of bytes against recompute: for every peak of live bytes, the least that must be computed twice.
+
+A network is a chain of cuts (tensors that everything passes through). Between two cuts rows stream; the segment may be
+in tiles of columns, and its inverted bottlenecks may be fused: with a ring of the pixels that they expand, or expanding
+rows anew for every output row. What each such choice
+costs comes from one run over its rows (`schedule.segments`), and a shortest path over the cuts gives, for every number
+of bytes, the choices of least recompute. These are estimates: `choose` makes real plans of the points that matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from tinycompile.ir.graph import Graph, Op
+from tinycompile.ir.interface import InputMode
+from tinycompile.ir.types import Region
+from tinycompile.ops.base import Need, whole
+from tinycompile.ops.registry import operator
+from tinycompile.passes.fuse_bottlenecks import bottlenecks, fuse_bottlenecks
+from tinycompile.passes.tile_stage import cut_node, grid, stage_ops, tile_regions
+from tinycompile.planning.recompute import Recompute, TiledStage, macs
+from tinycompile.schedule.row_model import build_row_model
+from tinycompile.schedule.segments import ENTRY, Segments
+from tinycompile.schedule.storage import analyse_storage
+
+TILES = (2, 3, 4, 5, 6, 8, 10)  # columns of tiles that are tried
+MOST_ALIVE = 4  # a segment whose own rows need this many times the bytes is not tried in tiles
+WORST_TILED = 3  # a segment in tiles is left out where it would take this many times its own work
+
+
+@dataclass(frozen=True)
+class Point:
+    """An estimate of the frontier: peak of live bytes, MACs executed over those of the network, and how."""
+
+    peak_bytes: int
+    recompute: float
+    how: Recompute
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One way to make cut `end` from cut `begin` (tensor names; None: the network inputs)."""
+
+    begin: str | None
+    end: str
+    peak_bytes: int
+    macs: int
+    how: Recompute
+
+
+def frontier(graph: Graph, input_mode: InputMode, ceiling_bytes: int, max_recompute: float) -> list[Point]:
+    """Points of falling bytes and rising recompute.
+
+    `graph`: with reductions as running sums, so that maps are consumed row by row. `ceiling_bytes`: a peak that is
+    reached with nothing computed twice; what needs more is of no interest.
+    """
+    base = max(macs(graph), 1)
+    choices = list(_choices(graph, input_mode, ceiling_bytes))
+    if not choices:
+        return []
+    by_end: dict[str, list[_Choice]] = {}
+    for choice in choices:
+        by_end.setdefault(choice.end, []).append(choice)
+    order = [None, *dict.fromkeys(c.end for c in choices)]
+    points: list[Point] = []
+    limit = ceiling_bytes
+    while (found := _cheapest(order, by_end, limit)) is not None:
+        peak = max(c.peak_bytes for c in found)
+        recompute = sum(c.macs for c in found) / base
+        if recompute > max_recompute + 1e-9:
+            break
+        if points and recompute <= points[-1].recompute:
+            points.pop()
+        again = frozenset[str]().union(*(c.how.again for c in found))
+        kept = frozenset[str]().union(*(c.how.kept for c in found))
+        stages = tuple(s for c in found for s in c.how.stages)
+        points.append(Point(peak, recompute, Recompute(again, stages, kept)))
+        limit = peak - 1
+    return points
+
+
+def _cheapest(order: Sequence[str | None], by_end: dict[str, list[_Choice]], limit: int) -> list[_Choice] | None:
+    """The choices of least MACs that lead from the input to the last cut, all within `limit` bytes."""
+    best: dict[str | None, tuple[int, _Choice | None]] = {None: (0, None)}
+    for cut in order[1:]:
+        assert cut is not None
+        options = [(best[c.begin][0] + c.macs, c) for c in by_end[cut] if c.peak_bytes <= limit and c.begin in best]
+        if options:
+            best[cut] = min(options, key=lambda o: (o[0], o[1].peak_bytes))
+    at: str | None = order[-1]
+    if at not in best:
+        return None
+    path: list[_Choice] = []
+    while at is not None:
+        step = best[at][1]
+        assert step is not None
+        path.append(step)
+        at = step.begin
+    return path[::-1]
+
+
+def _choices(graph: Graph, input_mode: InputMode, ceiling: int) -> Iterable[_Choice]:
+    """Every choice that stays within `ceiling` bytes, in the order of the cuts."""
+    blocks = [b.name for b in bottlenecks(graph)]
+    position = {op.outputs[0]: k for k, op in enumerate(graph.ops)}
+    everyone, none = frozenset(blocks), frozenset[str]()
+    fused = [(none, none), (none, everyone)]
+    for k in range(len(blocks), 0, -1):
+        again = frozenset(blocks[:k])
+        fused += [(again, none), (again, everyone - again)]
+    seen: set[tuple[str | None, str, Recompute]] = set()
+    found: list[_Choice] = []
+    for again, kept in dict.fromkeys(fused):
+        variant = _Variant(graph, Recompute(again, (), kept), input_mode)
+        found += variant.choices(ceiling, seen, position)
+    return sorted(_undominated(found), key=lambda c: position[c.end])
+
+
+def _undominated(choices: Iterable[_Choice]) -> Iterable[_Choice]:
+    """Of the choices between the same two cuts, those that no other beats in bytes and MACs."""
+    between: dict[tuple[str | None, str], list[_Choice]] = {}
+    for choice in choices:
+        between.setdefault((choice.begin, choice.end), []).append(choice)
+    for group in between.values():
+        least = None
+        for choice in sorted(group, key=lambda c: (c.peak_bytes, c.macs)):
+            if least is None or choice.macs < least:
+                least = choice.macs
+                yield choice
+
+
+class _Variant:
+    """The network with some bottlenecks fused, and the choices that its segments offer."""
+
+    def __init__(self, network: Graph, how: Recompute, input_mode: InputMode) -> None:
+        apart = frozenset() if input_mode is InputMode.RESIDENT else frozenset(network.inputs)
+        graph = fuse_bottlenecks(network, how.again, how.kept)
+        self.graph, self.how, self.mode = graph, how, input_mode
+        self.blocks = [b.name for b in bottlenecks(network)]
+        self.segments = Segments(build_row_model(graph, analyse_storage(graph, apart), input_mode))
+        self.cut: dict[tuple[object, ...], int] = {}
+        self.macs = {n.out.name: operator(n.op.kind).macs(n) for n in graph.nodes()}
+
+    def choices(
+        self, ceiling: int, seen: set[tuple[str | None, str, Recompute]], position: dict[str, int]
+    ) -> Iterable[_Choice]:
+        segments, how = self.segments, self.how
+        for begin in (ENTRY, *segments.cuts):
+            name = None if begin == ENTRY else segments.tensor(begin)
+            after = -1 if name is None else position[name]
+            for end in segments.cuts:
+                end_name = segments.tensor(end)
+                if end <= begin or segments.nbytes(end) > ceiling or segments.nbytes(begin) > ceiling:
+                    continue
+                blocks = frozenset(b for b in self.blocks if after < position[b] <= position[end_name])
+                within = Recompute(how.again & blocks, (), how.kept & blocks)
+                # Behind the first cut all bottlenecks of a segment are treated alike: others are made of several.
+                alike = blocks in (within.again, within.kept) or not within
+                if (name, end_name, within) in seen or (begin != ENTRY and not alike):
+                    continue
+                seen.add((name, end_name, within))
+                yield from self._between(begin, end, within, ceiling)
+
+    def _between(self, begin: int, end: int, how: Recompute, ceiling: int) -> Iterable[_Choice]:
+        segments, graph = self.segments, self.graph
+        end_name = segments.tensor(end)
+        begins = graph.inputs if begin == ENTRY else (segments.tensor(begin),)
+        form = graph.tensors[end_name].form
+        again = begin != ENTRY or self.mode is not InputMode.STREAMED  # rows that are pushed are there once
+        tiled = again and form.width > 1 and len(graph.tensors[end_name].shape) == 4
+        profile = segments.profile(begin, end, ceiling * (MOST_ALIVE if tiled else 1))
+        if profile is None:
+            return
+        name = None if begin == ENTRY else begins[0]
+        peak = segments.whole_peak(profile)
+        if peak <= ceiling:
+            made = (segments.model.values[v].tensor for v in profile.values)
+            own = sum(self.macs.get(t, 0) for t in made if t not in begins)
+            yield _Choice(name, end_name, peak, own, how)
+        ops = stage_ops(graph, begins, end_name) if tiled else None
+        if ops is None:
+            return
+        once = sum(self.macs[op.outputs[0]] for op in ops)
+        for count in (n for n in TILES if n <= form.width):
+            across = grid(form.rows, form.width, 1, count)
+            # Tiles of equal width that touch no edge of the map are alike.
+            alike = [(k == 0, k == count - 1, r.cols) for k, r in enumerate(across)]
+            cut = {kind: tile_regions(graph, ops, end_name, across[alike.index(kind)]) for kind in set(alike)}
+            regions = {
+                kind: {n: r for n, r in c.items() if n in self.macs and n not in begins}
+                for kind, c in cut.items()
+                if c is not None
+            }
+            if len(regions) < len(cut):
+                return
+            tiles_of = [regions[kind] for kind in alike]
+            work = sum(self._cut_macs(op, tile[op.outputs[0]]) for tile in tiles_of for op in ops)
+            if work > WORST_TILED * once:
+                return
+            tiles = [{n: _row_bytes(graph, n, r) for n, r in tile.items()} for tile in tiles_of]
+            peak = segments.tiled_peak(begin, end, profile, tiles)
+            if peak <= ceiling:
+                stage = TiledStage(begins, end_name, 1, count)
+                yield _Choice(name, end_name, peak, work, replace(how, stages=(stage,)))
+
+    def _cut_macs(self, op: Op, out: Region) -> int:
+        """MACs of an operator that makes rectangle `out` of its output."""
+        node = self.graph.node(op)
+        if out == whole(node.out):
+            return self.macs[op.outputs[0]]
+        needs = operator(op.kind).in_region(node, out)
+        key = (
+            op.outputs[0],
+            out.rows,
+            out.cols,
+            *(None if n is None else replace(n, region=_at_origin(n)) for n in needs),
+        )
+        if key not in self.cut:
+            self.cut[key] = operator(op.kind).macs(cut_node(self.graph, op, out))
+        return self.cut[key]
+
+
+def _at_origin(need: Need) -> Region:
+    return Region(0, need.region.rows, 0, need.region.cols)
+
+
+def _row_bytes(graph: Graph, name: str, region: Region) -> int:
+    tensor = graph.tensors[name]
+    return region.cols * tensor.form.channels * tensor.dtype.itemsize
