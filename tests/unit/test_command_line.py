@@ -197,6 +197,7 @@ def test_dump_after_prints_the_graph() -> None:
         (2, ["plan", DIGITS, "--patches", "2x2", "--stage-end", "nowhere"]),
         (2, ["plan", DIGITS, "--patches", "2x2", "--input", "streamed"]),
         (2, ["plan", DIGITS, "--stage-end", "conv1"]),
+        (2, ["plan", DIGITS, "--patches", "1x2", "--max-recompute", "1.1"]),
         (2, ["plan", DIGITS, "--max-recompute", "0.5"]),
         (2, ["plan", DIGITS, "--plot", "frontier.svg"]),
         (3, ["build", "missing.tflite"]),

@@ -68,9 +68,13 @@ class GoalOptions:
     effort: int
 
     def goal(self, sram: str | None) -> Goal:
-        """UsageError for patches that are no grid, or a stage end without any."""
+        """UsageError for patches that are no grid or come with a limit on recompute, or a stage end without any."""
         if self.stage_end is not None and self.patches is None:
             raise UsageError("a stage ends somewhere only if it is in patches", "--stage-end", "give --patches 2x2 too")
+        if self.max_recompute is not None and self.patches is not None:
+            raise UsageError(
+                "patches say what is computed twice", "--max-recompute with --patches", "give one of the two"
+            )
         return Goal(
             InputMode(self.input_mode),
             self.minimize == "sram",
