@@ -19,11 +19,13 @@ from tinycompile.ir.interface import InputMode
 from tinycompile.ir.plan import Plan
 from tinycompile.passes.fuse_bottlenecks import bottlenecks
 from tinycompile.passes.stream_reductions import stream_reductions
+from tinycompile.passes.tile_stage import Stage
 from tinycompile.planning.advice import recomputed_layers
 from tinycompile.planning.choose import Chooser, choose_plan
 from tinycompile.planning.goal import Goal, Patches
 from tinycompile.planning.patches import pinned
-from tinycompile.planning.recompute import Recompute, TiledStage, macs, rewrite
+from tinycompile.planning.recompute import Recompute, rewrite
+from tinycompile.schedule.assembly import network_macs
 from tinycompile.schedule.row_model import build_row_model
 from tinycompile.schedule.segments import ENTRY, Segments
 from tinycompile.schedule.stages import staged_order
@@ -51,7 +53,7 @@ def mobile() -> Graph:
 
 
 def executed(plan: Plan) -> float:
-    return macs(plan.graph) / plan.network_macs
+    return network_macs(plan.graph) / plan.network_macs
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -136,9 +138,9 @@ def test_layers_of_which_part_is_computed_twice_add_up() -> None:
     graph = stream_reductions(mobile())
     end = next(op.outputs[0] for op in graph.ops if op.kind == "add")
     fused = frozenset([bottlenecks(graph)[1].name])
-    how = Recompute(fused, (TiledStage(graph.inputs, end, 2, 3),))
+    how = Recompute(fused, (Stage(graph.inputs, end, 2, 3),))
     layers = recomputed_layers(graph, how)
-    extra = macs(rewrite(graph, how).graph) - macs(graph)
+    extra = network_macs(rewrite(graph, how).graph) - network_macs(graph)
     assert extra > 0
     assert sum(r.extra_macs for r in layers) == extra
     assert any(r.saved_macs > 0 for r in layers)
@@ -182,6 +184,6 @@ def test_patches_that_cannot_be(patches: Patches, mode: InputMode, message: str)
 
 def test_a_plan_says_what_it_computes_twice() -> None:
     plan = choose_plan(small(), TARGET, "net", Goal(InputMode.EXTERNAL, True, patches=Patches(2, 2)))
-    assert plan.network_macs == macs(small())
+    assert plan.network_macs == network_macs(small())
     assert plan.recomputed
     assert "2x2 tiles" in plan.certificate.space

@@ -16,8 +16,8 @@ from tinycompile.ir.types import Region
 from tinycompile.ops.base import Need, whole
 from tinycompile.ops.registry import operator
 from tinycompile.passes.fuse_bottlenecks import bottlenecks, fuse_bottlenecks
-from tinycompile.passes.tile_stage import grid, stage_ops
-from tinycompile.planning.recompute import Recompute, TiledStage, rewrite
+from tinycompile.passes.tile_stage import Stage, grid, stage_ops
+from tinycompile.planning.recompute import Recompute, rewrite
 
 
 def recomputed_layers(graph: Graph, how: Recompute) -> tuple[Recomputed, ...]:
@@ -51,7 +51,7 @@ def recomputed_layers(graph: Graph, how: Recompute) -> tuple[Recomputed, ...]:
     )
 
 
-def _executed(graph: Graph, stage: TiledStage, ops: Sequence[Op], work: Mapping[str, int], smaller: Op | None) -> int:
+def _executed(graph: Graph, stage: Stage, ops: Sequence[Op], work: Mapping[str, int], smaller: Op | None) -> int:
     """MACs of a stage in tiles, the window of layer `smaller` less two rows and columns."""
     form = graph.tensors[stage.end].form
     total = 0

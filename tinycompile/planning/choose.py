@@ -14,8 +14,9 @@ from tinycompile.planning.advice import recomputed_layers
 from tinycompile.planning.frontier import Point, frontier
 from tinycompile.planning.goal import Goal
 from tinycompile.planning.patches import pinned
-from tinycompile.planning.recompute import Recompute, describe, macs, rewrite
+from tinycompile.planning.recompute import Recompute, describe, rewrite
 from tinycompile.schedule import RowPlanner, plan_graph
+from tinycompile.schedule.assembly import network_macs
 from tinycompile.target import Target
 
 UNLIMITED = 1 << 40
@@ -113,7 +114,7 @@ class Chooser:
         space = f"row steps, with {describe(how, shapes)}"
         certificate = replace(plan.certificate, space=space)
         layers = recomputed_layers(self.streamed, how)
-        return replace(plan, network_macs=macs(self.graph), certificate=certificate, recomputed=layers)
+        return replace(plan, network_macs=network_macs(self.graph), certificate=certificate, recomputed=layers)
 
     def _planner(self, graph: Graph) -> RowPlanner:
         goal = self.goal

@@ -18,8 +18,9 @@ from tinycompile.ir.types import Region
 from tinycompile.ops.base import Need, whole
 from tinycompile.ops.registry import operator
 from tinycompile.passes.fuse_bottlenecks import bottlenecks, fuse_bottlenecks
-from tinycompile.passes.tile_stage import cut_node, grid, stage_ops, tile_regions
-from tinycompile.planning.recompute import Recompute, TiledStage, macs
+from tinycompile.passes.tile_stage import Stage, cut_node, grid, stage_ops, tile_regions
+from tinycompile.planning.recompute import Recompute
+from tinycompile.schedule.assembly import network_macs
 from tinycompile.schedule.row_model import build_row_model
 from tinycompile.schedule.segments import ENTRY, Segments
 from tinycompile.schedule.storage import analyse_storage
@@ -55,7 +56,7 @@ def frontier(graph: Graph, input_mode: InputMode, ceiling_bytes: int, max_recomp
     `graph`: with reductions as running sums, so that maps are consumed row by row. `ceiling_bytes`: a peak that is
     reached with nothing computed twice; what needs more is of no interest.
     """
-    base = max(macs(graph), 1)
+    base = max(network_macs(graph), 1)
     choices = list(_choices(graph, input_mode, ceiling_bytes))
     if not choices:
         return []
@@ -201,7 +202,7 @@ class _Variant:
             tiles = [{n: _row_bytes(graph, n, r) for n, r in tile.items()} for tile in tiles_of]
             peak = segments.tiled_peak(begin, end, profile, tiles)
             if peak <= ceiling:
-                stage = TiledStage(begins, end_name, 1, count)
+                stage = Stage(begins, end_name, 1, count)
                 yield _Choice(name, end_name, peak, work, replace(how, stages=(stage,)))
 
     def _cut_macs(self, op: Op, out: Region) -> int:

@@ -7,9 +7,9 @@ import difflib
 from tinycompile.errors import UsageError, one_line
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.interface import InputMode
-from tinycompile.passes.tile_stage import stage_ops
+from tinycompile.passes.tile_stage import Stage, stage_ops, tile_stage
 from tinycompile.planning.goal import Patches
-from tinycompile.planning.recompute import Recompute, TiledStage, rewrite
+from tinycompile.planning.recompute import Recompute, rewrite
 from tinycompile.schedule.row_model import build_row_model
 from tinycompile.schedule.stages import staged_order
 from tinycompile.schedule.storage import analyse_storage
@@ -35,14 +35,12 @@ def pinned(graph: Graph, patches: Patches, input_mode: InputMode) -> Recompute:
             "--patches",
             "use fewer patches",
         )
-    stages = [Recompute(stages=(TiledStage(graph.inputs, e, patches.rows, patches.columns),)) for e in ends]
+    stages = [Recompute(stages=(Stage(graph.inputs, e, patches.rows, patches.columns),)) for e in ends]
     return min(stages, key=lambda how: _peak_bytes(graph, how, input_mode))
 
 
 def _fits(graph: Graph, end: str, patches: Patches) -> bool:
     """Whether the operators up to `end` can be cut into the grid."""
-    from tinycompile.passes.tile_stage import Stage, tile_stage
-
     if patches.rows * patches.columns == 1 or stage_ops(graph, graph.inputs, end) is None:
         return False
     return tile_stage(graph, Stage(graph.inputs, end, patches.rows, patches.columns)) is not None

@@ -7,17 +7,9 @@ from dataclasses import dataclass, field
 
 from tinycompile.errors import InternalError, one_line
 from tinycompile.ir.graph import Graph
-from tinycompile.ops.registry import operator
-
-
-@dataclass(frozen=True)
-class TiledStage:
-    """The operators from maps `begin` to map `end` in `rows` x `columns` tiles."""
-
-    begin: tuple[str, ...]
-    end: str
-    rows: int
-    columns: int
+from tinycompile.passes.fuse_bottlenecks import fuse_bottlenecks
+from tinycompile.passes.tile_stage import Stage, tile_stage
+from tinycompile.passes.verify_tiles import verify_tiles
 
 
 @dataclass(frozen=True)
@@ -27,7 +19,7 @@ class Recompute:
     tiles, whose borders are made twice; none overlaps another."""
 
     again: frozenset[str] = field(default_factory=frozenset)
-    stages: tuple[TiledStage, ...] = ()
+    stages: tuple[Stage, ...] = ()
     kept: frozenset[str] = field(default_factory=frozenset)
 
     def __bool__(self) -> bool:
@@ -44,22 +36,13 @@ class Rewritten:
     part_of: Mapping[str, str]
 
 
-def macs(graph: Graph) -> int:
-    """Multiply-accumulates of one inference."""
-    return sum(operator(n.op.kind).macs(n) for n in graph.nodes())
-
-
 def rewrite(graph: Graph, recompute: Recompute) -> Rewritten:
     """`graph` with the parts of `recompute` computed again, proven to be the same network."""
-    from tinycompile.passes.fuse_bottlenecks import fuse_bottlenecks
-    from tinycompile.passes.tile_stage import Stage, tile_stage
-    from tinycompile.passes.verify_tiles import verify_tiles
-
     graph = fuse_bottlenecks(graph, recompute.again, recompute.kept)
     stops: list[str] = []
     part_of: dict[str, str] = {}
     for stage in recompute.stages:
-        tiled = tile_stage(graph, Stage(stage.begin, stage.end, stage.rows, stage.columns))
+        tiled = tile_stage(graph, stage)
         if tiled is None:
             raise InternalError(f"no stage from {stage.begin} to '{stage.end}'", "recompute", "report this bug")
         verify_tiles(graph, tiled)
