@@ -15,8 +15,12 @@ class LiveRows:
         self.goal: State = tuple(m.steps for m in model.makers)
         self.bytes = [v.row_bytes if v.counted else 0 for v in model.values]
         self.last = [v.rows if v.is_output else 0 for v in model.values]
+        makers = range(len(model.makers))
         # Per maker and step: (other maker, steps that it must have done).
-        self.needs = [self._needs(m) for m in range(len(model.makers))]
+        self.needs = [self._needs(m) for m in makers]
+        # Pops, and per maker those that its steps may enable: they free bytes and are taken at once.
+        self.pops = [m for m, maker in enumerate(model.makers) if maker.pops is not None]
+        self.behind = [[p for p in self.pops if any(o == m for n in self.needs[p] for o, _ in n)] for m in makers]
         self.touches = [tuple(dict.fromkeys((*(r.value for r in m.reads), m.value))) for m in model.makers]
         self.start: State = (0,) * len(model.makers)
         self.entry_bytes = sum(v.rows * b for v, b in zip(model.values, self.bytes, strict=True) if v.at_entry)
@@ -39,6 +43,10 @@ class LiveRows:
     def ready(self, m: int, state: State) -> bool:
         u = state[m]
         return u < self.goal[m] and all(state[o] >= s for o, s in self.needs[m][u])
+
+    def due(self, state: State, m: int | None = None) -> int | None:
+        """A pop that can be taken (behind a step of maker `m`), None if there is none."""
+        return next((p for p in (self.pops if m is None else self.behind[m]) if self.ready(p, state)), None)
 
     def dead_rows(self, v: int, state: State) -> int:
         """Leading rows of value `v` that no step to come reads."""

@@ -10,6 +10,7 @@ Some orders leave the free bytes in pieces that no packing can join. `pack_order
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tinycompile.ir.graph import Graph
 from tinycompile.schedule.allocate import Packing, fit, greedy
@@ -83,7 +84,12 @@ def pack_into(
             found = _eject(list(_tries(variants, bound + bound // part)), bound + bound // part, 0)
             if found is not None:
                 return found
-    return _eject(list(_tries(variants, height)), height, QUICK_MOVES)
+    found = _eject(list(_tries(variants, height)), height, QUICK_MOVES)
+    if found is None:
+        return None
+    rows, packing = found
+    used = max((base + b.size for base, b in zip(packing.bases, rows.blocks, strict=True)), default=0)
+    return rows, replace(packing, arena_bytes=used)  # rigid blocks far above the live bytes need not fill the height
 
 
 def _meet(variants: Sequence[RowBlocks], height: int, limit: float, effort: int) -> Found | None:

@@ -23,11 +23,13 @@ ENTRY = -1  # the cut before the first maker: the network input
 @dataclass(frozen=True)
 class Profile:
     """Live rows during each step of a segment, by step and value; `scratch_bytes` beside them, those that are kept
-    included (of tiles that is too much: each keeps its own columns)."""
+    included (of tiles that is too much: each keeps its own columns). `given`: rows that the segment ends with and that
+    the caller has taken already, as it does of a streamed output."""
 
     values: tuple[int, ...]
     live: NDArray[np.int64]
     scratch_bytes: NDArray[np.int64]
+    given: NDArray[np.int64]
 
 
 class Segments:
@@ -44,26 +46,35 @@ class Segments:
         return self.model.values[value].tensor
 
     def nbytes(self, cut: int) -> int:
-        """Arena bytes of the tensor that a cut holds whole."""
+        """Arena bytes of the tensor that a cut holds whole; none where the caller takes every row at once."""
         held = self.entry if cut == ENTRY else [self.model.makers[cut].value]
-        return sum(self.model.values[v].rows * self.rows.bytes[v] for v in held)
+        return sum(self.model.values[v].rows * self.rows.bytes[v] for v in held if not self._given(v))
+
+    def _given(self, v: int) -> bool:
+        """Whether a value is read by pops alone."""
+        readers = self.model.readers[v]
+        return bool(readers) and all(self.model.makers[m].pops is not None for m, _ in readers)
 
     def profile(self, begin: int, end: int, ceiling_bytes: int) -> Profile | None:
         """The live rows of a segment streamed to full depth; None as soon as those that it makes itself exceed
         `ceiling_bytes`."""
         rows, model = self.rows, self.model
         state = tuple(goal if m <= begin else 0 for m, goal in enumerate(rows.goal))
-        inside = [model.makers[m].value for m in range(begin + 1, end + 1)]
+        while (pop := rows.due(state)) is not None:
+            state = _after(state, pop)
+        inside = [model.makers[m].value for m in range(begin + 1, end + 1) if model.makers[m].pops is None]
+        out = model.makers[end].value if self._given(model.makers[end].value) else None
         held = self.entry if begin == ENTRY else [model.makers[begin].value]
         current = {v: rows.live_rows(v, state) for v in (*held, *inside)}
         own = 0
         taken: list[list[int]] = []
         scratch: list[int] = []
+        given: list[int] = []
         for target in (end, *range(begin + 1, end)):
             while state[target] < rows.goal[target]:
                 m = self._next(target, state)
                 u, maker = state[m], model.makers[m]
-                after = (*state[:m], u + 1, *state[m + 1 :])
+                after = _after(state, m)
                 made = 0 if rows.in_place(m, state, after) is not None else maker.made[u + 1] - maker.made[u]
                 current[maker.value] += made
                 taken.append(list(current.values()))
@@ -75,13 +86,18 @@ class Segments:
                 scratch.append(maker.scratch_bytes + kept)
                 if own + made * rows.bytes[maker.value] > ceiling_bytes:
                     return None
+                given.append(0 if out is None else rows.dead_rows(out, state))
                 current[maker.value] -= made
-                state = after
-                for v in rows.touches[m]:
+                state, touched = after, [*rows.touches[m]]
+                while (pop := rows.due(state, m)) is not None:
+                    state = _after(state, pop)
+                    touched += [r.value for r in model.makers[pop].reads]
+                for v in touched:
                     live = rows.live_rows(v, state)
                     own += 0 if v in held else (live - current[v]) * rows.bytes[v]
                     current[v] = live
-        return Profile(tuple(current), np.array(taken, dtype=np.int64), np.array(scratch, dtype=np.int64))
+        figures = (np.array(f, dtype=np.int64) for f in (taken, scratch, given))
+        return Profile(tuple(current), *figures)
 
     def _next(self, target: int, state: State) -> int:
         """The maker whose step brings the next row of `target` nearer."""
@@ -106,7 +122,13 @@ class Segments:
             last = k == len(tiles) - 1
             # Until the last tile takes rows away, the map that the segment begins with is there whole.
             own = [row_bytes.get(model.values[v].tensor, self.rows.bytes[v] if last else 0) for v in profile.values]
-            within = int((profile.live @ np.array(own, dtype=np.int64) + profile.scratch_bytes).max())
+            # Joined rows are complete, and given, only while the last tile is made.
+            waiting = profile.given * (0 if last else row_bytes[out_name])
+            within = int((profile.live @ np.array(own, dtype=np.int64) + profile.scratch_bytes + waiting).max())
             peak = max(peak, within + done + (out_row if last else self.nbytes(begin)))
             done += model.values[out].rows * row_bytes[out_name]
         return peak
+
+
+def _after(state: State, m: int) -> State:
+    return (*state[:m], state[m] + 1, *state[m + 1 :])
