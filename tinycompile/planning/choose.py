@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tinycompile.codegen.c import stack_estimate_bytes
 from tinycompile.ir.graph import Graph
-from tinycompile.ir.interface import InputMode
+from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.plan import Plan
 from tinycompile.passes.stream_reductions import stream_reductions
 from tinycompile.planning.advice import recomputed_layers
@@ -38,14 +38,16 @@ class Chooser:
     def __init__(self, graph: Graph, target: Target, prefix: str, goal: Goal) -> None:
         self.graph, self.target, self.prefix, self.goal = graph, target, prefix, goal
         self.streamed = stream_reductions(graph)
+        # Only row programs take rows from the caller or give them one by one.
+        self.whole_buffers = goal.input_mode is InputMode.RESIDENT and goal.output_mode is OutputMode.RESIDENT
         self.sram = goal.sram_bytes if goal.sram_bytes is not None else target.sram_bytes
 
     def plan(self) -> Plan:
         goal = self.goal
         if goal.patches is not None:
-            return self.recomputing(pinned(self.streamed, goal.patches, goal.input_mode))
+            return self.recomputing(pinned(self.streamed, goal.patches, goal.input_mode, goal.output_mode))
         whole = None
-        if goal.input_mode is InputMode.RESIDENT:
+        if self.whole_buffers:
             whole = plan_graph(self.graph, self.target, prefix=self.prefix)
             if not goal.minimize_sram and self._fits(whole):
                 return whole
@@ -78,13 +80,14 @@ class Chooser:
     def points(self, least: Plan) -> list[Point]:
         """The estimated frontier below a plan that computes nothing twice."""
         goal = self.goal
-        return frontier(self.streamed, goal.input_mode, least.certificate.schedule_bound_bytes, goal.max_recompute)
+        ceiling = least.certificate.schedule_bound_bytes
+        return frontier(self.streamed, goal.input_mode, ceiling, goal.max_recompute, goal.output_mode)
 
     def frontier_plans(self, tell: Callable[[str], None] = lambda _: None) -> Iterator[Plan]:
         """Plans along the frontier: whole buffers, the row program of least arena, and those that compute some of the
         network twice, of falling arena. `tell` hears what is being planned."""
-        tell("whole buffers")
-        if self.goal.input_mode is InputMode.RESIDENT:
+        if self.whole_buffers:
+            tell("whole buffers")
             yield plan_graph(self.graph, self.target, prefix=self.prefix)
         tell("rows in turn, nothing computed twice")
         least = self._planner(self.streamed).plan()
@@ -104,6 +107,7 @@ class Chooser:
             self.target,
             prefix=self.prefix,
             input_mode=self.goal.input_mode,
+            output_mode=self.goal.output_mode,
             effort=self.goal.effort - 1,  # there are several to plan
             stops=again.stops,
         )
@@ -118,7 +122,14 @@ class Chooser:
 
     def _planner(self, graph: Graph) -> RowPlanner:
         goal = self.goal
-        return RowPlanner(graph, self.target, prefix=self.prefix, input_mode=goal.input_mode, effort=goal.effort)
+        return RowPlanner(
+            graph,
+            self.target,
+            prefix=self.prefix,
+            input_mode=goal.input_mode,
+            output_mode=goal.output_mode,
+            effort=goal.effort,
+        )
 
     def _fits(self, plan: Plan) -> bool:
         return self.sram is None or plan.arena_bytes + stack_estimate_bytes(plan) <= self.sram

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tinycompile.ir.graph import Graph, Op
-from tinycompile.ir.interface import InputMode
+from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Need, whole
 from tinycompile.ops.registry import operator
@@ -50,14 +50,20 @@ class _Choice:
     how: Recompute
 
 
-def frontier(graph: Graph, input_mode: InputMode, ceiling_bytes: int, max_recompute: float) -> list[Point]:
+def frontier(
+    graph: Graph,
+    input_mode: InputMode,
+    ceiling_bytes: int,
+    max_recompute: float,
+    output_mode: OutputMode = OutputMode.RESIDENT,
+) -> list[Point]:
     """Points of falling bytes and rising recompute.
 
     `graph`: with reductions as running sums, so that maps are consumed row by row. `ceiling_bytes`: a peak that is
     reached with nothing computed twice; what needs more is of no interest.
     """
     base = max(network_macs(graph), 1)
-    choices = list(_choices(graph, input_mode, ceiling_bytes))
+    choices = list(_choices(graph, input_mode, output_mode, ceiling_bytes))
     if not choices:
         return []
     by_end: dict[str, list[_Choice]] = {}
@@ -101,7 +107,7 @@ def _cheapest(order: Sequence[str | None], by_end: dict[str, list[_Choice]], lim
     return path[::-1]
 
 
-def _choices(graph: Graph, input_mode: InputMode, ceiling: int) -> Iterable[_Choice]:
+def _choices(graph: Graph, input_mode: InputMode, output_mode: OutputMode, ceiling: int) -> Iterable[_Choice]:
     """Every choice that stays within `ceiling` bytes, in the order of the cuts."""
     blocks = [b.name for b in bottlenecks(graph)]
     position = {op.outputs[0]: k for k, op in enumerate(graph.ops)}
@@ -113,7 +119,7 @@ def _choices(graph: Graph, input_mode: InputMode, ceiling: int) -> Iterable[_Cho
     seen: set[tuple[str | None, str, Recompute]] = set()
     found: list[_Choice] = []
     for again, kept in dict.fromkeys(fused):
-        variant = _Variant(graph, Recompute(again, (), kept), input_mode)
+        variant = _Variant(graph, Recompute(again, (), kept), input_mode, output_mode)
         found += variant.choices(ceiling, seen, position)
     return sorted(_undominated(found), key=lambda c: position[c.end])
 
@@ -134,12 +140,13 @@ def _undominated(choices: Iterable[_Choice]) -> Iterable[_Choice]:
 class _Variant:
     """The network with some bottlenecks fused, and the choices that its segments offer."""
 
-    def __init__(self, network: Graph, how: Recompute, input_mode: InputMode) -> None:
+    def __init__(self, network: Graph, how: Recompute, input_mode: InputMode, output_mode: OutputMode) -> None:
         apart = frozenset() if input_mode is InputMode.RESIDENT else frozenset(network.inputs)
         graph = fuse_bottlenecks(network, how.again, how.kept)
         self.graph, self.how, self.mode = graph, how, input_mode
         self.blocks = [b.name for b in bottlenecks(network)]
-        self.segments = Segments(build_row_model(graph, analyse_storage(graph, apart), input_mode))
+        storage = analyse_storage(graph, apart)
+        self.segments = Segments(build_row_model(graph, storage, input_mode, output_mode=output_mode))
         self.cut: dict[tuple[object, ...], int] = {}
         self.macs = {n.out.name: operator(n.op.kind).macs(n) for n in graph.nodes()}
 
