@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from tinycompile.ir.graph import Graph
 from tinycompile.schedule.allocate import Packing, fit, greedy
 from tinycompile.schedule.ejection import eject
+from tinycompile.schedule.lowering import lowered
 from tinycompile.schedule.packing_shape import PackingShape, packing_shapes
 from tinycompile.schedule.reorder import reordered
 from tinycompile.schedule.row_blocks import RowBlocks, build_row_blocks
@@ -24,6 +25,7 @@ SOLVER_LIMIT = 1.0  # of all calls of CP-SAT, in its deterministic time
 REORDERINGS = 40
 MOVES = 20_000  # ejections in each try
 QUICK_MOVES = 5_000  # where there are many tries
+FEWEST_MOVES = 1_500  # where the work of an order is to be little
 HOT = (0.9, 0.97, 0.75, 0.0)  # parts of the height: blocks that meet a time as busy as that go to CP-SAT
 CALL_LIMIT = 0.2  # deterministic time: CP-SAT is lucky early or not at all, so there are several short calls
 SEEDS = 2
@@ -32,7 +34,7 @@ WINDOW = 8  # steps around the busiest one that must fit by themselves
 WINDOW_LIMIT = 0.02
 LARGE = 2500  # blocks: programs of more of them (networks in tiles) get fewer tries of fewer moves
 SPARE = (64, 16, 8, 4)  # parts of the live bytes left over where a larger arena is allowed
-HALVINGS = 5  # of the distance from the bound to the best packing, where the bound is not met
+LOWERING_MOVES = 12_000  # ejections of each try where the bound is not met and the ceiling comes down step by step
 
 Found = tuple[RowBlocks, Packing]
 
@@ -49,7 +51,7 @@ def pack_orders(
     variants = [_variants(graph, storage, model, sequence) for sequence in sequences]
     bound = max(variants[0][0].live_bytes)
     tries = [list(_tries(rows, bound)) for rows in variants]
-    for moves in (0, QUICK_MOVES):
+    for moves in (0, QUICK_MOVES if effort else FEWEST_MOVES):
         for sequence, some in zip(sequences, tries, strict=True):
             found = _eject(some, bound, moves, effort)
             if found is not None:
@@ -66,9 +68,8 @@ def pack_orders(
         found = _eject(list(_tries((blocks,), bound))[:1], bound, QUICK_MOVES)
         if found is not None:
             return other, *found
-    moves = MOVES if effort else QUICK_MOVES
     pairs = list(zip(sequences, variants, strict=True))[: None if effort else 1]
-    packed = [(sequence, *_least(rows, bound, moves)) for sequence, rows in pairs]
+    packed = [(sequence, *_least(rows, bound, effort)) for sequence, rows in pairs]
     return min(packed, key=lambda found: found[2].arena_bytes)
 
 
@@ -159,19 +160,10 @@ def _solve(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, limit: 
     return None
 
 
-def _least(variants: Sequence[RowBlocks], bound: int, moves: int) -> Found:
-    """The least height that halving the distance to the best first fit finds."""
-    packings = [(rows, greedy(rows.blocks, bound)) for rows in variants]
-    best: Found = min(packings, key=lambda found: found[1].arena_bytes)
-    low = bound
-    for _ in range(HALVINGS):
-        height = (low + best[1].arena_bytes) // 2
-        if height <= low:
-            break
-        tries = list(_tries(variants[:1], height))[:2]
-        found = _eject(tries, height, 0) or _eject(tries, height, moves)
-        if found is None:
-            low = height
-        else:
-            best = found
-    return best
+def _least(variants: Sequence[RowBlocks], bound: int, effort: int) -> Found:
+    """The least packing that lowering the ceiling finds; the best first fit where that finds none at all."""
+    rows = variants[0]
+    found = lowered(rows.blocks, rows.live_bytes, bound, LOWERING_MOVES * max(2 * effort, 1))
+    if found is not None:
+        return rows, found
+    return min(((r, greedy(r.blocks, bound)) for r in variants), key=lambda found: found[1].arena_bytes)
