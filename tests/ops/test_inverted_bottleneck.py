@@ -18,6 +18,7 @@ from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import Region
 from tinycompile.ops.add import Add, AddAttrs
 from tinycompile.ops.base import KernelCall, Operator, whole
+from tinycompile.ops.bottleneck_group import group_of
 from tinycompile.ops.bottleneck_parts import InvertedBottleneckAttrs, addition, convolutions
 from tinycompile.ops.bottleneck_ring import Ring, ring_of
 from tinycompile.ops.conv2d import Conv2d, Conv2dAttrs
@@ -122,6 +123,17 @@ NODES = {
     "rows2_residual_tile": bottleneck(
         (7, 9), (4, 9, 4), (5, 5), pad=(0, 2, 1, 0), residual=AddAttrs(), residual_at=(2, 1), rows=2
     ),
+    "sums": bottleneck((4, 3), (3, 20, 2), (7, 7)),
+    "sums_wide": bottleneck((6, 7), (2, 40, 5), (5, 5), zero_points=(11, -128, 4, -3), bias=False),
+    "sums_rows2_stride2": bottleneck((9, 8), (2, 24, 4), (5, 5), (2, 2), rows=2, clamps=(None, None, (-50, 60))),
+    "sums_rows3_of_4": bottleneck((4, 3), (3, 19, 2), (3, 3), rows=3, extreme=True),
+    "sums_all_rows_dilated": bottleneck((9, 6), (3, 41, 6), (3, 3), dilation=(3, 2), rows=9),
+    "sums_residual": bottleneck((5, 4), (3, 26, 3), (5, 5), residual=AddAttrs(clamp=(-40, 55))),
+    "sums_rows2_residual": bottleneck((5, 4), (5, 30, 5), (5, 5), residual=AddAttrs(subtract=True), rows=2),
+    "sums_rows2_residual_tile": bottleneck(
+        (7, 7), (4, 25, 4), (5, 5), pad=(0, 2, 1, 0), residual=AddAttrs(), residual_at=(2, 1), rows=2
+    ),
+    "sums_one_channel_more": bottleneck((3, 3), (2, 9, 1), (7, 7)),
     "wide_output": bottleneck((5, 6), (2, 6, 3), (5, 5)),
     "wide_output_stride2": bottleneck((6, 8), (2, 6, 4), stride=(2, 2), pad=(0, 1, 0, 1)),
 }
@@ -142,6 +154,8 @@ OVER_WINDOW = {
     "rows2": True,
     "rows3_residual_5x5": True,
     "rows2_residual_tile": True,
+    "sums_wide": True,
+    "sums_rows2_residual_tile": True,
     "3x1": False,
     "5x5_stride2": False,
     "asymmetric_pad": False,
@@ -233,6 +247,9 @@ def test_scratch_is_the_window_and_a_pixel() -> None:
     assert scratch("5x5_stride2") == (5 * 5 + 1) * 6
     assert scratch("dilated") == (3 * 5 + 1) * 6  # the columns between the taps are taps of later windows
     assert scratch("1x1") == 2 * 5
+    assert all(group_of(node).by_sums is name.startswith("sums") for name, node in NODES.items())
+    assert scratch("sums") == (7 * 7 + 1) * 8 + 4 * 3 * 2
+    assert scratch("sums_rows2_stride2") == (5 * 7 + 1) * 8 + 4 * 2 * 4 * 4
     assert scratch("rows2_stride2") == (5 * 7 + 1) * 6
     assert scratch("rows2_dilated") == (5 * 8 + 1) * 6  # also rows between the taps, which others may need
 

@@ -133,10 +133,12 @@ class InvertedBottleneck(Operator):
         same order of columns from the last row of the window, and from all rows above it before the first pixel.
 
         Of a group of rows, the pixels of a column are made from top to bottom. The row that the j-th is written over is
-        added, if at all, to the j-th or one above it.
+        added, if at all, to the j-th or one above it. By sums, rows are written behind the last read but for that.
         """
         a: DepthwiseConv2dAttrs = node.attrs.depthwise
         form, out = node.tensor(0).form, node.out.form
+        if not self.keeps(node) and group_of(node).by_sums:
+            return "generic"
         span = (self._kernel(node)[1] - 1) * a.dilation[1] + 1
         for x in range(out.width - 1):
             column = max(x * a.stride[1] - a.pad[2] + max(span, a.stride[1]), 0)
@@ -145,11 +147,9 @@ class InvertedBottleneck(Operator):
         return "generic"
 
     def scratch_bytes(self, node: Node) -> int:
-        """The expanded columns under one window, or those that are kept; and one pixel of the depthwise convolution."""
-        if self.keeps(node):
+        if self.keeps(node):  # the ring, and one pixel of the depthwise convolution
             return (ring_of(node).slots + 1) * node.tensor(1).shape[0]
-        group = group_of(node)
-        return (group.span * group.held + 1) * node.tensor(1).shape[0]
+        return group_of(node).scratch_bytes
 
     def macs(self, node: Node) -> int:
         """All that is computed, over the columns that some window covers: each group of output rows expands each input
@@ -169,14 +169,14 @@ class InvertedBottleneck(Operator):
         return expanding // node.tensor(0).form.channels + depthwise.out.elems
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
-        parts, a, kept = convolutions(node), node.attrs.depthwise, self.keeps(node)
+        parts, a, kept, group = convolutions(node), node.attrs.depthwise, self.keeps(node), group_of(node)
         need = self.in_region(node, out)[0]
         assert need is not None
         arrays: list[ConstArray] = []
         for (stage, oper), part in zip(STAGES, parts, strict=True):
             weights, *others = oper.calls(part, out)[0].arrays
-            if stage == "depthwise" and not kept:  # window columns outermost, as scratch holds them
-                weights = replace(weights, data=weights.data.transpose(1, 0, 2))
+            if not kept:
+                weights = replace(weights, data=group.weights(stage, weights.data))
             arrays += [replace(array, param=f"{stage}_{array.param}") for array in (weights, *others)]
         kernel = self._kernel(node)
         consts = [
@@ -190,10 +190,10 @@ class InvertedBottleneck(Operator):
             ("stride_w", a.stride[1]),
             ("dilation_w", a.dilation[1]),
             ("pad_left", need.left),
-            *(ring_of(node).consts if kept else group_of(node).consts),
+            *(ring_of(node).consts if kept else group.consts),
             *_output_consts(parts),
         ]
-        windows = [ring_of(node).row_window if kept else group_of(node).row_window]
+        windows = [ring_of(node).row_window if kept else group.row_window]
         added = addition(node, parts[2])
         if added is not None:
             down, right = node.attrs.residual_at
@@ -201,7 +201,8 @@ class InvertedBottleneck(Operator):
             lo, hi = clamp_range(added.attrs.clamp)
             sums = [("column", out.x0 + right - need.region.x0), *ADD.numbers(added, 0), ("lo", lo), ("hi", hi)]
             consts += [(f"add_{name}", value) for name, value in sums]
-        name = f"tc_inverted_bottleneck{'_kept' if kept else ''}{'_add' if added is not None else ''}_s8"
+        way = "_kept" if kept else "_sums" if group.by_sums else ""
+        name = f"tc_inverted_bottleneck{way}{'_add' if added is not None else ''}_s8"
         rows = None if kept else self.step_rows(node)
         scratch = self.scratch_bytes(node)
         return (KernelCall(name, tuple(windows), tuple(arrays), tuple(consts), scratch, kept, out_rows=rows),)

@@ -111,7 +111,9 @@ def _choices(graph: Graph, input_mode: InputMode, ceiling: int) -> Iterable[_Cho
     for k in range(len(blocks), 0, -1):
         again, rest = frozenset((name, 1) for name in blocks[:k]), everyone.difference(blocks[:k])
         fused += [Recompute(again), Recompute(again, kept=rest)]
-    fused += [Recompute(frozenset((name, rows) for name in blocks)) for rows in ROWS] if blocks else []
+    height = {name: graph.tensors[name].form.rows for name in blocks}
+    for rows in (*ROWS, max(height.values(), default=1)):
+        fused.append(Recompute(frozenset((name, min(rows, height[name])) for name in blocks)))
     seen: set[tuple[str | None, str, Recompute]] = set()
     found: list[_Choice] = []
     for how in dict.fromkeys(fused):

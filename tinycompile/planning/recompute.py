@@ -58,9 +58,10 @@ def describe(recompute: Recompute, shapes: Mapping[str, tuple[int, ...]]) -> str
         f"{s.rows}x{s.columns} tiles up to {'x'.join(map(str, shapes[s.end][1:]))} '{one_line(s.end, 40)}'"
         for s in recompute.stages
     ]
-    for rows in sorted({rows for _, rows in recompute.again}):
-        count = sum(rows == other for _, other in recompute.again)
-        parts.append(f"{_count(count)} expanded again for every {'row' if rows == 1 else f'{rows} rows'}")
+    every = [rows if rows < shapes[name][1] else 0 for name, rows in recompute.again]
+    for rows in sorted(set(every)):
+        again = f"expanded again for every {'row' if rows == 1 else f'{rows} rows'}" if rows else "in one step"
+        parts.append(f"{_count(every.count(rows))} {again}")
     if recompute.kept:
         parts.append(f"{_count(len(recompute.kept))} in rings of pixels")
     return "; ".join(parts) or "nothing twice"

@@ -22,6 +22,7 @@ from tinycompile.ir.plan import Placement, Plan, Push, Step
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Grain, Need, Operator, window_tensor
 from tinycompile.ops.registry import operator
+from tinycompile.schedule.blocks import SCRATCH_ALIGN
 from tinycompile.schedule.plan_tags import Tags, fail, root_tags
 
 _EMPTY = -1
@@ -294,6 +295,8 @@ def _replay_call(replay: _Replay, call: _Call, scratch: int | None) -> None:
     if wanted:
         if scratch is None or scratch < 0 or scratch + wanted > replay.plan.arena_bytes:
             call.fail(f"{wanted} bytes of scratch at {scratch} do not lie in the arena")
+        if scratch % SCRATCH_ALIGN:
+            call.fail(f"scratch at {scratch} is not aligned to {SCRATCH_ALIGN}")
         span = [(scratch, scratch + wanted)]
         for k, tensor, need in needs:
             _forbid(call, span, replay.spans(tensor, need.region), f"input {k}", "scratch")
