@@ -137,7 +137,7 @@ def test_estimated_points_are_close_to_their_plans(mode: InputMode) -> None:
 def test_layers_of_which_part_is_computed_twice_add_up() -> None:
     graph = stream_reductions(mobile())
     end = next(op.outputs[0] for op in graph.ops if op.kind == "add")
-    fused = frozenset([bottlenecks(graph)[1].name])
+    fused = frozenset([(bottlenecks(graph)[1].name, 1)])
     how = Recompute(fused, (Stage(graph.inputs, end, 2, 3),))
     layers = recomputed_layers(graph, how)
     extra = network_macs(rewrite(graph, how).graph) - network_macs(graph)

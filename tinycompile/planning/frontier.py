@@ -26,6 +26,7 @@ from tinycompile.schedule.segments import ENTRY, Segments
 from tinycompile.schedule.storage import analyse_storage
 
 TILES = (2, 3, 4, 5, 6, 8, 10)  # columns of tiles that are tried
+ROWS = (2, 3, 4, 5, 6, 8, 10)  # made in one step by bottlenecks that expand rows again
 MOST_ALIVE = 4  # a segment whose own rows need this many times the bytes is not tried in tiles
 WORST_TILED = 3  # a segment in tiles is left out where it would take this many times its own work
 
@@ -73,7 +74,7 @@ def frontier(graph: Graph, input_mode: InputMode, ceiling_bytes: int, max_recomp
             break
         if points and recompute <= points[-1].recompute:
             points.pop()
-        again = frozenset[str]().union(*(c.how.again for c in found))
+        again = frozenset[tuple[str, int]]().union(*(c.how.again for c in found))
         kept = frozenset[str]().union(*(c.how.kept for c in found))
         stages = tuple(s for c in found for s in c.how.stages)
         points.append(Point(peak, recompute, Recompute(again, stages, kept)))
@@ -105,16 +106,18 @@ def _choices(graph: Graph, input_mode: InputMode, ceiling: int) -> Iterable[_Cho
     """Every choice that stays within `ceiling` bytes, in the order of the cuts."""
     blocks = [b.name for b in bottlenecks(graph)]
     position = {op.outputs[0]: k for k, op in enumerate(graph.ops)}
-    everyone, none = frozenset(blocks), frozenset[str]()
-    fused = [(none, none), (none, everyone)]
+    everyone = frozenset(blocks)
+    fused = [Recompute(), Recompute(kept=everyone)]
     for k in range(len(blocks), 0, -1):
-        again = frozenset(blocks[:k])
-        fused += [(again, none), (again, everyone - again)]
+        again, rest = frozenset((name, 1) for name in blocks[:k]), everyone.difference(blocks[:k])
+        fused += [Recompute(again), Recompute(again, kept=rest)]
+    height = {name: graph.tensors[name].form.rows for name in blocks}
+    for rows in (*ROWS, max(height.values(), default=1)):
+        fused.append(Recompute(frozenset((name, min(rows, height[name])) for name in blocks)))
     seen: set[tuple[str | None, str, Recompute]] = set()
     found: list[_Choice] = []
-    for again, kept in dict.fromkeys(fused):
-        variant = _Variant(graph, Recompute(again, (), kept), input_mode)
-        found += variant.choices(ceiling, seen, position)
+    for how in dict.fromkeys(fused):
+        found += _Variant(graph, how, input_mode).choices(ceiling, seen, position)
     return sorted(_undominated(found), key=lambda c: position[c.end])
 
 
@@ -136,7 +139,7 @@ class _Variant:
 
     def __init__(self, network: Graph, how: Recompute, input_mode: InputMode) -> None:
         apart = frozenset() if input_mode is InputMode.RESIDENT else frozenset(network.inputs)
-        graph = fuse_bottlenecks(network, how.again, how.kept)
+        graph = fuse_bottlenecks(network, dict(how.again), how.kept)
         self.graph, self.how, self.mode = graph, how, input_mode
         self.blocks = [b.name for b in bottlenecks(network)]
         self.segments = Segments(build_row_model(graph, analyse_storage(graph, apart), input_mode))
@@ -155,11 +158,14 @@ class _Variant:
                 if end <= begin or segments.nbytes(end) > ceiling or segments.nbytes(begin) > ceiling:
                     continue
                 blocks = frozenset(b for b in self.blocks if after < position[b] <= position[end_name])
-                within = Recompute(how.again & blocks, (), how.kept & blocks)
+                again = frozenset((block, rows) for block, rows in how.again if block in blocks)
+                within = Recompute(again, (), how.kept & blocks)
                 # Behind the first cut all bottlenecks of a segment are treated alike: others are made of several.
-                alike = blocks in (within.again, within.kept) or not within
+                alike = len(blocks) in (len(again), len(within.kept)) or not within
                 if (name, end_name, within) in seen or (begin != ENTRY and not alike):
                     continue
+                if len(blocks) != 1 and any(rows > 1 for _, rows in again):
+                    continue  # rows made together wait for others: worth it from one whole map to the next
                 seen.add((name, end_name, within))
                 yield from self._between(begin, end, within, ceiling)
 

@@ -61,10 +61,8 @@ class LiveRows:
         for v in self.touches[m]:
             if self.bytes[v]:
                 change += (self.live_rows(v, after) - self.live_rows(v, state)) * self.bytes[v]
-        adds = (maker.made[u + 1] - maker.made[u]) * self.bytes[maker.value]
-        if self.in_place(m, state, after) is not None:
-            adds = 0
-        adds += maker.scratch_bytes
+        made = maker.made[u + 1] - maker.made[u] - len(self.in_place(m, state, after))
+        adds = made * self.bytes[maker.value] + maker.scratch_bytes
         if maker.kept_bytes:
             # Held between the first step and the last: a function of this maker's steps alone, so that live bytes
             # stay submodular.
@@ -73,13 +71,16 @@ class LiveRows:
             change += maker.kept_bytes * (first - last)
         return adds, change, after
 
-    def in_place(self, m: int, state: State, after: State) -> tuple[int, int] | None:
-        """(value, row) that the step's row is written over, None if it needs bytes of its own."""
-        u = state[m]
-        for choice in self.model.makers[m].in_place:
-            row = choice.row[u]
-            if row < 0 or not self.bytes[choice.value] or self.model.values[choice.value].is_output:
+    def in_place(self, m: int, state: State, after: State) -> dict[int, tuple[int, int]]:
+        """Of the rows that the step makes, those that are written over dying ones: row -> (value, dying row). The rest
+        need bytes of their own."""
+        maker, u = self.model.makers[m], state[m]
+        for choice in maker.in_place:
+            if not choice.rows[u] or not self.bytes[choice.value] or self.model.values[choice.value].is_output:
                 continue
-            if self.dead_rows(choice.value, after) > row >= self.dead_rows(choice.value, state):
-                return choice.value, row
-        return None
+            dying = range(self.dead_rows(choice.value, state), self.dead_rows(choice.value, after))
+            pairs = zip(range(maker.made[u], maker.made[u + 1]), choice.rows[u], strict=False)
+            found = {row: (choice.value, old) for row, old in pairs if old in dying}
+            if found:
+                return found
+        return {}

@@ -64,7 +64,7 @@ class Segments:
                 m = self._next(target, state)
                 u, maker = state[m], model.makers[m]
                 after = (*state[:m], u + 1, *state[m + 1 :])
-                made = 0 if rows.in_place(m, state, after) is not None else maker.made[u + 1] - maker.made[u]
+                made = maker.made[u + 1] - maker.made[u] - len(rows.in_place(m, state, after))
                 current[maker.value] += made
                 taken.append(list(current.values()))
                 kept = sum(
