@@ -144,6 +144,8 @@ class _Variant:
         self.blocks = [b.name for b in bottlenecks(network)]
         self.segments = Segments(build_row_model(graph, analyse_storage(graph, apart), input_mode))
         self.cut: dict[tuple[object, ...], int] = {}
+        self.cut_to: dict[tuple[str, Region], int] = {}
+        self.needed: dict[tuple[str, Region], tuple[dict[str, Region], set[str]]] = {}
         self.macs = {n.out.name: operator(n.op.kind).macs(n) for n in graph.nodes()}
 
     def choices(
@@ -193,26 +195,46 @@ class _Variant:
             across = grid(form.rows, form.width, 1, count)
             # Tiles of equal width that touch no edge of the map are alike.
             alike = [(k == 0, k == count - 1, r.cols) for k, r in enumerate(across)]
-            cut = {kind: tile_regions(graph, ops, end_name, across[alike.index(kind)]) for kind in set(alike)}
+            cut = {kind: self._regions(ops, end_name, across[alike.index(kind)]) for kind in dict.fromkeys(alike)}
             regions = {
-                kind: {n: r for n, r in c.items() if n in self.macs and n not in begins}
-                for kind, c in cut.items()
-                if c is not None
+                kind: {op.outputs[0]: c[op.outputs[0]] for op in ops} for kind, c in cut.items() if c is not None
             }
             if len(regions) < len(cut):
                 return
-            tiles_of = [regions[kind] for kind in alike]
-            work = sum(self._cut_macs(op, tile[op.outputs[0]]) for tile in tiles_of for op in ops)
+            work_of = {kind: sum(self._cut_macs(op, c[op.outputs[0]]) for op in ops) for kind, c in regions.items()}
+            work = sum(work_of[kind] for kind in alike)
             if work > WORST_TILED * once:
                 return
-            tiles = [{n: _row_bytes(graph, n, r) for n, r in tile.items()} for tile in tiles_of]
+            row_bytes = {kind: {n: _row_bytes(graph, n, r) for n, r in c.items()} for kind, c in regions.items()}
+            tiles = [row_bytes[kind] for kind in alike]
             peak = segments.tiled_peak(begin, end, profile, tiles)
             if peak <= ceiling:
                 stage = Stage(begins, end_name, 1, count)
                 yield _Choice(name, end_name, peak, work, replace(how, stages=(stage,)))
 
+    def _regions(self, ops: Sequence[Op], end: str, tile: Region) -> dict[str, Region] | None:
+        """What a tile needs of each tensor of a stage; None when an operator cannot be cut to it. A stage that begins
+        earlier needs the same of what it shares with this one, and begins with what is known."""
+        needed, cut = self.needed.setdefault((end, tile), ({end: tile}, set()))
+        for op in reversed(ops):
+            if op.outputs[0] in cut:
+                continue
+            more = tile_regions(self.graph, (op,), op.outputs[0], needed[op.outputs[0]])
+            if more is None:
+                return None
+            cut.add(op.outputs[0])
+            for name, region in more.items():
+                needed[name] = region if name not in needed else needed[name].around(region)
+        return needed
+
     def _cut_macs(self, op: Op, out: Region) -> int:
         """MACs of an operator that makes rectangle `out` of its output."""
+        at = op.outputs[0], out
+        if at not in self.cut_to:
+            self.cut_to[at] = self._macs_of_cut(op, out)
+        return self.cut_to[at]
+
+    def _macs_of_cut(self, op: Op, out: Region) -> int:
         node = self.graph.node(op)
         if out == whole(node.out):
             return self.macs[op.outputs[0]]
