@@ -116,8 +116,9 @@ def _choices(graph: Graph, input_mode: InputMode, ceiling: int) -> Iterable[_Cho
         fused.append(Recompute(frozenset((name, min(rows, height[name])) for name in blocks)))
     seen: set[tuple[str | None, str, Recompute]] = set()
     found: list[_Choice] = []
+    cuts = _Cuts()
     for how in dict.fromkeys(fused):
-        found += _Variant(graph, how, input_mode).choices(ceiling, seen, position)
+        found += _Variant(graph, how, input_mode, cuts).choices(ceiling, seen, position)
     return sorted(_undominated(found), key=lambda c: position[c.end])
 
 
@@ -134,17 +135,51 @@ def _undominated(choices: Iterable[_Choice]) -> Iterable[_Choice]:
                 yield choice
 
 
+class _Cuts:
+    """Operators cut to rectangles of their outputs. Variants of a network share most of its operators."""
+
+    def __init__(self) -> None:
+        self.ops: dict[int, Op] = {}  # keeps them, so that no other gets their identity
+        self.known_needs: dict[tuple[int, Region], dict[str, Region] | None] = {}
+        self.known_macs: dict[tuple[int, Region], int] = {}
+        self.alike: dict[tuple[object, ...], int] = {}
+
+    def needs(self, graph: Graph, op: Op, out: Region) -> dict[str, Region] | None:
+        """The rectangles of its inputs, and `out` itself; None when the operator cannot be cut so."""
+        key = id(self.ops.setdefault(id(op), op)), out
+        if key not in self.known_needs:
+            self.known_needs[key] = tile_regions(graph, (op,), op.outputs[0], out)
+        return self.known_needs[key]
+
+    def macs(self, graph: Graph, op: Op, out: Region) -> int:
+        """MACs of an operator that makes rectangle `out` of its output."""
+        key = id(self.ops.setdefault(id(op), op)), out
+        if key not in self.known_macs:
+            self.known_macs[key] = self._macs(graph, op, out)
+        return self.known_macs[key]
+
+    def _macs(self, graph: Graph, op: Op, out: Region) -> int:
+        node = graph.node(op)
+        if out == whole(node.out):
+            return operator(op.kind).macs(node)
+        needs = operator(op.kind).in_region(node, out)
+        shape = (None if n is None else replace(n, region=_at_origin(n)) for n in needs)
+        key = (id(op), out.rows, out.cols, *shape)
+        if key not in self.alike:
+            self.alike[key] = operator(op.kind).macs(cut_node(graph, op, out))
+        return self.alike[key]
+
+
 class _Variant:
     """The network with some bottlenecks fused, and the choices that its segments offer."""
 
-    def __init__(self, network: Graph, how: Recompute, input_mode: InputMode) -> None:
+    def __init__(self, network: Graph, how: Recompute, input_mode: InputMode, cuts: _Cuts) -> None:
         apart = frozenset() if input_mode is InputMode.RESIDENT else frozenset(network.inputs)
         graph = fuse_bottlenecks(network, dict(how.again), how.kept)
         self.graph, self.how, self.mode = graph, how, input_mode
         self.blocks = [b.name for b in bottlenecks(network)]
         self.segments = Segments(build_row_model(graph, analyse_storage(graph, apart), input_mode))
-        self.cut: dict[tuple[object, ...], int] = {}
-        self.cut_to: dict[tuple[str, Region], int] = {}
+        self.cuts = cuts
         self.needed: dict[tuple[str, Region], tuple[dict[str, Region], set[str]]] = {}
         self.macs = {n.out.name: operator(n.op.kind).macs(n) for n in graph.nodes()}
 
@@ -201,7 +236,9 @@ class _Variant:
             }
             if len(regions) < len(cut):
                 return
-            work_of = {kind: sum(self._cut_macs(op, c[op.outputs[0]]) for op in ops) for kind, c in regions.items()}
+            work_of = {
+                kind: sum(self.cuts.macs(graph, op, c[op.outputs[0]]) for op in ops) for kind, c in regions.items()
+            }
             work = sum(work_of[kind] for kind in alike)
             if work > WORST_TILED * once:
                 return
@@ -219,35 +256,13 @@ class _Variant:
         for op in reversed(ops):
             if op.outputs[0] in cut:
                 continue
-            more = tile_regions(self.graph, (op,), op.outputs[0], needed[op.outputs[0]])
+            more = self.cuts.needs(self.graph, op, needed[op.outputs[0]])
             if more is None:
                 return None
             cut.add(op.outputs[0])
             for name, region in more.items():
                 needed[name] = region if name not in needed else needed[name].around(region)
         return needed
-
-    def _cut_macs(self, op: Op, out: Region) -> int:
-        """MACs of an operator that makes rectangle `out` of its output."""
-        at = op.outputs[0], out
-        if at not in self.cut_to:
-            self.cut_to[at] = self._macs_of_cut(op, out)
-        return self.cut_to[at]
-
-    def _macs_of_cut(self, op: Op, out: Region) -> int:
-        node = self.graph.node(op)
-        if out == whole(node.out):
-            return self.macs[op.outputs[0]]
-        needs = operator(op.kind).in_region(node, out)
-        key = (
-            op.outputs[0],
-            out.rows,
-            out.cols,
-            *(None if n is None else replace(n, region=_at_origin(n)) for n in needs),
-        )
-        if key not in self.cut:
-            self.cut[key] = operator(op.kind).macs(cut_node(self.graph, op, out))
-        return self.cut[key]
 
 
 def _at_origin(need: Need) -> Region:
