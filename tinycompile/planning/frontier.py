@@ -118,7 +118,7 @@ def _choices(graph: Graph, input_mode: InputMode, ceiling: int) -> Iterable[_Cho
     found: list[_Choice] = []
     cuts = _Cuts()
     for how in dict.fromkeys(fused):
-        found += _Variant(graph, how, input_mode, cuts).choices(ceiling, seen, position)
+        found += _Variant(graph, how, input_mode, blocks, cuts).choices(ceiling, seen, position)
     return sorted(_undominated(found), key=lambda c: position[c.end])
 
 
@@ -173,11 +173,11 @@ class _Cuts:
 class _Variant:
     """The network with some bottlenecks fused, and the choices that its segments offer."""
 
-    def __init__(self, network: Graph, how: Recompute, input_mode: InputMode, cuts: _Cuts) -> None:
+    def __init__(self, network: Graph, how: Recompute, input_mode: InputMode, blocks: list[str], cuts: _Cuts) -> None:
         apart = frozenset() if input_mode is InputMode.RESIDENT else frozenset(network.inputs)
         graph = fuse_bottlenecks(network, dict(how.again), how.kept)
         self.graph, self.how, self.mode = graph, how, input_mode
-        self.blocks = [b.name for b in bottlenecks(network)]
+        self.blocks = blocks
         self.segments = Segments(build_row_model(graph, analyse_storage(graph, apart), input_mode))
         self.cuts = cuts
         self.needed: dict[tuple[str, Region], tuple[dict[str, Region], set[str]]] = {}

@@ -152,15 +152,7 @@ class _Search:
 
     def _near(self, m: int) -> list[int]:
         """Makers whose steps say whether maker `m` is ready, and what its step adds and frees."""
-        model = self.rows.model
-        found = {m}
-        for v in self.rows.touches[m]:
-            maker = model.values[v].maker
-            found.update([] if maker is None else [maker])
-            found.update(reader for reader, _ in model.readers[v])
-        for needs in self.rows.needs[m]:
-            found.update(other for other, _ in needs)
-        return sorted(found)
+        return sorted({*self.rows.near(m), *(other for needs in self.rows.needs[m] for other, _ in needs)})
 
     def _look(self, m: int, state: bytes | tuple[int, ...]) -> tuple[int, int] | None:
         """Bytes that the next step of maker `m` adds while it runs, and the change behind it; None: it must wait."""

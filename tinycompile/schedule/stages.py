@@ -17,6 +17,7 @@ from tinycompile.schedule.row_model import RowModel
 from tinycompile.schedule.window_bounds import WIDTH, window_bound
 
 EXACT_STATES = 250_000  # that the exact search may expand at effort 1, for orders and bounds together
+TILED_STATES = 2_500  # at effort 0, of networks in tiles: it never finishes there, and what it finds it finds early
 WINDOW_PART = 4  # as many states for bounds from windows, where the exact search does not finish: this part of its own
 GENTLE_WORK = 500_000  # states times makers for the order that packs best
 
@@ -37,7 +38,7 @@ def search_order(
     """
     staged = staged_order(model, stops)
     known = [p for p in (staged.peak_bytes + 1 if staged.sequence else None, upper) if p is not None]
-    states = EXACT_STATES * 4**effort // (4 if upper is None else 16)
+    states = TILED_STATES * 4**effort if stops else EXACT_STATES * 4**effort // (4 if upper is None else 16)
     exact = exact_interleaving(model, states, min(known, default=None), progress)
     open_gap = staged.sequence and exact.bound_bytes < (exact.peak_bytes or staged.peak_bytes)
     if upper is None and not stops and open_gap:
