@@ -84,7 +84,7 @@ def pack_into(
             found = _eject(list(_tries(variants, bound + bound // part)), bound + bound // part, 0)
             if found is not None:
                 return found
-    return _eject(list(_tries(variants, height)), height, QUICK_MOVES)
+    return _eject(list(_tries(variants, height)), height, FEWEST_MOVES)
 
 
 def _meet(variants: Sequence[RowBlocks], height: int, limit: float, effort: int) -> Found | None:
