@@ -24,6 +24,7 @@ from tinycompile.schedule.assembly import network_macs
 from tinycompile.schedule.row_model import build_row_model
 from tinycompile.schedule.segments import ENTRY, Segments
 from tinycompile.schedule.storage import analyse_storage
+from tinycompile.schedule.watch import Watch
 
 TILES = (2, 3, 4, 5, 6, 8, 10)  # columns of tiles that are tried
 ROWS = (2, 3, 4, 5, 6, 8, 10)  # made in one step by bottlenecks that expand rows again
@@ -51,14 +52,16 @@ class _Choice:
     how: Recompute
 
 
-def frontier(graph: Graph, input_mode: InputMode, ceiling_bytes: int, max_recompute: float) -> list[Point]:
-    """Points of falling bytes and rising recompute.
+def frontier(
+    graph: Graph, input_mode: InputMode, ceiling_bytes: int, max_recompute: float, watch: Watch | None = None
+) -> list[Point]:
+    """Points of falling bytes and rising recompute; of what was looked at before `watch` ended it.
 
     `graph`: with reductions as running sums, so that maps are consumed row by row. `ceiling_bytes`: a peak that is
     reached with nothing computed twice; what needs more is of no interest.
     """
     base = max(network_macs(graph), 1)
-    choices = list(_choices(graph, input_mode, ceiling_bytes))
+    choices = list(_choices(graph, input_mode, ceiling_bytes, watch or Watch()))
     if not choices:
         return []
     by_end: dict[str, list[_Choice]] = {}
@@ -102,7 +105,7 @@ def _cheapest(order: Sequence[str | None], by_end: dict[str, list[_Choice]], lim
     return path[::-1]
 
 
-def _choices(graph: Graph, input_mode: InputMode, ceiling: int) -> Iterable[_Choice]:
+def _choices(graph: Graph, input_mode: InputMode, ceiling: int, watch: Watch) -> Iterable[_Choice]:
     """Every choice that stays within `ceiling` bytes, in the order of the cuts."""
     blocks = [b.name for b in bottlenecks(graph)]
     position = {op.outputs[0]: k for k, op in enumerate(graph.ops)}
@@ -117,7 +120,11 @@ def _choices(graph: Graph, input_mode: InputMode, ceiling: int) -> Iterable[_Cho
     seen: set[tuple[str | None, str, Recompute]] = set()
     found: list[_Choice] = []
     cuts = _Cuts()
-    for how in dict.fromkeys(fused):
+    variants = dict.fromkeys(fused)
+    for k, how in enumerate(variants, 1):
+        if watch.over():
+            break
+        watch.phase(f"which parts to fuse, cut or compute twice, {k} of {len(variants)}")
         found += _Variant(graph, how, input_mode, blocks, cuts).choices(ceiling, seen, position)
     return sorted(_undominated(found), key=lambda c: position[c.end])
 

@@ -10,7 +10,7 @@ ties are broken by a generator with a fixed seed, and the limit is a number of m
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from math import isqrt
 
@@ -23,6 +23,7 @@ Numbers = NDArray[np.int64]
 Conflicts = list[tuple[Numbers, Numbers, Numbers]]
 """Per block: other blocks, lows, highs: the two overlap while low < base - other's base < high."""
 
+ASKED = 64  # ejections between two questions whether it is over
 NOWHERE = -(1 << 40)  # the base of a block without a place: all that it conflicts with lies below the arena
 
 
@@ -113,9 +114,9 @@ class Ejection:
         self.bases[over] = NOWHERE
         self.waiting += self._hardest_last(over)
 
-    def fill(self, height: int, moves: int) -> int | None:
+    def fill(self, height: int, moves: int, over: Callable[[], bool] = lambda: False) -> int | None:
         """Places all blocks that wait below `height` bytes; how many ejections that took, None where it is more than
-        `moves`. With no moves this is first fit."""
+        `moves` or it is `over` before. With no moves this is first fit."""
         if max(self.sizes, default=0) > height:
             return None
         spent = 0
@@ -131,7 +132,7 @@ class Ejection:
             order = low.argsort(kind="stable")
             base = _lowest(low[order], high[order])
             if base > top:
-                if spent >= moves:
+                if spent >= moves or (spent % ASKED == 0 and over()):
                     self.waiting.append(k)
                     return None
                 spent += 1
@@ -156,12 +157,13 @@ def eject(
     moves: int,
     start: Mapping[int, int] | None = None,
     known: Conflicts | None = None,
+    over: Callable[[], bool] = lambda: False,
 ) -> tuple[int, ...] | None:
     """Bases with all blocks below `height` bytes, None if `moves` ejections do not find them. `start`: bases of blocks
     that begin in their place. All blocks weigh alike at first."""
     search = Ejection(blocks, order, known, [1] * len(blocks))
     search.put(start or {})
-    return None if search.fill(height, moves) is None else tuple(search.bases.tolist())
+    return None if search.fill(height, moves, over) is None else tuple(search.bases.tolist())
 
 
 def _lowest(low: Numbers, high: Numbers) -> int:

@@ -16,6 +16,7 @@ from math import isqrt
 from tinycompile.schedule.allocate import Packing
 from tinycompile.schedule.blocks import Block
 from tinycompile.schedule.ejection import Conflicts, Ejection, conflicts, lifetime
+from tinycompile.schedule.watch import Watch
 
 ROOM = 8  # the first ceiling is above the live bytes by this part of them
 STEP = 3, 4  # of the distance to the live bytes that the next ceiling keeps
@@ -23,24 +24,36 @@ LAST_STEP = 7, 8  # in the last tries: what two thirds of them could not do is h
 LONG = 20  # a block that lives this part of all times is a long one
 LEVELS = 10  # of contention
 TRIES = 6
+LATE_MOVES = 2_000
 
 
-def lowered(blocks: Sequence[Block], live_bytes: Sequence[int], bound_bytes: int, moves: int) -> Packing | None:
-    """The least packing that tries of `moves` ejections each find, None where none is near `bound_bytes`."""
+def lowered(
+    blocks: Sequence[Block], live_bytes: Sequence[int], bound_bytes: int, moves: int, watch: Watch
+) -> Packing | None:
+    """The least packing that tries of `moves` ejections each find, None where none is near `bound_bytes`. `watch` ends
+    it; if it has before, one short try is made all the same, since a first fit alone is far from the bound."""
     known = conflicts(blocks)
     best: Packing | None = None
     for k, (growth, order) in enumerate(_tries(blocks, live_bytes, known)):
-        search, left = Ejection(blocks, order, known, growth), moves
+        late = watch.over()
+        if late and k:
+            break
+        search, left = Ejection(blocks, order, known, growth), LATE_MOVES if late else moves
         step = STEP if 3 * k < 2 * TRIES else LAST_STEP
         height = bound_bytes + (bound_bytes // ROOM if best is None else _kept(best.arena_bytes - bound_bytes, step))
-        while (spent := search.fill(height, left)) is not None:
+        while (spent := search.fill(height, left, _never if late else watch.over)) is not None:
             left -= spent
             best = Packing(tuple(search.bases.tolist()), search.height(), "ejection below a falling ceiling")
+            watch.found(best.arena_bytes, bound_bytes)
             if best.arena_bytes <= bound_bytes:
                 return best
             height = bound_bytes + _kept(best.arena_bytes - bound_bytes, step)
             search.lower(height)
     return best
+
+
+def _never() -> bool:
+    return False
 
 
 def _kept(distance: int, step: tuple[int, int]) -> int:
