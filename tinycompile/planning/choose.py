@@ -21,6 +21,7 @@ from tinycompile.schedule.watch import Watch
 from tinycompile.target import Target
 
 UNLIMITED = 1 << 40
+PACKED = 1.04  # arena over live bytes that may be expected
 ONCE = "rows in turn, nothing computed twice"
 APART = 0.93  # of the frontier, points that save less than this part of the bytes of the one before are left out
 
@@ -70,9 +71,12 @@ class Chooser:
         peak = planner.order.peak_bytes
         points = [p for p in self.points(peak) if p.how and p.peak_bytes < peak]
         found = [] if whole is None else [whole]
-        for point in points[-self.goal.effort :]:
+        for k, point in enumerate(points[: -self.goal.effort - 2 : -1]):
+            least = min((p.arena_bytes for p in found), default=peak)
             if found and self.watch.over():
                 break
+            if k == self.goal.effort and point.peak_bytes * PACKED >= least:
+                break  # one more only where the last ones packed badly
             self.watch.part(_words(point))
             found.append(self.recomputing(point.how))
         if all(p.arena_bytes >= peak for p in found):

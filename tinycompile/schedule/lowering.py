@@ -19,8 +19,8 @@ from tinycompile.schedule.ejection import Conflicts, Ejection, conflicts, lifeti
 from tinycompile.schedule.watch import Watch
 
 ROOM = 8  # the first ceiling is above the live bytes by this part of them
-STEP = 3, 4  # of the distance to the live bytes that the next ceiling keeps
-LAST_STEP = 7, 8  # in the last tries: what two thirds of them could not do is hard
+STEP = 7, 8  # of the distance to the live bytes that the next ceiling keeps
+LAST_STEP = 15, 16  # in the last tries: what two thirds of them could not do is hard
 LONG = 20  # a block that lives this part of all times is a long one
 LEVELS = 10  # of contention
 TRIES = 6

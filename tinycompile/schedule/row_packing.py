@@ -27,6 +27,7 @@ REORDERINGS = 40
 MOVES = 20_000  # ejections in each try
 QUICK_MOVES = 5_000  # where there are many tries
 FEWEST_MOVES = 1_500  # where the work of an order is to be little
+SMALL = 1200  # blocks: of so few the live bytes are often met
 HOT = (0.9, 0.97, 0.75, 0.0)  # parts of the height: blocks that meet a time as busy as that go to CP-SAT
 CALL_LIMIT = 0.2  # deterministic time: CP-SAT is lucky early or not at all, so there are several short calls
 SEEDS = 2
@@ -56,7 +57,8 @@ def pack_orders(
     variants = [_variants(graph, storage, model, sequence) for sequence in sequences]
     bound = max(variants[0][0].live_bytes)
     tries = [list(_tries(rows, bound)) for rows in variants]
-    for moves in (0, QUICK_MOVES if effort else FEWEST_MOVES):
+    many = QUICK_MOVES if effort or len(variants[0][0].blocks) <= SMALL else FEWEST_MOVES
+    for moves in (0, many):
         for sequence, some in zip(sequences, tries, strict=True):
             found = _eject(some, bound, moves, watch, effort)
             if found is not None:
