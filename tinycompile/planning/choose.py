@@ -66,10 +66,10 @@ class Chooser:
         return next((p for p in found if self._fits(p)), min(found, key=lambda p: p.arena_bytes))
 
     def _least(self, planner: RowPlanner, whole: Plan | None) -> Plan:
-        """The plan of least arena. Addresses for the rows of `planner`, which computes nothing twice, are looked for
-        only where no other plan has less arena than it has live bytes."""
-        peak = planner.order.peak_bytes
-        points = [p for p in self.points(peak) if p.how and p.peak_bytes < peak]
+        """The plan of least arena. `planner`, which computes nothing twice, makes one only where no other has less
+        arena than it needs live bytes: that it does is soon known."""
+        peak = planner.peak_at_most()
+        points = [p for p in self.points(peak - 1) if p.how]
         found = [] if whole is None else [whole]
         for k, point in enumerate(points[: -self.goal.effort - 2 : -1]):
             least = min((p.arena_bytes for p in found), default=peak)
@@ -79,8 +79,8 @@ class Chooser:
                 break  # one more only where the last ones packed badly
             self.watch.part(_words(point))
             found.append(self.recomputing(point.how))
-        if all(p.arena_bytes >= peak for p in found):
-            self.watch.part(ONCE)
+        self.watch.part(ONCE)
+        if len(found) == (whole is not None) or planner.below(min(p.arena_bytes for p in found) + 1):
             found.insert(0 if whole is None else 1, planner.plan())
         return min(found, key=lambda p: p.arena_bytes)
 

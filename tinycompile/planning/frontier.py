@@ -121,11 +121,19 @@ def _choices(graph: Graph, input_mode: InputMode, ceiling: int, watch: Watch) ->
     found: list[_Choice] = []
     cuts = _Cuts()
     variants = dict.fromkeys(fused)
+    made: list[_Variant] = []
     for k, how in enumerate(variants, 1):
         if watch.over():
             break
         watch.phase(f"which parts to fuse, cut or compute twice, {k} of {len(variants)}")
-        found += _Variant(graph, how, input_mode, blocks, cuts).choices(ceiling, seen, position)
+        variant = _Variant(graph, how, input_mode, blocks, cuts)
+        found += variant.choices(ceiling, seen, position, entry=True)
+        made.append(variant)
+    for k, variant in enumerate(made if found else (), 1):  # nothing is reached that cannot be begun
+        if watch.over():
+            break
+        watch.phase(f"how to go on, {k} of {len(made)}")
+        found += variant.choices(ceiling, seen, position, entry=False)
     return sorted(_undominated(found), key=lambda c: position[c.end])
 
 
@@ -191,10 +199,11 @@ class _Variant:
         self.macs = {n.out.name: operator(n.op.kind).macs(n) for n in graph.nodes()}
 
     def choices(
-        self, ceiling: int, seen: set[tuple[str | None, str, Recompute]], position: dict[str, int]
+        self, ceiling: int, seen: set[tuple[str | None, str, Recompute]], position: dict[str, int], *, entry: bool
     ) -> Iterable[_Choice]:
+        """Those that begin with the network input (`entry`), or all others."""
         segments, how = self.segments, self.how
-        for begin in (ENTRY, *segments.cuts):
+        for begin in (ENTRY,) if entry else segments.cuts:
             name = None if begin == ENTRY else segments.tensor(begin)
             after = -1 if name is None else position[name]
             for end in segments.cuts:

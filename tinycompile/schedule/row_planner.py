@@ -28,7 +28,7 @@ from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_blocks import Cell, RowBlocks, lifetimes
 from tinycompile.schedule.row_model import RowModel, build_row_model, rows_of_view
 from tinycompile.schedule.row_packing import pack_into, pack_orders
-from tinycompile.schedule.stages import search_order
+from tinycompile.schedule.stages import search_order, staged_order
 from tinycompile.schedule.storage import Storage, analyse_storage
 from tinycompile.schedule.watch import Watch
 
@@ -65,30 +65,49 @@ class RowPlanner:
             raise UsageError(
                 "a network input is an output as well", f"--input {input_mode.value}", "use --input resident"
             )
-        self.model, orders = self._search(effort, stops)
-        self.order, self._sequences = orders[0], [o.sequence for o in orders]
+        self._free, self._tied = (
+            build_row_model(graph, self.storage, input_mode, over_windows=o) for o in (False, True)
+        )
+        made_by = {self._free.values[m.value].tensor: k for k, m in enumerate(self._free.makers)}
+        self._stops = tuple(made_by[name] for name in stops if name in made_by)  # a join of tiles may be a view
+
+    @property
+    def model(self) -> RowModel:
+        return self._searched[0]
+
+    @property
+    def order(self) -> Interleaving:
+        """Of least peak; searched for when it is asked for."""
+        return self._searched[1][0]
+
+    def peak_at_most(self) -> int:
+        """Live bytes with which some order does, known without much of a search."""
+        return staged_order(self._tied, self._stops).peak_bytes
+
+    def below(self, peak_bytes: int) -> bool:
+        """Whether an order with less live bytes is found: soon answered where they are far below the least."""
+        return bool(search_order(self._tied, self.effort, peak_bytes, self._stops, self.watch)[0].sequence)
 
     @cached_property
     def _packed(self) -> tuple[tuple[int, ...], RowBlocks, Packing]:
         """The order that packs best; found when it is asked for, since packing may take longer than the search."""
-        return pack_orders(self.graph, self.storage, self.model, self._sequences, self.effort, self.watch)
+        model, orders = self._searched
+        sequences = [o.sequence for o in orders]
+        return pack_orders(self.graph, self.storage, model, sequences, self.effort, self.watch)
 
-    def _search(self, effort: int, stops: Sequence[str]) -> tuple[RowModel, tuple[Interleaving, ...]]:
+    @cached_property
+    def _searched(self) -> tuple[RowModel, tuple[Interleaving, ...]]:
         """Orders of least peak, and the model that they are of. Rows are written over their windows only where that
         saves bytes: such kernels are slower, and rows tied to one another pack worse."""
-        free, tied = (
-            build_row_model(self.graph, self.storage, self.input_mode, over_windows=over) for over in (False, True)
-        )
-        made_by = {free.values[m.value].tensor: k for k, m in enumerate(free.makers)}
-        order = tuple(made_by[name] for name in stops if name in made_by)  # a join of tiles may be a view
-        lower = search_order(tied, effort, stops=order, watch=self.watch)
+        free, tied, effort, stops = self._free, self._tied, self.effort, self._stops
+        lower = search_order(tied, effort, stops=stops, watch=self.watch)
         if tied == free:
             return free, lower
         if self.watch.over():
             return tied, lower
         # The same orders, and none of them has less live bytes than in `tied`.
         upper = lower[0].peak_bytes + 1 if lower[0].sequence else None
-        orders = search_order(free, effort, upper, stops=order, watch=self.watch)
+        orders = search_order(free, effort, upper, stops=stops, watch=self.watch)
         if not orders[0].sequence:
             return tied, lower
         return free, tuple(replace(o, bound_bytes=lower[0].bound_bytes, method=lower[0].method) for o in orders)
