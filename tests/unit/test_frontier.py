@@ -124,7 +124,7 @@ def test_estimated_points_are_close_to_their_plans(mode: InputMode) -> None:
     graph = mobile()
     c = chooser(graph, mode)
     least = c._planner(c.streamed).plan()
-    points = [p for p in c.points(least) if p.how]
+    points = [p for p in c.points(least.certificate.schedule_bound_bytes) if p.how]
     assert points
     assert [p.peak_bytes for p in points] == sorted((p.peak_bytes for p in points), reverse=True)
     assert [p.recompute for p in points] == sorted(p.recompute for p in points)

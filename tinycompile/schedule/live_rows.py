@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import itemgetter
+
 from tinycompile.schedule.row_model import RowModel
 
 State = tuple[int, ...]
@@ -17,10 +20,24 @@ class LiveRows:
         self.last = [v.rows if v.is_output else 0 for v in model.values]
         # Per maker and step: (other maker, steps that it must have done).
         self.needs = [self._needs(m) for m in range(len(model.makers))]
-        self.touches = [tuple(dict.fromkeys((*(r.value for r in m.reads), m.value))) for m in model.makers]
+        self.touches: list[tuple[int, ...]] = [
+            tuple(dict.fromkeys((*(r.value for r in m.reads), m.value))) for m in model.makers
+        ]
+        # What a step adds and changes depends on the steps of few makers: it is computed once and looked up.
+        self._near: list[Callable[[State], object]] = [itemgetter(*self.near(m)) for m in range(len(self.needs))]
+        self._known: list[dict[object, tuple[int, int]]] = [{} for _ in self.needs]
         self.start: State = (0,) * len(model.makers)
         self.entry_bytes = sum(v.rows * b for v, b in zip(model.values, self.bytes, strict=True) if v.at_entry)
         self.start_bytes = sum(self.live_rows(v, self.start) * b for v, b in enumerate(self.bytes))
+
+    def near(self, m: int) -> list[int]:
+        """Makers whose steps say what a step of maker `m` adds and frees."""
+        found = {m}
+        for v in self.touches[m]:
+            maker = self.model.values[v].maker
+            found.update([] if maker is None else [maker])
+            found.update(reader for reader, _ in self.model.readers[v])
+        return sorted(found)
 
     def _needs(self, m: int) -> list[tuple[tuple[int, int], ...]]:
         maker = self.model.makers[m]
@@ -55,8 +72,14 @@ class LiveRows:
 
     def step(self, m: int, state: State) -> tuple[int, int, State]:
         """Bytes that the step adds while it runs, the change of live bytes when it has run, and the state then."""
+        after = (*state[:m], state[m] + 1, *state[m + 1 :])
+        key, known = self._near[m](state), self._known[m]
+        if key not in known:
+            known[key] = self._effect(m, state, after)
+        return *known[key], after
+
+    def _effect(self, m: int, state: State, after: State) -> tuple[int, int]:
         maker, u = self.model.makers[m], state[m]
-        after = (*state[:m], u + 1, *state[m + 1 :])
         change = 0
         for v in self.touches[m]:
             if self.bytes[v]:
@@ -69,7 +92,7 @@ class LiveRows:
             first, last = u == 0, u + 1 == maker.steps
             adds += maker.kept_bytes * first
             change += maker.kept_bytes * (first - last)
-        return adds, change, after
+        return adds, change
 
     def in_place(self, m: int, state: State, after: State) -> dict[int, tuple[int, int]]:
         """Of the rows that the step makes, those that are written over dying ones: row -> (value, dying row). The rest
