@@ -2,8 +2,8 @@
 
 A step makes a group of `rows` output rows. Their windows overlap, so the more rows the fewer are expanded again: of
 kernel k and stride s, (rows - 1) * s + k input rows in a step, with scratch for as many pixels in each column of a
-window. Where that needs less scratch, a step expands a few channels at a time and holds, for each pixel of its rows, the
-sums that the projection has made of them so far.
+window. Where that needs less scratch, a step expands a few channels at a time and holds the sums that the projection
+has made of them so far, for each pixel of its rows.
 """
 
 from __future__ import annotations
