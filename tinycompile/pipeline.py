@@ -13,6 +13,7 @@ from tinycompile.ir.graph import Array, Graph
 from tinycompile.ir.plan import Plan
 from tinycompile.planning.goal import Goal
 from tinycompile.report.summary import Budgets, Report
+from tinycompile.schedule.watch import Watch
 from tinycompile.target import Target
 
 Dump = Callable[[str, str], None]
@@ -77,8 +78,10 @@ def plan_model(
     options: ImportOptions | None = None,
     dump: Dump | None = None,
     goal: Goal | None = None,
+    watch: Watch | None = None,
 ) -> Plan:
-    """Import `model` and decide order, views, in-place use and addresses for `target`; the plan is verified."""
+    """Import `model` and decide order, views, in-place use and addresses for `target`; the plan is verified. When
+    `watch` ends the search, the best plan until then."""
     from tinycompile.frontends.naming import c_prefix
     from tinycompile.ir.printer import print_plan
     from tinycompile.planning.choose import choose_plan
@@ -86,7 +89,7 @@ def plan_model(
 
     options = options or ImportOptions()
     graph = import_model(model, options, dump)
-    plan = choose_plan(graph, target, c_prefix(options.name or model.stem), goal or Goal())
+    plan = choose_plan(graph, target, c_prefix(options.name or model.stem), goal or Goal(), watch)
     verify_plan(plan)
     if dump is not None:
         dump("plan", print_plan(plan))
@@ -100,13 +103,14 @@ def build_model(
     options: ImportOptions | None = None,
     dump: Dump | None = None,
     goal: Goal | None = None,
+    watch: Watch | None = None,
 ) -> Build:
     """Everything that a build writes, as text. Raises DoesNotFitError when `budgets` or the target's memory are
     exceeded."""
     from tinycompile.codegen.c import emit_c
     from tinycompile.report.summary import summarize
 
-    plan = plan_model(model, target, options, dump, goal or Goal(sram_bytes=budgets.sram_bytes))
+    plan = plan_model(model, target, options, dump, goal or Goal(sram_bytes=budgets.sram_bytes), watch)
     emission = emit_c(plan)
     report = summarize(plan, target, budgets, emission)
     report.check_fits()

@@ -1,5 +1,5 @@
-/* Inverted bottleneck, one output row: 1x1 convolution that expands, depthwise convolution, 1x1 convolution that
-   projects. The expanded map is never held: only the columns of it under one window are. */
+/* Inverted bottleneck, one output row or several: 1x1 convolution that expands, depthwise convolution, 1x1 convolution
+   that projects. The expanded map is never held: only the columns of it under one window are. */
 #ifndef TC_INVERTED_BOTTLENECK_S8_H
 #define TC_INVERTED_BOTTLENECK_S8_H
 
@@ -27,17 +27,17 @@ TC_INLINE void tc_inverted_bottleneck_s8_pointwise(int8_t *out, const int8_t *in
                        lo, hi);
 }
 
-/* One column of the expanded map, (kernel_h, mid_ch), from input column x, which may lie outside, as may rows: the
+/* One column of the expanded map, (given_h, mid_ch), from input column x, which may lie outside, as may rows: the
    padding belongs to the expanded map and has its zero point. */
 TC_INLINE void tc_inverted_bottleneck_s8_expand(int8_t *column, const int8_t *const *in0, const int8_t *weights,
                                                 const int32_t *bias, const int32_t *multiplier, const int8_t *shift,
                                                 int32_t x, int32_t in_w, int32_t in_ch, int32_t mid_ch,
-                                                int32_t kernel_h, int32_t zero_point, int32_t lo, int32_t hi)
+                                                int32_t given_h, int32_t zero_point, int32_t lo, int32_t hi)
 {
-    for (int32_t ky = 0; ky < kernel_h; ++ky) {
-        int8_t *const pixel = column + ky * mid_ch;
-        if (in0[ky] != NULL && x >= 0 && x < in_w) {
-            tc_inverted_bottleneck_s8_pointwise(pixel, in0[ky] + x * in_ch, weights, bias, multiplier, shift, in_ch,
+    for (int32_t y = 0; y < given_h; ++y) {
+        int8_t *const pixel = column + y * mid_ch;
+        if (in0[y] != NULL && x >= 0 && x < in_w) {
+            tc_inverted_bottleneck_s8_pointwise(pixel, in0[y] + x * in_ch, weights, bias, multiplier, shift, in_ch,
                                                 mid_ch, zero_point, lo, hi);
         } else {
             for (int32_t c = 0; c < mid_ch; ++c) {
@@ -47,22 +47,22 @@ TC_INLINE void tc_inverted_bottleneck_s8_expand(int8_t *column, const int8_t *co
     }
 }
 
-/* One pixel of the depthwise convolution. ring: `span` columns of (kernel_h, mid_ch), the window's first at `first`.
-   weights: (kernel_w, kernel_h, mid_ch). */
+/* One pixel of the depthwise convolution. ring: from the window's first row on, `span` columns of (held_h, mid_ch), the
+   window's first at `first`. weights: (kernel_w, kernel_h, mid_ch). */
 TC_INLINE void tc_inverted_bottleneck_s8_depthwise(int8_t *out, const int8_t *ring, const int8_t *weights,
                                                    const int32_t *bias, const int32_t *multiplier, const int8_t *shift,
                                                    int32_t first, int32_t span, int32_t mid_ch, int32_t kernel_h,
-                                                   int32_t kernel_w, int32_t dilation_w, int32_t out_zero_point,
-                                                   int32_t lo, int32_t hi)
+                                                   int32_t kernel_w, int32_t dilation_w, int32_t held_h,
+                                                   int32_t dilation_h, int32_t out_zero_point, int32_t lo, int32_t hi)
 {
     for (int32_t c = 0; c < mid_ch; ++c) {
         int32_t sum = 0;
         TC_UNROLL
         for (int32_t kx = 0; kx < kernel_w; ++kx) {
             const int32_t slot = first + kx * dilation_w;
-            const int8_t *const column = ring + (slot < span ? slot : slot - span) * kernel_h * mid_ch;
+            const int8_t *const column = ring + (slot < span ? slot : slot - span) * held_h * mid_ch;
             sum += tc_depthwise_conv2d_s8_interior(&column, weights + kx * kernel_h * mid_ch + c, c, mid_ch, mid_ch, 1,
-                                                   kernel_h, 1);
+                                                   kernel_h, dilation_h);
         }
         out[c] = tc_output_s8((uint32_t)bias[c] + (uint32_t)sum, multiplier[c], shift[c], out_zero_point, lo, hi);
     }
@@ -109,66 +109,83 @@ TC_INLINE void tc_inverted_bottleneck_s8_project(int8_t *out, const int8_t *in, 
     }
 }
 
-/* One row of the block, see below. */
-TC_INLINE void tc_inverted_bottleneck_s8_row(
-    int8_t *out, const int8_t *const *in0, uint8_t *scratch, const int8_t *expand_weights, const int32_t *expand_bias,
-    const int32_t *expand_multiplier, const int8_t *expand_shift, const int8_t *depthwise_weights,
-    const int32_t *depthwise_bias, const int32_t *depthwise_multiplier, const int8_t *depthwise_shift,
-    const int8_t *project_weights, const int32_t *project_bias, const int32_t *project_multiplier,
-    const int8_t *project_shift, int32_t in_w, int32_t in_ch, int32_t mid_ch, int32_t out_w, int32_t out_ch,
-    int32_t kernel_h, int32_t kernel_w, int32_t stride_w, int32_t dilation_w, int32_t pad_left,
-    int32_t expand_zero_point, int32_t expand_lo, int32_t expand_hi, int32_t depthwise_zero_point, int32_t depthwise_lo,
-    int32_t depthwise_hi, int32_t project_zero_point, int32_t project_lo, int32_t project_hi,
+/* The rows of the block, see below. addends: the rows that are added, NULL where nothing is. */
+TC_INLINE void tc_inverted_bottleneck_s8_rows(
+    int8_t *const *out, const int8_t *const *in0, uint8_t *scratch, const int8_t *expand_weights,
+    const int32_t *expand_bias, const int32_t *expand_multiplier, const int8_t *expand_shift,
+    const int8_t *depthwise_weights, const int32_t *depthwise_bias, const int32_t *depthwise_multiplier,
+    const int8_t *depthwise_shift, const int8_t *project_weights, const int32_t *project_bias,
+    const int32_t *project_multiplier, const int8_t *project_shift, int32_t in_w, int32_t in_ch, int32_t mid_ch,
+    int32_t out_w, int32_t out_ch, int32_t kernel_h, int32_t kernel_w, int32_t stride_w, int32_t dilation_w,
+    int32_t pad_left, int32_t rows, int32_t held_h, int32_t stride_h, int32_t dilation_h, int32_t expand_zero_point,
+    int32_t expand_lo, int32_t expand_hi, int32_t depthwise_zero_point, int32_t depthwise_lo, int32_t depthwise_hi,
+    int32_t project_zero_point, int32_t project_lo, int32_t project_hi, const int8_t *const *addends, int32_t column,
     tc_inverted_bottleneck_addend add)
 {
     const int32_t span = (kernel_w - 1) * dilation_w + 1;
     const int32_t kept = stride_w < span ? span - stride_w : 0; /* columns that the next window shares with this one */
     int8_t *const ring = (int8_t *)scratch;
-    int8_t *const filtered = ring + span * kernel_h * mid_ch;
+    int8_t *const filtered = ring + span * held_h * mid_ch;
     int32_t first = 0;
+    int32_t made = 1;
+    while (made < rows && out[made] != NULL) {
+        ++made;
+    }
+    const int32_t given_h = (made - 1) * stride_h + (kernel_h - 1) * dilation_h + 1;
     for (int32_t x = 0; x < out_w; ++x) {
         const int32_t x0 = x * stride_w - pad_left;
         for (int32_t k = x == 0 ? 0 : kept; k < span; ++k) {
             const int32_t slot = first + k < span ? first + k : first + k - span;
-            tc_inverted_bottleneck_s8_expand(ring + slot * kernel_h * mid_ch, in0, expand_weights, expand_bias,
-                                             expand_multiplier, expand_shift, x0 + k, in_w, in_ch, mid_ch, kernel_h,
+            tc_inverted_bottleneck_s8_expand(ring + slot * held_h * mid_ch, in0, expand_weights, expand_bias,
+                                             expand_multiplier, expand_shift, x0 + k, in_w, in_ch, mid_ch, given_h,
                                              expand_zero_point, expand_lo, expand_hi);
         }
-        tc_inverted_bottleneck_s8_depthwise(filtered, ring, depthwise_weights, depthwise_bias, depthwise_multiplier,
-                                            depthwise_shift, first, span, mid_ch, kernel_h, kernel_w, dilation_w,
-                                            depthwise_zero_point, depthwise_lo, depthwise_hi);
-        tc_inverted_bottleneck_s8_project(out, filtered, project_weights, project_bias, project_multiplier,
-                                          project_shift, x, mid_ch, out_ch, project_zero_point, project_lo, project_hi,
-                                          add);
+        for (int32_t t = 0; t < made; ++t) {
+            tc_inverted_bottleneck_s8_depthwise(filtered, ring + t * stride_h * mid_ch, depthwise_weights,
+                                                depthwise_bias, depthwise_multiplier, depthwise_shift, first, span,
+                                                mid_ch, kernel_h, kernel_w, dilation_w, held_h, dilation_h,
+                                                depthwise_zero_point, depthwise_lo, depthwise_hi);
+            if (addends != NULL) {
+                add.row = addends[t] + column * in_ch;
+            }
+            tc_inverted_bottleneck_s8_project(out[t], filtered, project_weights, project_bias, project_multiplier,
+                                              project_shift, x, mid_ch, out_ch, project_zero_point, project_lo,
+                                              project_hi, add);
+        }
         first = (first + stride_w) % span;
     }
 }
 
-/* out: one row, (out_w, out_ch). in0: kernel_h input rows, (in_w, in_ch) each; NULL for a row in the padding.
-   scratch: (((kernel_w - 1) * dilation_w + 1) * kernel_h + 1) * mid_ch bytes: a ring of expanded columns, and one pixel
-   of the depthwise convolution. Every column that some window reaches is expanded once a row.
+/* out: `rows` rows, (out_w, out_ch) each; NULL for the last ones where fewer are to be made. in0: held_h input rows,
+   (in_w, in_ch) each; NULL for a row in the padding. Output row t is made from rows t * stride_h + ky * dilation_h of
+   them, and no row below the last window is read. held_h: (rows - 1) * stride_h + (kernel_h - 1) * dilation_h + 1.
+   scratch: (((kernel_w - 1) * dilation_w + 1) * held_h + 1) * mid_ch bytes: a ring of expanded columns, and one pixel
+   of the depthwise convolution. Every column that some window reaches is expanded once a call.
    expand_weights: (mid_ch, in_ch). depthwise_weights: (kernel_w, kernel_h, mid_ch). project_weights: (out_ch, mid_ch).
    Biases, multipliers and shifts as tc_conv2d_s8, the zero points and clamps those of each one's output.
-   No alignment needed. Scratch must not overlap input or output rows. out may begin where one of the input rows begins,
-   where out_ch * (x + 1) <= in_ch * column for every output pixel x and the first column behind its window that is read
-   later; else it must not overlap them. */
+   No alignment needed. Scratch must not overlap input or output rows. A single output row may begin where one of the
+   input rows begins, output row t of several where the t-th input row that is not NULL does, where
+   out_ch * (x + 1) <= in_ch * column for every output pixel x and the first column behind its window that is read later;
+   else they must not overlap. */
 TC_INLINE void tc_inverted_bottleneck_s8(
-    int8_t *out, const int8_t *const *in0, uint8_t *scratch, const int8_t *expand_weights, const int32_t *expand_bias,
-    const int32_t *expand_multiplier, const int8_t *expand_shift, const int8_t *depthwise_weights,
-    const int32_t *depthwise_bias, const int32_t *depthwise_multiplier, const int8_t *depthwise_shift,
-    const int8_t *project_weights, const int32_t *project_bias, const int32_t *project_multiplier,
-    const int8_t *project_shift, int32_t in_w, int32_t in_ch, int32_t mid_ch, int32_t out_w, int32_t out_ch,
-    int32_t kernel_h, int32_t kernel_w, int32_t stride_w, int32_t dilation_w, int32_t pad_left,
-    int32_t expand_zero_point, int32_t expand_lo, int32_t expand_hi, int32_t depthwise_zero_point, int32_t depthwise_lo,
-    int32_t depthwise_hi, int32_t project_zero_point, int32_t project_lo, int32_t project_hi)
+    int8_t *const *out, const int8_t *const *in0, uint8_t *scratch, const int8_t *expand_weights,
+    const int32_t *expand_bias, const int32_t *expand_multiplier, const int8_t *expand_shift,
+    const int8_t *depthwise_weights, const int32_t *depthwise_bias, const int32_t *depthwise_multiplier,
+    const int8_t *depthwise_shift, const int8_t *project_weights, const int32_t *project_bias,
+    const int32_t *project_multiplier, const int8_t *project_shift, int32_t in_w, int32_t in_ch, int32_t mid_ch,
+    int32_t out_w, int32_t out_ch, int32_t kernel_h, int32_t kernel_w, int32_t stride_w, int32_t dilation_w,
+    int32_t pad_left, int32_t rows, int32_t held_h, int32_t stride_h, int32_t dilation_h, int32_t expand_zero_point,
+    int32_t expand_lo, int32_t expand_hi, int32_t depthwise_zero_point, int32_t depthwise_lo, int32_t depthwise_hi,
+    int32_t project_zero_point, int32_t project_lo, int32_t project_hi)
 {
     const tc_inverted_bottleneck_addend none = {0};
-    tc_inverted_bottleneck_s8_row(out, in0, scratch, expand_weights, expand_bias, expand_multiplier, expand_shift,
-                                  depthwise_weights, depthwise_bias, depthwise_multiplier, depthwise_shift,
-                                  project_weights, project_bias, project_multiplier, project_shift, in_w, in_ch, mid_ch,
-                                  out_w, out_ch, kernel_h, kernel_w, stride_w, dilation_w, pad_left, expand_zero_point,
-                                  expand_lo, expand_hi, depthwise_zero_point, depthwise_lo, depthwise_hi,
-                                  project_zero_point, project_lo, project_hi, none);
+    tc_inverted_bottleneck_s8_rows(out, in0, scratch, expand_weights, expand_bias, expand_multiplier, expand_shift,
+                                   depthwise_weights, depthwise_bias, depthwise_multiplier, depthwise_shift,
+                                   project_weights, project_bias, project_multiplier, project_shift, in_w, in_ch,
+                                   mid_ch, out_w, out_ch, kernel_h, kernel_w, stride_w, dilation_w, pad_left, rows,
+                                   held_h, stride_h, dilation_h, expand_zero_point, expand_lo, expand_hi,
+                                   depthwise_zero_point, depthwise_lo, depthwise_hi, project_zero_point, project_lo,
+                                   project_hi, NULL, 0, none);
 }
 
 #endif

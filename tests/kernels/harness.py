@@ -1,9 +1,10 @@
 """Runs the C kernels of any operator on the host, called as generated code calls them, under ASan and UBSan.
 
 Every input row, output row and scratch area is its own heap block of exactly the declared size, at an address that is
-aligned to its element type only, so that any access outside is caught. Rows in the padding are NULL; rows of the input
-that `in_region` leaves out are pointers to no byte at all. An operator that carries gets the row that its kernels made
-before: its own block, or the one place of all rows. Many runs share one compilation.
+aligned to its element type only, so that any access outside is caught. Rows in the padding are NULL, and so are output
+rows beyond the region; rows of the input that `in_region` leaves out are pointers to no byte at all. An operator that
+carries gets the row that its kernels made before: its own block, or the one place of all rows. Many runs share one
+compilation.
 """
 
 from __future__ import annotations
@@ -100,8 +101,7 @@ class _Writer:
         self.data: list[str] = []
         self.body: list[str] = []
         self.rows: dict[int, dict[int, str]] = {}
-        self.eaten: int | None = None
-        self.overlaid = ""
+        self.overlaid: dict[int, str] = {}
         self.keeps = run.operator.keeps(run.node)
 
     def input_form(self, index: int) -> Array:
@@ -174,18 +174,24 @@ class _Writer:
         return name, f"({name} + {at})"
 
     def over_window(self, name: str, region: Region, out_bytes: int) -> str:
-        """A block that holds one of the rows that the call reads, for its output."""
-        need = self.run.operator.step_region(self.node, region.y0)[0]
+        """A block that holds one of the rows that the call reads, for its output: of several rows the one of its number
+        in the call."""
+        each = self.run.operator.step_rows(self.node)
+        y = region.y0 - (region.y0 - self.region.y0) % each
+        need = self.run.operator.step_region(self.node, y)[0]
         assert need is not None
         r = need.region
-        self.eaten = r.y0 + region.y0 % r.rows if r.rows else None
-        values = self.input_form(0)[self.eaten or 0, r.x0 : r.x1]
+        row = r.y0 + (region.y0 - y if each > 1 else region.y0 % max(r.rows, 1))
+        if row >= r.y1:
+            self.body.append(f"uint8_t *const {name} = block({out_bytes}, 1, NULL, 0, 0);")
+            return name
+        values = self.input_form(0)[row, r.x0 : r.x1]
         self.data.append(_bytes_array(f"{self.tag}_eaten{region.y0}", values))
         self.body.append(
             f"uint8_t *const {name} = block({max(out_bytes, values.nbytes)}, 1, {self.tag}_eaten{region.y0}, 0,"
             f" {values.nbytes});"
         )
-        self.overlaid = name
+        self.overlaid[row] = name
         return name
 
     def row(self, window: RowWindow, row: int, shared: str | None, y: int = 0) -> str:
@@ -200,14 +206,21 @@ class _Writer:
             need = self.run.operator.step_region(self.node, y)[window.index]
             if need is None or not need.region.y0 <= row < need.region.y1:
                 return "nothing"
-        if row == self.eaten:
-            return self.overlaid
+        if row in self.overlaid:
+            return self.overlaid[row]
         return self.rows[window.index].get(row, "nothing")
 
-    def add_call(self, call: KernelCall, number: int, out: str, y: int, shared: str | None) -> None:
+    def add_call(self, call: KernelCall, number: int, outs: list[str], y: int, shared: str | None) -> None:
         """One kernel call with its row pointers, through a function that holds the kernel's constants."""
-        args = [f"({call.element or self.node.out.dtype.c_type} *)(void *){out}"]
+        c_type = call.element or self.node.out.dtype.c_type
+        made = [f"({c_type} *)(void *){out}" for out in outs]
         setup = []
+        if call.out_rows is None:
+            args = made
+        else:
+            made += ["NULL"] * (call.out_rows - len(made))
+            setup.append(f"{c_type} *made[{call.out_rows}] = {{{', '.join(made)}}};")
+            args = ["made"]
         for k, window in enumerate(call.inputs):
             c_type = call.element or self.tensor(window).dtype.c_type
             if window.whole:
@@ -229,7 +242,8 @@ class _Writer:
 
     def add_instance(self, call: KernelCall) -> None:
         """The function that gives a kernel its constants and arrays, as generated code has it; equal ones share."""
-        params = [f"{call.element or self.node.out.dtype.c_type} *out"]
+        pointer = "*out" if call.out_rows is None else "*const *out"
+        params = [f"{call.element or self.node.out.dtype.c_type} {pointer}"]
         args = ["out"]
         for k, window in enumerate(call.inputs):
             c_type = call.element or self.tensor(window).dtype.c_type
@@ -271,14 +285,18 @@ class _Writer:
             assert region == whole(out)
             self.body.append(f"uint8_t *const scratch = block({limit}, 0, NULL, 0, 0);")
         writes = []
-        for y in (region.y0,) if one_call else range(region.y0, region.y1):
-            row = Region(y, y + (region.rows if one_call else 1), region.x0, region.x1)
-            out_bytes = row.rows * row.cols * out.form.channels * size
-            name, shared = self.add_output(row, out_bytes)
+        each = region.rows if one_call else self.run.operator.step_rows(self.node)
+        for y in range(region.y0, region.y1, each):
+            self.overlaid, names, shared = {}, [], None
+            for top in (y,) if one_call else range(y, min(y + each, region.y1)):
+                row = Region(top, top + (each if one_call else 1), region.x0, region.x1)
+                out_bytes = row.rows * row.cols * out.form.channels * size
+                name, shared = self.add_output(row, out_bytes)
+                names.append(name)
+                self.rows[OWN_OUTPUT][top] = name
+                writes.append(f"fwrite({name}, 1, {out_bytes}, stdout);")
             for number, call in enumerate(calls):
-                self.add_call(call, number, name, y, shared)
-            self.rows[OWN_OUTPUT][y] = name
-            writes.append(f"fwrite({name}, 1, {out_bytes}, stdout);")
+                self.add_call(call, number, names, y, shared)
             if self.run.one_place:
                 self.body.append(writes.pop())
         self.body += writes  # at the end: a call that writes into a row made before is noticed

@@ -18,6 +18,7 @@ from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import Region
 from tinycompile.ops.add import Add, AddAttrs
 from tinycompile.ops.base import KernelCall, Operator, whole
+from tinycompile.ops.bottleneck_group import group_of
 from tinycompile.ops.bottleneck_parts import InvertedBottleneckAttrs, addition, convolutions
 from tinycompile.ops.bottleneck_ring import Ring, ring_of
 from tinycompile.ops.conv2d import Conv2d, Conv2dAttrs
@@ -44,6 +45,7 @@ def bottleneck(
     seed: int = 0,
     residual: AddAttrs | None = None,
     residual_at: Pair = (0, 0),
+    rows: int = 1,
 ) -> Node:
     """A node of (input, expanded, output) `channels`; zero points of the input, the two inner maps and the output."""
     rng = np.random.default_rng(seed)
@@ -70,6 +72,7 @@ def bottleneck(
         residual,
         None if residual is None else Quant((float(np.float32(0.15)),), (-11,)),
         residual_at,
+        rows=rows,
     )
     return make_node(InvertedBottleneck(), tuple(inputs), activation("y", (), 0.2, zero_points[3]), attrs)
 
@@ -105,12 +108,39 @@ NODES = {
     "residual_tile_5x5": bottleneck(
         (7, 9), (4, 9, 4), (5, 5), pad=(0, 2, 1, 0), residual=AddAttrs(), residual_at=(2, 1)
     ),
+    "rows2": bottleneck((6, 7), (5, 12, 6), rows=2),
+    "rows3_of_7": bottleneck((7, 6), (3, 7, 5), (5, 5), rows=3),
+    "rows4_of_3": bottleneck((3, 6), (3, 7, 2), (7, 7), rows=4),
+    "rows2_stride2": bottleneck((9, 11), (2, 6, 5), (5, 5), (2, 2), rows=2),
+    "rows3_stride2_even": bottleneck((8, 8), (4, 8, 4), stride=(2, 2), pad=(0, 1, 0, 1), rows=3),
+    "rows2_dilated": bottleneck((9, 8), (3, 6, 4), dilation=(3, 2), rows=2),
+    "rows3_dilated_stride2": bottleneck((13, 10), (3, 6, 4), (3, 3), (2, 2), (2, 2), rows=3),
+    "rows2_stride_beyond_the_window": bottleneck((10, 11), (3, 6, 4), (2, 2), (3, 4), pad=(1, 0, 1, 2), rows=2),
+    "rows3_window_in_the_padding": bottleneck((3, 3), (3, 4, 2), (2, 2), (1, 1), pad=(3, 2, 3, 3), rows=3),
+    "rows2_residual": bottleneck((7, 7), (5, 12, 5), residual=AddAttrs(), rows=2),
+    "rows3_residual_5x5": bottleneck((7, 6), (4, 7, 4), (5, 5), residual=AddAttrs(), rows=3),
+    "rows2_residual_pad_above": bottleneck((6, 7), (3, 6, 3), pad=(2, 0, 2, 0), residual=AddAttrs(), rows=2),
+    "rows2_residual_tile": bottleneck(
+        (7, 9), (4, 9, 4), (5, 5), pad=(0, 2, 1, 0), residual=AddAttrs(), residual_at=(2, 1), rows=2
+    ),
+    "sums": bottleneck((4, 3), (3, 20, 2), (7, 7)),
+    "sums_wide": bottleneck((6, 7), (2, 40, 5), (5, 5), zero_points=(11, -128, 4, -3), bias=False),
+    "sums_rows2_stride2": bottleneck((9, 8), (2, 24, 4), (5, 5), (2, 2), rows=2, clamps=(None, None, (-50, 60))),
+    "sums_rows3_of_4": bottleneck((4, 3), (3, 19, 2), (3, 3), rows=3, extreme=True),
+    "sums_all_rows_dilated": bottleneck((9, 6), (3, 41, 6), (3, 3), dilation=(3, 2), rows=9),
+    "sums_residual": bottleneck((5, 4), (3, 26, 3), (5, 5), residual=AddAttrs(clamp=(-40, 55))),
+    "sums_rows2_residual": bottleneck((5, 4), (5, 30, 5), (5, 5), residual=AddAttrs(subtract=True), rows=2),
+    "sums_rows2_residual_tile": bottleneck(
+        (7, 7), (4, 25, 4), (5, 5), pad=(0, 2, 1, 0), residual=AddAttrs(), residual_at=(2, 1), rows=2
+    ),
+    "sums_one_channel_more": bottleneck((3, 3), (2, 9, 1), (7, 7)),
     "wide_output": bottleneck((5, 6), (2, 6, 3), (5, 5)),
     "wide_output_stride2": bottleneck((6, 8), (2, 6, 4), stride=(2, 2), pad=(0, 1, 0, 1)),
 }
 KEPT = {
     f"kept_{name}": replace(node, op=replace(node.op, attrs=replace(node.attrs, kept=True)))
     for name, node in NODES.items()
+    if node.attrs.rows == 1
 }
 OVER_WINDOW = {
     "3x3": True,  # a sixth channel grows into the column that the window is ahead
@@ -121,6 +151,11 @@ OVER_WINDOW = {
     "residual_dilated_even": True,
     "extreme": True,
     "stride_beyond_the_window": True,  # what lies between the windows is never read
+    "rows2": True,
+    "rows3_residual_5x5": True,
+    "rows2_residual_tile": True,
+    "sums_wide": True,
+    "sums_rows2_residual_tile": True,
     "3x1": False,
     "5x5_stride2": False,
     "asymmetric_pad": False,
@@ -135,9 +170,11 @@ def executed_macs(node: Node) -> int:
     (kh, kw), (height, width) = depthwise.tensor(1).shape[1:3], node.tensor(0).shape[1:3]
     macs = count_macs(depthwise) + count_macs(project)
     expanded: set[int] = set()
-    for y in range(node.out.shape[1]):
-        top, step = y * a.stride[0] - a.pad[0], 1 if node.attrs.kept else a.dilation[0]
-        rows = [row for row in range(top, top + (kh - 1) * a.dilation[0] + 1, step) if 0 <= row < height]
+    each = node.attrs.rows
+    for y in range(0, node.out.shape[1], each):
+        below = (min(each, node.out.shape[1] - y) - 1) * a.stride[0]
+        top, step = y * a.stride[0] - a.pad[0], 1 if node.attrs.kept or each > 1 else a.dilation[0]
+        rows = [row for row in range(top, top + below + (kh - 1) * a.dilation[0] + 1, step) if 0 <= row < height]
         if node.attrs.kept:
             rows = [row for row in rows if row not in expanded]
             expanded |= set(rows)
@@ -210,6 +247,11 @@ def test_scratch_is_the_window_and_a_pixel() -> None:
     assert scratch("5x5_stride2") == (5 * 5 + 1) * 6
     assert scratch("dilated") == (3 * 5 + 1) * 6  # the columns between the taps are taps of later windows
     assert scratch("1x1") == 2 * 5
+    assert all(group_of(node).by_sums is name.startswith("sums") for name, node in NODES.items())
+    assert scratch("sums") == (7 * 7 + 1) * 8 + 4 * 3 * 2
+    assert scratch("sums_rows2_stride2") == (5 * 7 + 1) * 8 + 4 * 2 * 4 * 4
+    assert scratch("rows2_stride2") == (5 * 7 + 1) * 6
+    assert scratch("rows2_dilated") == (5 * 8 + 1) * 6  # also rows between the taps, which others may need
 
 
 def in_order(node: Node, x: Array, damage: bool = False) -> Array:

@@ -41,15 +41,14 @@ def networks(draw: st.DrawFn, ops: int = 6, inputs: int = 1) -> Graph:
 
 @st.composite
 def fused_networks(draw: st.DrawFn) -> tuple[Graph, Graph]:
-    """A network of bottlenecks, and the same with one or more of them fused, some of these keeping what they expand."""
+    """A network of bottlenecks, and the same with one or more of them fused: some keep what they expand, others expand
+    it again for every row, or every few rows."""
     graph = draw(bottleneck_networks())
     names = [block.name for block in bottlenecks(graph)]
-    ways = draw(st.lists(st.sampled_from(("kept", "kept", "recomputed", "apart")), min_size=len(names)))
-    chosen = dict(zip(names, [*ways[: len(names) - 1], "kept"], strict=True))
+    ways = [draw(st.sampled_from((0, 0, 1, 2, 3, None))) for _ in names[1:]]  # rows in a step; 0: kept, None: apart
+    chosen = dict(zip(names, [*ways, draw(st.sampled_from((0, 0, 2, 3)))], strict=True))
     one = fuse_bottlenecks(
-        graph,
-        [name for name, way in chosen.items() if way == "recomputed"],
-        [name for name, way in chosen.items() if way == "kept"],
+        graph, {name: rows for name, rows in chosen.items() if rows}, [n for n, rows in chosen.items() if rows == 0]
     )
     return graph, one
 

@@ -37,8 +37,8 @@ def test_elements_inside_of_a_fused_bottleneck_count() -> None:
     graph = b.graph([conv(b, y, 2, (1, 1))])
     (block,) = bottlenecks(graph)
     apart = work_of(plan_graph(graph, TARGET)).elems
-    kept = work_of(plan_graph(fuse_bottlenecks(graph, [], [block.name]), TARGET)).elems
-    again = work_of(plan_graph(fuse_bottlenecks(graph, [block.name]), TARGET)).elems
+    kept = work_of(plan_graph(fuse_bottlenecks(graph, {}, [block.name]), TARGET)).elems
+    again = work_of(plan_graph(fuse_bottlenecks(graph, {block.name: 1}), TARGET)).elems
     assert kept == apart == 30 * (8 + 8 + 2)
     assert again == apart + (3 * 6 - 2 - 6) * 5 * 8
 

@@ -124,7 +124,7 @@ def test_estimated_points_are_close_to_their_plans(mode: InputMode) -> None:
     graph = mobile()
     c = chooser(graph, mode)
     least = c._planner(c.streamed).plan()
-    points = [p for p in c.points(least) if p.how]
+    points = [p for p in c.points(least.certificate.schedule_bound_bytes) if p.how]
     assert points
     assert [p.peak_bytes for p in points] == sorted((p.peak_bytes for p in points), reverse=True)
     assert [p.recompute for p in points] == sorted(p.recompute for p in points)
@@ -137,7 +137,7 @@ def test_estimated_points_are_close_to_their_plans(mode: InputMode) -> None:
 def test_layers_of_which_part_is_computed_twice_add_up() -> None:
     graph = stream_reductions(mobile())
     end = next(op.outputs[0] for op in graph.ops if op.kind == "add")
-    fused = frozenset([bottlenecks(graph)[1].name])
+    fused = frozenset([(bottlenecks(graph)[1].name, 1)])
     how = Recompute(fused, (Stage(graph.inputs, end, 2, 3),))
     layers = recomputed_layers(graph, how)
     extra = network_macs(rewrite(graph, how).graph) - network_macs(graph)

@@ -73,7 +73,7 @@ def test_a_fused_bottleneck_is_reported_with_its_scratch_and_its_recompute() -> 
     y = depthwise(b, conv(b, x, 24, (1, 1)), (3, 3), pad=(1, 1, 1, 1))
     apart = b.graph([b.add(x, conv(b, y, 4, (1, 1)))])
     before = report_of(apart).to_json()
-    fused = fuse_bottlenecks(apart, [block.name for block in bottlenecks(apart)])
+    fused = fuse_bottlenecks(apart, {block.name: 1 for block in bottlenecks(apart)})
     report = replace(report_of(fused), macs_model=before["macs_model"])
     after = report.to_json()
     assert report.scratch_bytes == 10 * 24
@@ -91,7 +91,7 @@ def test_rings_of_other_operators_are_part_of_the_peak() -> None:
     for _ in range(2):
         x = conv(b, depthwise(b, conv(b, x, 7, (1, 1)), (3, 3), pad=(1, 1, 1, 1)), 3, (1, 1))
     graph = b.graph([b.mean(x)])
-    kept = stream_reductions(fuse_bottlenecks(graph, (), [block.name for block in bottlenecks(graph)]))
+    kept = stream_reductions(fuse_bottlenecks(graph, {}, [block.name for block in bottlenecks(graph)]))
     target = load_target("cortex-m7")
     plan = RowPlanner(kept, target, prefix="net", input_mode=InputMode.STREAMED).plan()
     report = summarize(plan, target, UNLIMITED, emit_c(plan))

@@ -91,7 +91,7 @@ def test_every_step_has_scratch_of_its_own() -> None:
     x = b.input((1, 6, 4, 2))
     y = conv(b, depthwise(b, conv(b, x, 8, (1, 1)), (3, 3), pad=(1, 1, 1, 1)), 2, (1, 1))
     graph = b.graph([b.relu(y)])
-    graph = fuse_bottlenecks(graph, [block.name for block in bottlenecks(graph)])
+    graph = fuse_bottlenecks(graph, {block.name: 1 for block in bottlenecks(graph)})
     storage = analyse_storage(graph)
     model = build_row_model(graph, storage, InputMode.EXTERNAL)
     for sequence, times in (((0, 1) * 6, range(1, 12, 2)), ((0,) * 6 + (1,) * 6, range(1, 7))):

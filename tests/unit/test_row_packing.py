@@ -152,8 +152,8 @@ def test_conflicts_are_the_distances_at_which_blocks_overlap() -> None:
             blocks.append(Block({}, (first, Rectangle(t + 2, t + 3, low, low + int(generator.integers(1, 4)))), 1))
         known = conflicts(blocks)
         for base in range(20):
-            hit = any(low < base - 10 < high for _, low, high in known[1])
-            assert hit == any(low < 10 - base < high for _, low, high in known[0])
+            hit = any(low < base - 10 < high for _, low, high in zip(*known[1], strict=True))
+            assert hit == any(low < 10 - base < high for _, low, high in zip(*known[0], strict=True))
             assert hit == overlapping(blocks, (10, base))
 
 

@@ -99,7 +99,7 @@ def test_the_generated_c_computes_the_network(tmp_path: Path, graph: Graph, mode
 
 def fused(graph: Graph) -> Graph:
     """Every inverted bottleneck as one operator."""
-    return fuse_bottlenecks(graph, [block.name for block in bottlenecks(graph)])
+    return fuse_bottlenecks(graph, {block.name: 1 for block in bottlenecks(graph)})
 
 
 def scratch_span(plan: Plan, step: Step | Push) -> tuple[int, int]:

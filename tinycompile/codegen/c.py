@@ -34,7 +34,7 @@ from tinycompile.ir.graph import Array, Node, Tensor
 from tinycompile.ir.interface import InputMode, OutputMode, Port
 from tinycompile.ir.plan import Placement, Plan, Step
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import Grain, KernelCall, RowWindow, window_tensor
+from tinycompile.ops.base import OWN_OUTPUT, Grain, KernelCall, RowWindow, window_tensor
 from tinycompile.ops.registry import operator
 from tinycompile.resources import data_dir
 
@@ -113,9 +113,12 @@ def _row_expr(window: RowWindow, module: _Module, single: int | None) -> str:
     return step if first == "0" else f"{first} + {step}"
 
 
-def _may_leave(window: RowWindow, rows: int, y0: int, y1: int) -> bool:
-    """Whether any row the window addresses for outputs [y0, y1) lies outside [0, rows)."""
-    firsts = window.table[y0:y1] if window.table is not None else [y * window.stride - window.pad for y in (y0, y1 - 1)]
+def _may_leave(window: RowWindow, rows: int, calls: range) -> bool:
+    """Whether any row the window addresses in the calls for these output rows lies outside [0, rows)."""
+    if window.table is not None:
+        firsts = [window.table[y] for y in calls]
+    else:
+        firsts = [y * window.stride - window.pad for y in (calls[0], calls[-1])]
     return min(firsts) < 0 or max(firsts) + window.dilation * (window.count - 1) >= rows
 
 
@@ -129,12 +132,13 @@ def _instance(module: _Module, node: Node, call: KernelCall) -> tuple[Instance, 
         out_type,
         tuple((t, w.array) for t, w in zip(in_types, call.inputs, strict=True)),
         call.row_index,
+        call.out_rows,
         call.scratch_bytes > 0,
         tuple(zip(array_types, (a.param for a in call.arrays), strict=True)),
         call.consts,
     )
     if key not in module.instances:
-        params, args = [f"{out_type} *out"], ["out"]
+        params, args = [f"{out_type} *{'' if call.out_rows is None else 'const *'}out"], ["out"]
         for k, (c_type, window) in enumerate(zip(in_types, call.inputs, strict=True)):
             params.append(f"const {c_type} *const *in{k}" if window.array else f"const {c_type} *in{k}")
             args.append(f"in{k}")
@@ -157,13 +161,23 @@ def _instance(module: _Module, node: Node, call: KernelCall) -> tuple[Instance, 
 
 def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall, number: int) -> CallText:
     instance, in_types = _instance(module, node, call)
-    y0, y1, op = step.region.y0, step.region.y1, step.op
-    single = y0 if step.merge or y1 - y0 == 1 else None
+    op = step.op
+    calls = _calls(node, step)
+    single = calls[0] if len(calls) == 1 else None
     out_type = call.element or node.out.dtype.c_type
     itemsize = 1 if call.element else node.out.dtype.itemsize
-    out_row = _row_address(module, plan, node.out.name, str(single) if single is not None else "y")
-    args = [_pointer(out_type, itemsize, out_row, const=False)]
+    args: list[str] = []
     windows: list[RowPointer] = []
+    if call.out_rows is None:
+        out_row = _row_address(module, plan, node.out.name, str(single) if single is not None else "y")
+        args.append(_pointer(out_type, itemsize, out_row, const=False))
+    else:
+        made = RowWindow(OWN_OUTPUT, count=call.out_rows)
+        address = _pointer(out_type, itemsize, _row_address(module, plan, node.out.name, "r"), const=False)
+        limit = node.out.form.rows if _may_leave(made, node.out.form.rows, calls) else None
+        row = _row_expr(made, module, single)
+        windows.append(RowPointer(f"made{number}", f"{out_type} *", call.out_rows, row, address, limit))
+        args.append(windows[0].name)
     for k, (window, c_type) in enumerate(zip(call.inputs, in_types, strict=True)):
         tensor = window_tensor(node, window)
         size = 1 if call.element else tensor.dtype.itemsize
@@ -171,7 +185,7 @@ def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall,
             args.append(_pointer(c_type, size, _row_address(module, plan, tensor.name, "0"), const=True))
             continue
         row = _row_expr(window, module, single)
-        leaves = _may_leave(window, tensor.form.rows, y0, y1 if not step.merge else y0 + 1)
+        leaves = _may_leave(window, tensor.form.rows, calls)
         if not window.array and not leaves:
             expr = f"({row})" if " " in row else row
             args.append(_pointer(c_type, size, _row_address(module, plan, tensor.name, expr), const=True))
@@ -179,7 +193,7 @@ def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall,
         address = _pointer(c_type, size, _row_address(module, plan, tensor.name, "r"), const=True)
         name = f"rows{number}_{k}"
         limit = tensor.form.rows if leaves else None
-        windows.append(RowPointer(name, c_type, window.count, row, address, limit))
+        windows.append(RowPointer(name, f"const {c_type} *", window.count, row, address, limit))
         args.append(name if window.array else f"{name}[0]")
     if call.row_index:
         args.append("y" if single is None else str(single))
@@ -192,6 +206,13 @@ def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall,
         args.append(_address(module, scratch, str(single) if single is not None else "y"))
     args.extend(module.weight(a.data, f"{a.param} of {comment_text(str(node.op.source))}") for a in call.arrays)
     return CallText(instance.name, tuple(windows), tuple(args))
+
+
+def _calls(node: Node, step: Step) -> range:
+    """The output rows with which the calls of a step begin."""
+    if step.merge:
+        return range(step.region.y0, step.region.y0 + 1)
+    return range(step.region.y0, step.region.y1, operator(node.op.kind).step_rows(node))
 
 
 def _step(module: _Module, plan: Plan, index: int, step: Step, runs: int | None = None) -> StepText:
@@ -214,12 +235,12 @@ def _step(module: _Module, plan: Plan, index: int, step: Step, runs: int | None 
         f"{what}: {comment_text(node.op.kind)}, from {comment_text(str(node.op.source))}",
         f"{' '.join(at(node.tensor(i)) for i in node.activations)} -> {at(node.out)}; {oper.macs(node)} MAC{size}",
     ]
-    rows = (region.y0, region.y0 + 1) if step.merge else (step.region.y0, step.region.y1)
+    rows = _calls(node, step)
     texts = [_call(module, plan, node, step, call, n) for n, call in enumerate(calls)]
     found = {plan.placements[node.tensor(i).name].external for i in node.activations}
     external = tuple(sorted(x for x in found if x is not None))
-    ranged = runs is not None and rows[1] - rows[0] > 1
-    return StepText(index, tuple(comment), *rows, tuple(texts), ranged, external)
+    ranged = runs is not None and len(rows) > 1
+    return StepText(index, tuple(comment), rows, tuple(texts), ranged, external)
 
 
 def _program(module: _Module, plan: Plan) -> tuple[tuple[StepText, ...], ProgramText]:
@@ -292,7 +313,8 @@ def stack_estimate_bytes(plan: Plan) -> int:
 
 
 def _pointers_on_stack(call: KernelCall) -> int:
-    return sum(w.count for w in call.inputs if not w.whole) + 2 * max(len(call.arrays) - 4, 0)
+    rows = sum(w.count for w in call.inputs if not w.whole) + (call.out_rows or 0)
+    return rows + 2 * max(len(call.arrays) - 4, 0)
 
 
 def _runtime_headers(roots: set[str]) -> dict[str, str]:

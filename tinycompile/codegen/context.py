@@ -32,7 +32,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class RowPointer:
-    """How one input of a call is addressed inside a step."""
+    """How the rows of one input of a call, or of its output, are addressed inside a step. `c_type`: of a pointer."""
 
     name: str
     c_type: str
@@ -59,15 +59,15 @@ class CallText:
 
 @dataclass(frozen=True)
 class StepText:
-    """One static function of the generated model. It makes rows [y0, y1), or any of them where `ranged`.
+    """One static function of the generated model. It makes `rows`, each the first one of a call, or any of them where
+    `ranged`.
 
     `external`: the numbers of the network inputs that it reads from the caller's memory.
     """
 
     index: int
     comment: tuple[str, ...]
-    y0: int
-    y1: int
+    rows: range
     calls: tuple[CallText, ...]
     ranged: bool
     external: tuple[int, ...]

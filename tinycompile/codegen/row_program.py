@@ -10,6 +10,7 @@ import numpy as np
 from tinycompile.ir.graph import Array
 from tinycompile.ir.plan import Plan, Pop, Push, Step
 from tinycompile.ir.types import Region
+from tinycompile.ops.registry import operator
 
 _Maker = int | str | None
 
@@ -52,7 +53,7 @@ def row_program(plan: Plan) -> RowProgram:
     number = {maker: k for k, maker in enumerate(makers)}
     return RowProgram(
         tuple((maker, regions[maker]) for maker in makers),
-        _table(number, runs),
+        _table(number, runs, {m: _rows_per_call(plan, m) for m in makers}),
         max((r.rows for r in regions.values()), default=0),
     )
 
@@ -65,14 +66,21 @@ def _maker(plan: Plan, step: Step | Push | Pop) -> tuple[_Maker, Region]:
     return step.op, step.region
 
 
-def _table(number: Mapping[_Maker, int], runs: list[tuple[_Maker, int]]) -> Array:
+def _rows_per_call(plan: Plan, maker: _Maker) -> int:
+    if not isinstance(maker, int):
+        return 1
+    node = plan.graph.node(plan.ops[maker])
+    return operator(node.op.kind).step_rows(node)
+
+
+def _table(number: Mapping[_Maker, int], runs: list[tuple[_Maker, int]], each: Mapping[_Maker, int]) -> Array:
     wide = len(number) > 2**8 or sum(rows > 255 for _, rows in runs) > len(runs) // 4
     dtype = np.uint16 if wide else np.uint8
     most = int(np.iinfo(dtype).max)
     pairs: list[int] = []
     for maker, rows in runs:
-        left = rows
+        left, part = rows, most - most % each[maker]
         while left > 0:
-            pairs += [number[maker], min(left, most)]
-            left -= most
+            pairs += [number[maker], min(left, part)]
+            left -= part
     return np.array(pairs, dtype=dtype)

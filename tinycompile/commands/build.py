@@ -9,7 +9,7 @@ import click
 
 from tinycompile.commands import options
 from tinycompile.commands.measured import with_compiled_sizes
-from tinycompile.commands.progress import working
+from tinycompile.commands.progress import ended_by_interrupt, working
 from tinycompile.errors import UsageError, one_line
 from tinycompile.output_folder import write_folder
 from tinycompile.pipeline import build_model
@@ -38,6 +38,7 @@ def _firmware(report: Report, name: str, target: Target) -> dict[str, str]:
 @options.target_option
 @options.budget_options
 @options.goal_options
+@options.time_limit_option
 @options.model_options
 @click.option("-o", "--output", default="out", show_default=True, metavar="DIR", help="Folder for the generated files.")
 @click.option("--board", metavar="BOARD", help="Also write a bare-metal project for a board, under DIR/firmware.")
@@ -50,6 +51,7 @@ def build(
     sram: str | None,
     flash: str | None,
     wanted: options.GoalOptions,
+    time_limit: float | None,
     io: str,
     name: str | None,
     shapes: tuple[str, ...],
@@ -75,8 +77,10 @@ def build(
     budgets = options.budgets(sram, flash)
     goal = wanted.goal(sram)
     how, dump = options.import_options(io, name, shapes), options.dumper(dump_after)
-    with working(f"compiling {one_line(model, 60)}"):
-        built = build_model(options.model_path(model), chosen, budgets, how, dump, goal)
+    with working(f"compiling {one_line(model, 60)}") as tell:
+        watch = options.watch(time_limit, tell)
+        with ended_by_interrupt(watch):
+            built = build_model(options.model_path(model), chosen, budgets, how, dump, goal, watch)
         report = built.report if no_compile else with_compiled_sizes(built.report, built.files, chosen)
     report.check_fits()
     files = dict(built.files)

@@ -19,6 +19,7 @@ from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.pipeline import Dump, ImportOptions
 from tinycompile.planning.goal import Goal, Patches
 from tinycompile.report.summary import Budgets
+from tinycompile.schedule.watch import Watch
 from tinycompile.target import parse_bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,6 +55,22 @@ def budget_options(function: F) -> F:
     flash = click.option("--flash", metavar="SIZE", help="Flash allowed for weights and code; default: the target's.")
     sram = click.option("--sram", metavar="SIZE", help="SRAM allowed, stack included: 320k, 64KiB, 1M or bytes.")
     return sram(flash(function))
+
+
+def time_limit_option(function: F) -> F:
+    return click.option(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="Search for a plan this long at most, and take the best until then; so does Ctrl-C.  [default: no limit]",
+    )(function)
+
+
+def watch(time_limit: float | None, tell: Callable[[str], None]) -> Watch:
+    """Ends the search after `time_limit` seconds from now; UsageError for a limit that is not above zero."""
+    if time_limit is not None and not 0 < time_limit < math.inf:
+        raise UsageError(f"{time_limit:g} seconds are no time to search", "--time-limit", "give more than 0, as in 30")
+    return Watch(time_limit, tell)
 
 
 @dataclass(frozen=True)

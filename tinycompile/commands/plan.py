@@ -10,7 +10,7 @@ import click
 
 from tinycompile.codegen.c import emit_c
 from tinycompile.commands import options
-from tinycompile.commands.progress import working
+from tinycompile.commands.progress import ended_by_interrupt, working
 from tinycompile.errors import UsageError, one_line
 from tinycompile.ir.interface import OutputMode
 from tinycompile.pipeline import ImportOptions, import_model, plan_model
@@ -25,6 +25,7 @@ from tinycompile.target import Target, load_target
 @options.target_option
 @options.budget_options
 @options.goal_options
+@options.time_limit_option
 @options.model_options
 @click.option("--pareto", is_flag=True, help="The whole frontier: least SRAM against MACs computed twice.")
 @click.option("--plot", metavar="FILE.svg", help="With --pareto: write a plot of it.")
@@ -35,6 +36,7 @@ def plan(
     sram: str | None,
     flash: str | None,
     wanted: options.GoalOptions,
+    time_limit: float | None,
     io: str,
     name: str | None,
     shapes: tuple[str, ...],
@@ -50,6 +52,7 @@ def plan(
     tinycompile plan model.onnx --json
     tinycompile plan model.tflite --minimize sram --input streamed
     tinycompile plan model.tflite --minimize sram --max-recompute 1.1
+    tinycompile plan model.tflite --minimize sram --effort 3 --time-limit 60
     tinycompile plan model.tflite --input external --pareto --plot frontier.svg
 
     Exit code 4 when it does not fit; the report is printed all the same.
@@ -61,10 +64,12 @@ def plan(
     if pareto or plot is not None:
         if not pareto:
             raise UsageError("a plot of one plan", "--plot", "give --pareto too")
-        _pareto(options.model_path(model), chosen, goal, how, plot, as_json)
+        _pareto(options.model_path(model), chosen, goal, how, time_limit, plot, as_json)
         return
-    with working(f"planning {one_line(model, 60)}"):
-        made = plan_model(options.model_path(model), chosen, how, dump, goal)
+    with working(f"planning {one_line(model, 60)}") as tell:
+        watch = options.watch(time_limit, tell)
+        with ended_by_interrupt(watch):
+            made = plan_model(options.model_path(model), chosen, how, dump, goal, watch)
         report = summarize(made, chosen, budgets, emit_c(made))
     if as_json:
         click.echo(json.dumps(report.to_json()))
@@ -73,8 +78,16 @@ def plan(
     report.check_fits()
 
 
-def _pareto(model: Path, target: Target, goal: Goal, how: ImportOptions, plot: str | None, as_json: bool) -> None:
-    """The plans of the frontier, verified, as a table or JSON; on Ctrl-C those found so far."""
+def _pareto(
+    model: Path,
+    target: Target,
+    goal: Goal,
+    how: ImportOptions,
+    time_limit: float | None,
+    plot: str | None,
+    as_json: bool,
+) -> None:
+    """The plans of the frontier, verified, as a table or JSON; those found so far on Ctrl-C or when time is over."""
     from tinycompile.frontends.naming import c_prefix
     from tinycompile.planning.choose import Chooser
     from tinycompile.report.frontier import FrontierRow, frontier_row, render_plot, render_table, to_json, undominated
@@ -82,14 +95,14 @@ def _pareto(model: Path, target: Target, goal: Goal, how: ImportOptions, plot: s
 
     rows: list[FrontierRow] = []
     with working(f"planning {one_line(str(model), 60)}") as tell:
+        watch = options.watch(time_limit, tell)
         graph = import_model(model, how)
-        chooser = Chooser(graph, target, c_prefix(how.name or model.stem), replace(goal, minimize_sram=True))
-        try:
-            for made in chooser.frontier_plans(tell):
+        prefix = c_prefix(how.name or model.stem)
+        chooser = Chooser(graph, target, prefix, replace(goal, minimize_sram=True), watch)
+        with ended_by_interrupt(watch):
+            for made in chooser.frontier_plans():
                 verify_plan(made)
                 rows.append(frontier_row(made, target, emit_c(made)))
-        except KeyboardInterrupt:
-            click.echo(f"stopped: the {len(rows)} plans found so far", err=True)
     rows = undominated(rows)
     if plot is not None and rows:
         Path(plot).write_text(

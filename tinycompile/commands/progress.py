@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
+
+import click
+
+from tinycompile.schedule.watch import Watch
 
 
 @contextlib.contextmanager
@@ -18,3 +24,25 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status(what) as status:
         yield lambda detail: status.update(f"{what}: {detail}")
+
+
+@contextlib.contextmanager
+def ended_by_interrupt(watch: Watch) -> Iterator[None]:
+    """Inside the block the first Ctrl-C ends the search, which gives what it has found; the second ends the program.
+    Says so on stderr when the search was cut short."""
+    if threading.current_thread() is threading.main_thread():
+        before = signal.getsignal(signal.SIGINT)
+
+        def stop(*_: object) -> None:
+            signal.signal(signal.SIGINT, before)
+            watch.stop()
+
+        signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+    else:
+        yield
+    if watch.over():
+        click.echo("search cut short: this is the best found so far", err=True)

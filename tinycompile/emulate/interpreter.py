@@ -129,7 +129,9 @@ def _run_step(arena: _Arena, step: Step | Push | Pop) -> None:
     carries, keeps = oper.carries(node), oper.keeps(node)
     by_row = carries or keeps or (scratch_bytes > 0 and not step.merge)
     if by_row or not _at_once(plan, node, oper, step, oper.in_region(node, region)):
-        pieces = [Region(y, y + 1, region.x0, region.x1) for y in range(region.y0, region.y1)]
+        each = oper.step_rows(node)
+        starts = range(region.y0, region.y1, each)
+        pieces = [Region(y, min(y + each, region.y1), region.x0, region.x1) for y in starts]
     for piece in pieces:
         at = None if scratch is None else scratch.offsets[piece.y0]
         own = arena.scratch(at, scratch_bytes, str(node.op.source))

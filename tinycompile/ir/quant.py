@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,7 @@ class Quant:
         return self.scale, self.zero_point
 
 
+@lru_cache(1 << 16)
 def quantize_multiplier(real: float) -> tuple[int, int]:
     """`real` as (multiplier, shift): ``real = multiplier * 2**(shift - 31)``, multiplier in [2^30, 2^31) or 0.
 

@@ -82,8 +82,10 @@ class KernelCall:
         kernel(T *out, <one per input: const T *in<i> or const T *const *in<i>>, [int32_t y,] [uint8_t *scratch,]
                <const T *array>..., <int32_t const>...)
 
-    `consts` are compile-time constants in the order of the kernel's parameters (their names appear as comments in the
-    generated code). `element` overrides the C type of output and input pointers (data movement works on ``uint8_t``).
+    `out_rows`: the kernel makes that many rows (`Operator.step_rows`) and takes an array of pointers to them,
+    ``T *const *out``, NULL for rows beyond the output; None: one row, by its pointer. `consts` are compile-time
+    constants in the order of the kernel's parameters (their names appear as comments in the generated code). `element`
+    overrides the C type of output and input pointers (data movement works on ``uint8_t``).
     `row_index` passes the output row `y`.
     """
 
@@ -94,6 +96,7 @@ class KernelCall:
     scratch_bytes: int = 0
     row_index: bool = False
     element: str | None = None
+    out_rows: int | None = None
 
     @property
     def header(self) -> str:
@@ -104,7 +107,7 @@ class KernelCall:
 class Grain(enum.Enum):
     """What one kernel call makes."""
 
-    ROW = "row"  # one output row
+    ROW = "row"  # one output row, or `Operator.step_rows` of them
     FLAT = "flat"  # one row, or any run of adjacent rows as one long row: each pixel depends on the same pixel
     WHOLE = "whole"  # the whole output, from whole contiguous inputs (a barrier to streaming)
 
@@ -153,7 +156,8 @@ class Operator(abc.ABC):
 
     def over_window(self, node: Node) -> str | None:
         """The variant whose kernel may write an output row over any one of the rows of input 0 that it is made from,
-        both beginning at the same byte and the output row no longer; None when there is none."""
+        both beginning at the same byte and the output row no longer; None when there is none. Of several rows made in
+        one step, the j-th may lie over the j-th row of input 0 that the step reads."""
         return None
 
     def carries(self, node: Node) -> bool:
@@ -177,9 +181,16 @@ class Operator(abc.ABC):
         """
         return False
 
+    def step_rows(self, node: Node) -> int:
+        """Output rows that one kernel call makes where the grain is ROW: rows [0, n), [n, 2n)..., the last ones fewer
+        where the output ends. More than one where rows made together share work."""
+        return 1
+
     def step_region(self, node: Node, y: int) -> tuple[Need | None, ...]:
-        """What making row `y` reads of each input: `in_region` of the row, less what scratch keeps of it."""
-        return self.in_region(node, Region(y, y + 1, 0, node.out.form.width))
+        """What the step that makes row `y` first reads of each input: `in_region` of its rows, less what scratch keeps
+        of it."""
+        form = node.out.form
+        return self.in_region(node, Region(y, min(y + self.step_rows(node), form.rows), 0, form.width))
 
     def advance_kept(self, node: Node, y: int, inputs: Sequence[Array | None], kept: Array) -> Array:
         """Row `y` of an operator that keeps scratch, shape (1, width, channels), from arrays that hold exactly
@@ -218,7 +229,8 @@ class Operator(abc.ABC):
 
     @abc.abstractmethod
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
-        """The kernel calls that make one row of columns [out.x0, out.x1), in order, all given the same output row.
+        """The kernel calls that make one row (or `step_rows`) of columns [out.x0, out.x1), in order, all given the same
+        output row.
 
         Where the grain is FLAT and rows are merged, the row is ``out.rows * out.cols`` pixels long; where it is WHOLE
         the calls make the whole output. Empty for a view.

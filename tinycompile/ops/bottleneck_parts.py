@@ -31,7 +31,8 @@ class InvertedBottleneckAttrs(Attrs):
 
     `residual`: the projected map, of quantisation `projected`, has the input added to it: output pixel (y, x) input
     pixel (y + residual_at[0], x + residual_at[1]). `kept`: expanded pixels stay in scratch from one output row to the
-    next, so that none is expanded twice.
+    next, so that none is expanded twice. Otherwise `rows` output rows are made in one step, which expands the rows of
+    their windows once.
     """
 
     expand: Conv2dAttrs
@@ -43,6 +44,7 @@ class InvertedBottleneckAttrs(Attrs):
     projected: Quant | None = None
     residual_at: Pair = (0, 0)
     kept: bool = False
+    rows: int = 1
 
 
 def convolutions(node: Node) -> Parts:

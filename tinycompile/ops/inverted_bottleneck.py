@@ -2,9 +2,9 @@
 that never holds the expanded map; with or without the addition of its input.
 
 Inputs: the map, then weights and bias of each convolution. The arithmetic is that of the operators it stands for
-(`bottleneck_parts`); what is new is the order: every output row expands the input rows of its window again, column by
-column, and each projected pixel goes straight into the addition. One that is `kept` expands no pixel twice
-(`bottleneck_ring`).
+(`bottleneck_parts`); what is new is the order: every output row, or group of rows, expands the input rows of its window
+again, column by column, and each projected pixel goes straight into the addition (`bottleneck_group`). One that is
+`kept` expands no pixel twice (`bottleneck_ring`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, KernelCall, Need, Operator, RowWindow
+from tinycompile.ops.bottleneck_group import group_of
 from tinycompile.ops.bottleneck_parts import (
     ADD,
     DEPTHWISE,
@@ -33,7 +34,7 @@ from tinycompile.ops.bottleneck_parts import (
 from tinycompile.ops.bottleneck_ring import filter_row, ring_of
 from tinycompile.ops.convolution import clamp_range, tensor_quant
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
-from tinycompile.ops.geometry import Pair, row_windows, tile_padding, window_need
+from tinycompile.ops.geometry import Pair, tile_padding, window_need
 
 
 class InvertedBottleneck(Operator):
@@ -98,6 +99,10 @@ class InvertedBottleneck(Operator):
         kept: bool = node.attrs.kept
         return kept
 
+    def step_rows(self, node: Node) -> int:
+        rows: int = node.attrs.rows
+        return rows
+
     def step_region(self, node: Node, y: int) -> tuple[Need | None, ...]:
         if not self.keeps(node):
             return super().step_region(node, y)
@@ -126,9 +131,14 @@ class InvertedBottleneck(Operator):
         added to a pixel lies at the pixel's own column or further right, in a row with as many channels as the
         output's; it is read channel by channel before the output's channel is written. Kept pixels are expanded in the
         same order of columns from the last row of the window, and from all rows above it before the first pixel.
+
+        Of a group of rows, the pixels of a column are made from top to bottom. The row that the j-th is written over is
+        added, if at all, to the j-th or one above it. By sums, rows are written behind the last read but for that.
         """
         a: DepthwiseConv2dAttrs = node.attrs.depthwise
         form, out = node.tensor(0).form, node.out.form
+        if not self.keeps(node) and group_of(node).by_sums:
+            return "generic"
         span = (self._kernel(node)[1] - 1) * a.dilation[1] + 1
         for x in range(out.width - 1):
             column = max(x * a.stride[1] - a.pad[2] + max(span, a.stride[1]), 0)
@@ -137,26 +147,20 @@ class InvertedBottleneck(Operator):
         return "generic"
 
     def scratch_bytes(self, node: Node) -> int:
-        """The expanded columns under one window, or those that are kept; and one pixel of the depthwise convolution."""
-        if self.keeps(node):
+        if self.keeps(node):  # the ring, and one pixel of the depthwise convolution
             return (ring_of(node).slots + 1) * node.tensor(1).shape[0]
-        a: DepthwiseConv2dAttrs = node.attrs.depthwise
-        kernel_h, kernel_w = self._kernel(node)
-        span = (kernel_w - 1) * a.dilation[1] + 1
-        return (span * kernel_h + 1) * node.tensor(1).shape[0]
+        return group_of(node).scratch_bytes
 
     def macs(self, node: Node) -> int:
-        """All that is computed, over the columns that some window covers: each output row expands each input row of its
-        window, or, of kept ones, only those that no row above has."""
+        """All that is computed, over the columns that some window covers: each group of output rows expands each input
+        row of its windows, or, of kept ones, only those that no row above has."""
         expand, depthwise, project = convolutions(node)
-        ring, form, out = ring_of(node), node.tensor(0).form, node.out.form
+        ring = ring_of(node)
         if self.keeps(node):
-            rows = sum(end - first for first, end in map(ring.fresh, range(out.rows)))
+            rows = sum(end - first for first, end in map(ring.fresh, range(node.out.form.rows)))
         else:
-            tops = (y * ring.attrs.stride[0] - ring.attrs.pad[0] for y in range(out.rows))
-            taps = range(0, ring.span[0], ring.attrs.dilation[0])
-            rows = sum(0 <= top + tap < form.rows for top in tops for tap in taps)
-        pixel = expand.out.form.channels * form.channels
+            rows = group_of(node).expanded_rows
+        pixel = expand.out.form.channels * node.tensor(0).form.channels
         return rows * ring.columns * pixel + DEPTHWISE.macs(depthwise) + PROJECT.macs(project)
 
     def inner_elems(self, node: Node) -> int:
@@ -165,14 +169,14 @@ class InvertedBottleneck(Operator):
         return expanding // node.tensor(0).form.channels + depthwise.out.elems
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
-        parts, a, kept = convolutions(node), node.attrs.depthwise, self.keeps(node)
+        parts, a, kept, group = convolutions(node), node.attrs.depthwise, self.keeps(node), group_of(node)
         need = self.in_region(node, out)[0]
         assert need is not None
         arrays: list[ConstArray] = []
         for (stage, oper), part in zip(STAGES, parts, strict=True):
             weights, *others = oper.calls(part, out)[0].arrays
-            if stage == "depthwise" and not kept:  # window columns outermost, as scratch holds them
-                weights = replace(weights, data=weights.data.transpose(1, 0, 2))
+            if not kept:
+                weights = replace(weights, data=group.weights(stage, weights.data))
             arrays += [replace(array, param=f"{stage}_{array.param}") for array in (weights, *others)]
         kernel = self._kernel(node)
         consts = [
@@ -186,19 +190,22 @@ class InvertedBottleneck(Operator):
             ("stride_w", a.stride[1]),
             ("dilation_w", a.dilation[1]),
             ("pad_left", need.left),
-            *(ring_of(node).consts if kept else ()),
+            *(ring_of(node).consts if kept else group.consts),
             *_output_consts(parts),
         ]
-        windows = (ring_of(node).row_window,) if kept else row_windows(kernel, a.stride, a.dilation, a.pad)
+        windows = [ring_of(node).row_window if kept else group.row_window]
         added = addition(node, parts[2])
         if added is not None:
             down, right = node.attrs.residual_at
-            windows = (*windows, RowWindow(0, pad=-down))
+            windows.append(RowWindow(0, count=node.attrs.rows, pad=-down, array=not kept))
             lo, hi = clamp_range(added.attrs.clamp)
             sums = [("column", out.x0 + right - need.region.x0), *ADD.numbers(added, 0), ("lo", lo), ("hi", hi)]
             consts += [(f"add_{name}", value) for name, value in sums]
-        name = f"tc_inverted_bottleneck{'_kept' if kept else ''}{'_add' if added is not None else ''}_s8"
-        return (KernelCall(name, windows, tuple(arrays), tuple(consts), self.scratch_bytes(node), row_index=kept),)
+        way = "_kept" if kept else "_sums" if group.by_sums else ""
+        name = f"tc_inverted_bottleneck{way}{'_add' if added is not None else ''}_s8"
+        rows = None if kept else self.step_rows(node)
+        scratch = self.scratch_bytes(node)
+        return (KernelCall(name, tuple(windows), tuple(arrays), tuple(consts), scratch, kept, out_rows=rows),)
 
 
 def _output_consts(parts: Parts) -> list[tuple[str, int]]:

@@ -1,13 +1,13 @@
 """fuse_bottlenecks: inverted bottlenecks (MobileNetV2) as one operator each, whose expanded maps are never held; with
 the addition of the block's input where there is one.
 
-A fused block expands the rows of its window again for every row, or keeps expanded pixels, of rather less than a
-window's rows, in scratch. Which is worth its bytes is for planning to say, block by block.
+A fused block expands the rows of its window again for every row, or for every few rows, or keeps expanded pixels, of
+rather less than a window's rows, in scratch. Which is worth its bytes is for planning to say, block by block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from tinycompile.errors import InternalError, one_line
@@ -65,11 +65,11 @@ def bottlenecks(graph: Graph) -> tuple[Bottleneck, ...]:
     return tuple(found)
 
 
-def fuse_bottlenecks(graph: Graph, recomputed: Collection[str], kept: Collection[str] = ()) -> Graph:
+def fuse_bottlenecks(graph: Graph, recomputed: Mapping[str, int], kept: Collection[str] = ()) -> Graph:
     """A graph in which the bottlenecks of these names are one operator each, under the name of what they make: those
-    that expand rows again, and those that keep what they expand."""
+    that expand rows again, with how many rows they make in one step, and those that keep what they expand."""
     names = {*recomputed, *kept}
-    if len(names) < len(set(recomputed)) + len(set(kept)):
+    if len(names) < len(recomputed) + len(set(kept)):
         raise InternalError("a bottleneck is to be fused in two ways", "fuse_bottlenecks", "report this bug")
     known = {block.name: block for block in bottlenecks(graph)}
     unknown = sorted(names - set(known))
@@ -81,20 +81,23 @@ def fuse_bottlenecks(graph: Graph, recomputed: Collection[str], kept: Collection
     rewriter = Rewriter(graph)
     for op in graph.ops:
         if op.outputs[0] in names:
-            _fuse(rewriter, known[op.outputs[0]], op.outputs[0] in kept)
+            _fuse(rewriter, known[op.outputs[0]], recomputed.get(op.outputs[0]))
         elif op.outputs[0] not in inside:
             rewriter.keep(op)
     return rewriter.finish()
 
 
-def _fuse(rewriter: Rewriter, block: Bottleneck, kept: bool) -> None:
+def _fuse(rewriter: Rewriter, block: Bottleneck, rows: int | None) -> None:
+    """`rows`: made in one step, None where what is expanded is kept."""
     parts: Parts = rewriter.node(block.expand), rewriter.node(block.depthwise), rewriter.node(block.project)
     expand, depthwise, project = parts
     assert expand.out.quant is not None
     assert depthwise.out.quant is not None
     attrs = InvertedBottleneckAttrs(
-        expand.attrs, depthwise.attrs, project.attrs, expand.out.quant, depthwise.out.quant, kept=kept
+        expand.attrs, depthwise.attrs, project.attrs, expand.out.quant, depthwise.out.quant, kept=rows is None
     )
+    if rows is not None:
+        attrs = replace(attrs, rows=min(rows, project.out.form.rows))
     if block.add is not None:
         assert isinstance(block.add.attrs, AddAttrs)
         attrs = replace(attrs, residual=block.add.attrs, projected=project.out.quant)

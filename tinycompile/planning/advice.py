@@ -24,9 +24,9 @@ def recomputed_layers(graph: Graph, how: Recompute) -> tuple[Recomputed, ...]:
     """The layers that `how` computes in part twice, or whose windows make others be, in their order. A fused bottleneck
     is one layer."""
     own = {n.out.name: operator(n.op.kind).macs(n) for n in graph.nodes()}
-    fused = fuse_bottlenecks(graph, how.again, how.kept)
+    fused = fuse_bottlenecks(graph, dict(how.again), how.kept)
     for block in bottlenecks(graph):
-        if block.name in how.again | how.kept:
+        if block.name in how.kept.union(name for name, _ in how.again):
             parts = (block.expand, block.depthwise, block.project)
             own[block.name] = sum(own[op.outputs[0]] for op in parts)
     work = {n.out.name: operator(n.op.kind).macs(n) for n in fused.nodes()}

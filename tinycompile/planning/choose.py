@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tinycompile.codegen.c import stack_estimate_bytes
@@ -17,26 +17,31 @@ from tinycompile.planning.patches import pinned
 from tinycompile.planning.recompute import Recompute, describe, rewrite
 from tinycompile.schedule import RowPlanner, plan_graph
 from tinycompile.schedule.assembly import network_macs
+from tinycompile.schedule.watch import Watch
 from tinycompile.target import Target
 
 UNLIMITED = 1 << 40
+PACKED = 1.04  # arena over live bytes that may be expected
+ONCE = "rows in turn, nothing computed twice"
 APART = 0.93  # of the frontier, points that save less than this part of the bytes of the one before are left out
 
 
-def choose_plan(graph: Graph, target: Target, prefix: str, goal: Goal) -> Plan:
+def choose_plan(graph: Graph, target: Target, prefix: str, goal: Goal, watch: Watch | None = None) -> Plan:
     """The fastest plan that fits, or the one of least arena. Not yet verified.
 
     In the order of their cost: whole buffers; rows in turn, in the longest runs that fit; then what computes least
-    twice. Where nothing fits, the plan of least arena that was found.
+    twice. Where nothing fits, the plan of least arena that was found. When `watch` ends the search, the best until
+    then.
     """
-    return Chooser(graph, target, prefix, goal).plan()
+    return Chooser(graph, target, prefix, goal, watch).plan()
 
 
 class Chooser:
     """Plans of one graph for one goal."""
 
-    def __init__(self, graph: Graph, target: Target, prefix: str, goal: Goal) -> None:
+    def __init__(self, graph: Graph, target: Target, prefix: str, goal: Goal, watch: Watch | None = None) -> None:
         self.graph, self.target, self.prefix, self.goal = graph, target, prefix, goal
+        self.watch = watch or Watch()
         self.streamed = stream_reductions(graph)
         # Only row programs take rows from the caller or give them one by one.
         self.whole_buffers = goal.input_mode is InputMode.RESIDENT and goal.output_mode is OutputMode.RESIDENT
@@ -51,51 +56,74 @@ class Chooser:
             whole = plan_graph(self.graph, self.target, prefix=self.prefix)
             if not goal.minimize_sram and self._fits(whole):
                 return whole
+        self.watch.part(ONCE)
         planner = self._planner(self.streamed)
+        if goal.minimize_sram:
+            return self._least(planner, whole)
         least = planner.plan()
-        if not goal.minimize_sram and self._fits(least):
+        if self._fits(least):
             return planner.plan(self._arena_limit(least))
         found = [least] if whole is None else [whole, least]
         found += self._less(least)
-        if goal.minimize_sram:
-            return min(found, key=lambda p: p.arena_bytes)
         return next((p for p in found if self._fits(p)), min(found, key=lambda p: p.arena_bytes))
 
+    def _least(self, planner: RowPlanner, whole: Plan | None) -> Plan:
+        """The plan of least arena. `planner`, which computes nothing twice, makes one only where no other has less
+        arena than it needs live bytes: that it does is soon known."""
+        peak = planner.peak_at_most()
+        points = [p for p in self.points(peak - 1) if p.how]
+        found = [] if whole is None else [whole]
+        for k, point in enumerate(points[: -self.goal.effort - 2 : -1]):
+            least = min((p.arena_bytes for p in found), default=peak)
+            if found and self.watch.over():
+                break
+            if k == self.goal.effort and point.peak_bytes * PACKED >= least:
+                break  # one more only where the last ones packed badly
+            self.watch.part(_words(point))
+            found.append(self.recomputing(point.how))
+        self.watch.part(ONCE)
+        if len(found) == (whole is not None) or planner.below(min(p.arena_bytes for p in found) + 1):
+            found.insert(0 if whole is None else 1, planner.plan())
+        return min(found, key=lambda p: p.arena_bytes)
+
     def _less(self, least: Plan) -> list[Plan]:
-        """Plans that fuse bottlenecks or compute some of the network twice, and need less arena: those of least arena,
-        or the first that fits."""
-        goal = self.goal
-        points = [p for p in self.points(least) if p.how and p.peak_bytes < least.arena_bytes]
-        if goal.minimize_sram:
-            return [self.recomputing(p.how) for p in points[-goal.effort :]]
+        """Plans that fuse bottlenecks or compute some of the network twice, and need less arena, up to the first that
+        fits."""
         found: list[Plan] = []
-        for point in points:
+        for point in self.points(least.certificate.schedule_bound_bytes):
+            if not point.how or point.peak_bytes >= least.arena_bytes:
+                continue
             if self.sram is not None and point.peak_bytes > self.sram:
                 continue
+            if self.watch.over():
+                break
+            self.watch.part(_words(point))
             found.append(self.recomputing(point.how))
             if self._fits(found[-1]):
                 break
         return found
 
-    def points(self, least: Plan) -> list[Point]:
-        """The estimated frontier below a plan that computes nothing twice."""
+    def points(self, ceiling_bytes: int) -> list[Point]:
+        """The estimated frontier below the live bytes of a plan that computes nothing twice."""
+        self.watch.part("which parts to compute twice")
         goal = self.goal
-        ceiling = least.certificate.schedule_bound_bytes
-        return frontier(self.streamed, goal.input_mode, ceiling, goal.max_recompute, goal.output_mode)
+        return frontier(self.streamed, goal.input_mode, ceiling_bytes, goal.max_recompute, self.watch, goal.output_mode)
 
-    def frontier_plans(self, tell: Callable[[str], None] = lambda _: None) -> Iterator[Plan]:
+    def frontier_plans(self) -> Iterator[Plan]:
         """Plans along the frontier: whole buffers, the row program of least arena, and those that compute some of the
-        network twice, of falling arena. `tell` hears what is being planned."""
+        network twice, of falling arena, until the watch ends it."""
+        self.watch.part("whole buffers")
         if self.whole_buffers:
-            tell("whole buffers")
             yield plan_graph(self.graph, self.target, prefix=self.prefix)
-        tell("rows in turn, nothing computed twice")
+        self.watch.part(ONCE)
         least = self._planner(self.streamed).plan()
         yield least
-        tell("which parts to compute twice")
-        chosen = _spread([p for p in self.points(least) if p.how and p.peak_bytes < least.arena_bytes])
+        points = self.points(least.certificate.schedule_bound_bytes)
+        chosen = _spread([p for p in points if p.how and p.peak_bytes < least.arena_bytes])
         for k, point in enumerate(chosen, 1):
-            tell(f"{k} of {len(chosen)}: {point.peak_bytes:,} bytes at {point.recompute:.3f} times the MACs")
+            if self.watch.over():
+                break
+            self.watch.part(f"{k} of {len(chosen)}: {_words(point)}")
             yield self.recomputing(point.how)
 
     def recomputing(self, how: Recompute) -> Plan:
@@ -110,6 +138,7 @@ class Chooser:
             output_mode=self.goal.output_mode,
             effort=self.goal.effort - 1,  # there are several to plan
             stops=again.stops,
+            watch=self.watch,
         )
         plan = planner.plan()
         if not self.goal.minimize_sram and self._fits(plan):
@@ -129,6 +158,7 @@ class Chooser:
             input_mode=goal.input_mode,
             output_mode=goal.output_mode,
             effort=goal.effort,
+            watch=self.watch,
         )
 
     def _fits(self, plan: Plan) -> bool:
@@ -136,6 +166,10 @@ class Chooser:
 
     def _arena_limit(self, plan: Plan) -> int:
         return max((self.sram if self.sram is not None else UNLIMITED) - stack_estimate_bytes(plan), 0)
+
+
+def _words(point: Point) -> str:
+    return f"{point.peak_bytes:,} bytes at {point.recompute:.3f} times the MACs"
 
 
 def _spread(points: Sequence[Point]) -> list[Point]:

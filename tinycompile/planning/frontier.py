@@ -24,8 +24,10 @@ from tinycompile.schedule.assembly import network_macs
 from tinycompile.schedule.row_model import build_row_model
 from tinycompile.schedule.segments import ENTRY, Segments
 from tinycompile.schedule.storage import analyse_storage
+from tinycompile.schedule.watch import Watch
 
 TILES = (2, 3, 4, 5, 6, 8, 10)  # columns of tiles that are tried
+ROWS = (2, 3, 4, 5, 6, 8, 10)  # made in one step by bottlenecks that expand rows again
 MOST_ALIVE = 4  # a segment whose own rows need this many times the bytes is not tried in tiles
 WORST_TILED = 3  # a segment in tiles is left out where it would take this many times its own work
 
@@ -55,15 +57,16 @@ def frontier(
     input_mode: InputMode,
     ceiling_bytes: int,
     max_recompute: float,
+    watch: Watch | None = None,
     output_mode: OutputMode = OutputMode.RESIDENT,
 ) -> list[Point]:
-    """Points of falling bytes and rising recompute.
+    """Points of falling bytes and rising recompute; of what was looked at before `watch` ended it.
 
     `graph`: with reductions as running sums, so that maps are consumed row by row. `ceiling_bytes`: a peak that is
     reached with nothing computed twice; what needs more is of no interest.
     """
     base = max(network_macs(graph), 1)
-    choices = list(_choices(graph, input_mode, output_mode, ceiling_bytes))
+    choices = list(_choices(graph, input_mode, output_mode, ceiling_bytes, watch or Watch()))
     if not choices:
         return []
     by_end: dict[str, list[_Choice]] = {}
@@ -79,7 +82,7 @@ def frontier(
             break
         if points and recompute <= points[-1].recompute:
             points.pop()
-        again = frozenset[str]().union(*(c.how.again for c in found))
+        again = frozenset[tuple[str, int]]().union(*(c.how.again for c in found))
         kept = frozenset[str]().union(*(c.how.kept for c in found))
         stages = tuple(s for c in found for s in c.how.stages)
         points.append(Point(peak, recompute, Recompute(again, stages, kept)))
@@ -107,20 +110,37 @@ def _cheapest(order: Sequence[str | None], by_end: dict[str, list[_Choice]], lim
     return path[::-1]
 
 
-def _choices(graph: Graph, input_mode: InputMode, output_mode: OutputMode, ceiling: int) -> Iterable[_Choice]:
+def _choices(
+    graph: Graph, input_mode: InputMode, output_mode: OutputMode, ceiling: int, watch: Watch
+) -> Iterable[_Choice]:
     """Every choice that stays within `ceiling` bytes, in the order of the cuts."""
     blocks = [b.name for b in bottlenecks(graph)]
     position = {op.outputs[0]: k for k, op in enumerate(graph.ops)}
-    everyone, none = frozenset(blocks), frozenset[str]()
-    fused = [(none, none), (none, everyone)]
+    everyone = frozenset(blocks)
+    fused = [Recompute(), Recompute(kept=everyone)]
     for k in range(len(blocks), 0, -1):
-        again = frozenset(blocks[:k])
-        fused += [(again, none), (again, everyone - again)]
+        again, rest = frozenset((name, 1) for name in blocks[:k]), everyone.difference(blocks[:k])
+        fused += [Recompute(again), Recompute(again, kept=rest)]
+    height = {name: graph.tensors[name].form.rows for name in blocks}
+    for rows in (*ROWS, max(height.values(), default=1)):
+        fused.append(Recompute(frozenset((name, min(rows, height[name])) for name in blocks)))
     seen: set[tuple[str | None, str, Recompute]] = set()
     found: list[_Choice] = []
-    for again, kept in dict.fromkeys(fused):
-        variant = _Variant(graph, Recompute(again, (), kept), input_mode, output_mode)
-        found += variant.choices(ceiling, seen, position)
+    cuts = _Cuts()
+    variants = dict.fromkeys(fused)
+    made: list[_Variant] = []
+    for k, how in enumerate(variants, 1):
+        if watch.over():
+            break
+        watch.phase(f"which parts to fuse, cut or compute twice, {k} of {len(variants)}")
+        variant = _Variant(graph, how, input_mode, output_mode, blocks, cuts)
+        found += variant.choices(ceiling, seen, position, entry=True)
+        made.append(variant)
+    for k, variant in enumerate(made if found else (), 1):  # nothing is reached that cannot be begun
+        if watch.over():
+            break
+        watch.phase(f"how to go on, {k} of {len(made)}")
+        found += variant.choices(ceiling, seen, position, entry=False)
     return sorted(_undominated(found), key=lambda c: position[c.end])
 
 
@@ -137,24 +157,69 @@ def _undominated(choices: Iterable[_Choice]) -> Iterable[_Choice]:
                 yield choice
 
 
+class _Cuts:
+    """Operators cut to rectangles of their outputs. Variants of a network share most of its operators."""
+
+    def __init__(self) -> None:
+        self.ops: dict[int, Op] = {}  # keeps them, so that no other gets their identity
+        self.known_needs: dict[tuple[int, Region], dict[str, Region] | None] = {}
+        self.known_macs: dict[tuple[int, Region], int] = {}
+        self.alike: dict[tuple[object, ...], int] = {}
+
+    def needs(self, graph: Graph, op: Op, out: Region) -> dict[str, Region] | None:
+        """The rectangles of its inputs, and `out` itself; None when the operator cannot be cut so."""
+        key = id(self.ops.setdefault(id(op), op)), out
+        if key not in self.known_needs:
+            self.known_needs[key] = tile_regions(graph, (op,), op.outputs[0], out)
+        return self.known_needs[key]
+
+    def macs(self, graph: Graph, op: Op, out: Region) -> int:
+        """MACs of an operator that makes rectangle `out` of its output."""
+        key = id(self.ops.setdefault(id(op), op)), out
+        if key not in self.known_macs:
+            self.known_macs[key] = self._macs(graph, op, out)
+        return self.known_macs[key]
+
+    def _macs(self, graph: Graph, op: Op, out: Region) -> int:
+        node = graph.node(op)
+        if out == whole(node.out):
+            return operator(op.kind).macs(node)
+        needs = operator(op.kind).in_region(node, out)
+        shape = (None if n is None else replace(n, region=_at_origin(n)) for n in needs)
+        key = (id(op), out.rows, out.cols, *shape)
+        if key not in self.alike:
+            self.alike[key] = operator(op.kind).macs(cut_node(graph, op, out))
+        return self.alike[key]
+
+
 class _Variant:
     """The network with some bottlenecks fused, and the choices that its segments offer."""
 
-    def __init__(self, network: Graph, how: Recompute, input_mode: InputMode, output_mode: OutputMode) -> None:
+    def __init__(
+        self,
+        network: Graph,
+        how: Recompute,
+        input_mode: InputMode,
+        output_mode: OutputMode,
+        blocks: list[str],
+        cuts: _Cuts,
+    ) -> None:
         apart = frozenset() if input_mode is InputMode.RESIDENT else frozenset(network.inputs)
-        graph = fuse_bottlenecks(network, how.again, how.kept)
+        graph = fuse_bottlenecks(network, dict(how.again), how.kept)
         self.graph, self.how, self.mode = graph, how, input_mode
-        self.blocks = [b.name for b in bottlenecks(network)]
+        self.blocks = blocks
         storage = analyse_storage(graph, apart)
         self.segments = Segments(build_row_model(graph, storage, input_mode, output_mode=output_mode))
-        self.cut: dict[tuple[object, ...], int] = {}
+        self.cuts = cuts
+        self.needed: dict[tuple[str, Region], tuple[dict[str, Region], set[str]]] = {}
         self.macs = {n.out.name: operator(n.op.kind).macs(n) for n in graph.nodes()}
 
     def choices(
-        self, ceiling: int, seen: set[tuple[str | None, str, Recompute]], position: dict[str, int]
+        self, ceiling: int, seen: set[tuple[str | None, str, Recompute]], position: dict[str, int], *, entry: bool
     ) -> Iterable[_Choice]:
+        """Those that begin with the network input (`entry`), or all others."""
         segments, how = self.segments, self.how
-        for begin in (ENTRY, *segments.cuts):
+        for begin in (ENTRY,) if entry else segments.cuts:
             name = None if begin == ENTRY else segments.tensor(begin)
             after = -1 if name is None else position[name]
             for end in segments.cuts:
@@ -162,11 +227,14 @@ class _Variant:
                 if end <= begin or segments.nbytes(end) > ceiling or segments.nbytes(begin) > ceiling:
                     continue
                 blocks = frozenset(b for b in self.blocks if after < position[b] <= position[end_name])
-                within = Recompute(how.again & blocks, (), how.kept & blocks)
+                again = frozenset((block, rows) for block, rows in how.again if block in blocks)
+                within = Recompute(again, (), how.kept & blocks)
                 # Behind the first cut all bottlenecks of a segment are treated alike: others are made of several.
-                alike = blocks in (within.again, within.kept) or not within
+                alike = len(blocks) in (len(again), len(within.kept)) or not within
                 if (name, end_name, within) in seen or (begin != ENTRY and not alike):
                     continue
+                if len(blocks) != 1 and any(rows > 1 for _, rows in again):
+                    continue  # rows made together wait for others: worth it from one whole map to the next
                 seen.add((name, end_name, within))
                 yield from self._between(begin, end, within, ceiling)
 
@@ -194,39 +262,39 @@ class _Variant:
             across = grid(form.rows, form.width, 1, count)
             # Tiles of equal width that touch no edge of the map are alike.
             alike = [(k == 0, k == count - 1, r.cols) for k, r in enumerate(across)]
-            cut = {kind: tile_regions(graph, ops, end_name, across[alike.index(kind)]) for kind in set(alike)}
+            cut = {kind: self._regions(ops, end_name, across[alike.index(kind)]) for kind in dict.fromkeys(alike)}
             regions = {
-                kind: {n: r for n, r in c.items() if n in self.macs and n not in begins}
-                for kind, c in cut.items()
-                if c is not None
+                kind: {op.outputs[0]: c[op.outputs[0]] for op in ops} for kind, c in cut.items() if c is not None
             }
             if len(regions) < len(cut):
                 return
-            tiles_of = [regions[kind] for kind in alike]
-            work = sum(self._cut_macs(op, tile[op.outputs[0]]) for tile in tiles_of for op in ops)
+            work_of = {
+                kind: sum(self.cuts.macs(graph, op, c[op.outputs[0]]) for op in ops) for kind, c in regions.items()
+            }
+            work = sum(work_of[kind] for kind in alike)
             if work > WORST_TILED * once:
                 return
-            tiles = [{n: _row_bytes(graph, n, r) for n, r in tile.items()} for tile in tiles_of]
+            row_bytes = {kind: {n: _row_bytes(graph, n, r) for n, r in c.items()} for kind, c in regions.items()}
+            tiles = [row_bytes[kind] for kind in alike]
             peak = segments.tiled_peak(begin, end, profile, tiles)
             if peak <= ceiling:
                 stage = Stage(begins, end_name, 1, count)
                 yield _Choice(name, end_name, peak, work, replace(how, stages=(stage,)))
 
-    def _cut_macs(self, op: Op, out: Region) -> int:
-        """MACs of an operator that makes rectangle `out` of its output."""
-        node = self.graph.node(op)
-        if out == whole(node.out):
-            return self.macs[op.outputs[0]]
-        needs = operator(op.kind).in_region(node, out)
-        key = (
-            op.outputs[0],
-            out.rows,
-            out.cols,
-            *(None if n is None else replace(n, region=_at_origin(n)) for n in needs),
-        )
-        if key not in self.cut:
-            self.cut[key] = operator(op.kind).macs(cut_node(self.graph, op, out))
-        return self.cut[key]
+    def _regions(self, ops: Sequence[Op], end: str, tile: Region) -> dict[str, Region] | None:
+        """What a tile needs of each tensor of a stage; None when an operator cannot be cut to it. A stage that begins
+        earlier needs the same of what it shares with this one, and begins with what is known."""
+        needed, cut = self.needed.setdefault((end, tile), ({end: tile}, set()))
+        for op in reversed(ops):
+            if op.outputs[0] in cut:
+                continue
+            more = self.cuts.needs(self.graph, op, needed[op.outputs[0]])
+            if more is None:
+                return None
+            cut.add(op.outputs[0])
+            for name, region in more.items():
+                needed[name] = region if name not in needed else needed[name].around(region)
+        return needed
 
 
 def _at_origin(need: Need) -> Region:

@@ -14,11 +14,11 @@ from tinycompile.passes.verify_tiles import verify_tiles
 
 @dataclass(frozen=True)
 class Recompute:
-    """`again`: inverted bottlenecks (by the tensor that they make) whose expanded rows are made again for every row.
-    `kept`: those that keep what they expand in a ring of pixels, so that nothing is made twice. `stages`: stages in
-    tiles, whose borders are made twice; none overlaps another."""
+    """`again`: inverted bottlenecks (by the tensor that they make) whose expanded rows are made again for every step,
+    and how many rows one makes. `kept`: those that keep what they expand in a ring of pixels, so that nothing is made
+    twice. `stages`: stages in tiles, whose borders are made twice; none overlaps another."""
 
-    again: frozenset[str] = field(default_factory=frozenset)
+    again: frozenset[tuple[str, int]] = field(default_factory=frozenset)
     stages: tuple[Stage, ...] = ()
     kept: frozenset[str] = field(default_factory=frozenset)
 
@@ -38,7 +38,7 @@ class Rewritten:
 
 def rewrite(graph: Graph, recompute: Recompute) -> Rewritten:
     """`graph` with the parts of `recompute` computed again, proven to be the same network."""
-    graph = fuse_bottlenecks(graph, recompute.again, recompute.kept)
+    graph = fuse_bottlenecks(graph, dict(recompute.again), recompute.kept)
     stops: list[str] = []
     part_of: dict[str, str] = {}
     for stage in recompute.stages:
@@ -58,12 +58,14 @@ def describe(recompute: Recompute, shapes: Mapping[str, tuple[int, ...]]) -> str
         f"{s.rows}x{s.columns} tiles up to {'x'.join(map(str, shapes[s.end][1:]))} '{one_line(s.end, 40)}'"
         for s in recompute.stages
     ]
-    if recompute.again:
-        parts.append(f"{_count(recompute.again)} expanded again for every row")
+    every = [rows if rows < shapes[name][1] else 0 for name, rows in recompute.again]
+    for rows in sorted(set(every)):
+        again = f"expanded again for every {'row' if rows == 1 else f'{rows} rows'}" if rows else "in one step"
+        parts.append(f"{_count(every.count(rows))} {again}")
     if recompute.kept:
-        parts.append(f"{_count(recompute.kept)} in rings of pixels")
+        parts.append(f"{_count(len(recompute.kept))} in rings of pixels")
     return "; ".join(parts) or "nothing twice"
 
 
-def _count(blocks: frozenset[str]) -> str:
-    return f"{len(blocks)} bottleneck{'s' if len(blocks) > 1 else ''}"
+def _count(blocks: int) -> str:
+    return f"{blocks} bottleneck{'s' if blocks > 1 else ''}"

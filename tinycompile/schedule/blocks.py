@@ -13,7 +13,7 @@ from itertools import accumulate
 from tinycompile.schedule.liveness import Interval
 from tinycompile.schedule.storage import Overlay, Storage
 
-SCRATCH_ALIGN = 4
+SCRATCH_ALIGN = 4  # kernels may hold int32 there
 
 
 @dataclass(frozen=True)

@@ -1,53 +1,153 @@
 """Packing into an arena of given height: blocks that find no room take the place of others, which look again.
 
-First fit never goes back. Here a block without room is put where it drives out the blocks that have themselves been
-hardest to place (each failure adds to a block's weight), and those are placed next. The work of a move depends on the
-neighbours in time of one block, not on the size of the instance. Equal inputs give equal packings: ties are broken by a
-generator with a fixed seed, and the limit is a number of moves.
+First fit never goes back. Here a block without room is put where it drives out the blocks that weigh least together,
+and those are placed next. A block's weight is how hard it is to place: it begins with the time that the block lives,
+since one that lives long has many neighbours to move if it moves, and grows with each of its failures. The work of a
+move depends on the neighbours in time of one block, not on the size of the instance. Equal inputs give equal packings:
+ties are broken by a generator with a fixed seed, and the limit is a number of moves.
 """
 
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from math import isqrt
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tinycompile.schedule.blocks import Block
 
-Conflicts = list[list[tuple[int, int, int]]]
-"""Per block: (other block, low, high), where the two overlap while low < base - other's base < high."""
+Numbers = NDArray[np.int64]
+Conflicts = list[tuple[Numbers, Numbers, Numbers]]
+"""Per block: other blocks, lows, highs: the two overlap while low < base - other's base < high."""
+
+ASKED = 64  # ejections between two questions whether it is over
+NOWHERE = -(1 << 40)  # the base of a block without a place: all that it conflicts with lies below the arena
 
 
 def conflicts(blocks: Sequence[Block]) -> Conflicts:
     """The distances at which blocks that live at the same time overlap, each pair from both sides."""
-    pairs: defaultdict[tuple[int, int], set[tuple[int, int]]] = defaultdict(set)
-    starts = sorted((r.first, r.last, r.low, r.high, k) for k, block in enumerate(blocks) for r in block.outline)
-    alive: list[tuple[int, int, int, int]] = []
-    for first, last, low, high, k in starts:
-        alive = [a for a in alive if a[0] >= first]
-        for _, other_low, other_high, other in alive:
-            if k < other:
-                pairs[k, other].add((other_low - high, other_high - low))
-            elif k > other:
-                pairs[other, k].add((low - other_high, high - other_low))
-        alive.append((last, low, high, k))
-    result: Conflicts = [[] for _ in blocks]
-    for (a, b), distances in sorted(pairs.items()):
-        for low, high in _merged(distances):
-            result[a].append((b, low, high))
-            result[b].append((a, -high, -low))
-    return result
+    if not blocks:
+        return []
+    found = sorted((r.first, r.last, r.low, r.high, k) for k, block in enumerate(blocks) for r in block.outline)
+    first, last, low, high, owner = np.array(found, dtype=np.int64).T
+    alive = np.zeros(0, dtype=np.int64)
+    before = []
+    for i in range(len(found)):
+        alive = alive[last[alive] >= first[i]]
+        before.append(alive)
+        alive = np.append(alive, i)
+    old = np.concatenate(before)
+    new = np.repeat(np.arange(len(found)), [len(b) for b in before])
+    apart = owner[old] != owner[new]
+    old, new = old[apart], new[apart]
+    below, above = low[old] - high[new], high[old] - low[new]
+    columns = (
+        np.concatenate([owner[new], owner[old]]),
+        np.concatenate([owner[old], owner[new]]),
+        np.concatenate([below, -above]),
+        np.concatenate([above, -below]),
+    )
+    order = np.lexsort(columns[::-1])
+    block, other, lows, highs = _merged(*(c[order] for c in columns))
+    ends = np.searchsorted(block, np.arange(len(blocks) + 1))
+    return [(other[a:b], lows[a:b], highs[a:b]) for a, b in pairwise(ends.tolist())]
 
 
-def _merged(ranges: set[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The union of open ranges; two that only touch stay apart, since what lies between them is allowed."""
-    result: list[tuple[int, int]] = []
-    for low, high in sorted(ranges):
-        if result and low < result[-1][1]:
-            result[-1] = result[-1][0], max(result[-1][1], high)
-        else:
-            result.append((low, high))
-    return result
+def _merged(block: Numbers, other: Numbers, low: Numbers, high: Numbers) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """The union of the open ranges of each pair, sorted; two that only touch stay apart, since what lies between them
+    is allowed."""
+    while True:
+        overlaps = (block[1:] == block[:-1]) & (other[1:] == other[:-1]) & (low[1:] < high[:-1])
+        at = np.flatnonzero(overlaps)
+        if not at.size:
+            return block, other, low, high
+        at = at[np.append(True, np.diff(at) > 1)]  # of a chain one link at a time
+        high[at] = np.maximum(high[at], high[at + 1])
+        block, other, low, high = (np.delete(c, at + 1) for c in (block, other, low, high))
+
+
+def lifetime(block: Block) -> int:
+    """From the first time that a block is in use to the last."""
+    return max(r.last for r in block.outline) + 1 - min(r.first for r in block.outline)
+
+
+class Ejection:
+    """Blocks on their way into an arena whose height may be lowered."""
+
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        order: Sequence[int],
+        known: Conflicts | None = None,
+        growth: Sequence[int] | None = None,
+    ) -> None:
+        """`order`: which blocks to place first. `known`: their conflicts. `growth`: the weight with which each block
+        begins and by which it grows, by default the square root of the time that it lives."""
+        self.conflicting = conflicts(blocks) if known is None else known
+        self.sizes, self.aligns = [b.size for b in blocks], [b.align for b in blocks]
+        self.bases: Numbers = np.full(len(blocks), NOWHERE, dtype=np.int64)
+        self.growth = [isqrt(lifetime(b)) + 1 for b in blocks] if growth is None else list(growth)
+        self.weights: Numbers = np.array(self.growth, dtype=np.int64)
+        self.generator = random.Random(1)
+        self.waiting = list(reversed(order))
+
+    def put(self, start: Mapping[int, int]) -> None:
+        """Gives blocks that wait their bases."""
+        for k, base in start.items():
+            self.bases[k] = base
+        self.waiting = [k for k in self.waiting if k not in start]
+
+    def height(self) -> int:
+        """Bytes in use; every block must have its place."""
+        return int((self.bases + np.array(self.sizes, dtype=np.int64)).max(initial=0))
+
+    def lower(self, height: int) -> None:
+        """Takes out the blocks that reach above `height`."""
+        over = [
+            k
+            for k, (base, size) in enumerate(zip(self.bases.tolist(), self.sizes, strict=True))
+            if base + size > height
+        ]
+        self.bases[over] = NOWHERE
+        self.waiting += self._hardest_last(over)
+
+    def fill(self, height: int, moves: int, over: Callable[[], bool] = lambda: False) -> int | None:
+        """Places all blocks that wait below `height` bytes; how many ejections that took, None where it is more than
+        `moves` or it is `over` before. With no moves this is first fit."""
+        if max(self.sizes, default=0) > height:
+            return None
+        spent = 0
+        while self.waiting:
+            k = self.waiting.pop()
+            align = self.aligns[k]
+            top = (height - self.sizes[k]) // align * align
+            others, low, high = self.conflicting[k]
+            # Bases strictly between the two are not possible; rounding outwards keeps to the aligned ones.
+            low, high = low + self.bases[others], high + self.bases[others]
+            if align > 1:
+                low, high = low // align * align, -(-high // align) * align
+            order = low.argsort(kind="stable")
+            base = _lowest(low[order], high[order])
+            if base > top:
+                if spent >= moves or (spent % ASKED == 0 and over()):
+                    self.waiting.append(k)
+                    return None
+                spent += 1
+                self.weights[k] += self.growth[k]
+                cheapest = _cheapest(low, high, self.weights[others], order, top)
+                base = int(cheapest[self.generator.randrange(len(cheapest))])
+                out = np.unique(others[(low < base) & (high > base)])
+                self.bases[out] = NOWHERE
+                self.waiting += self._hardest_last(out.tolist())
+            self.bases[k] = base
+        return spent
+
+    def _hardest_last(self, some: list[int]) -> list[int]:
+        """The block that fits worst goes on top of the stack: it looks for room first."""
+        return sorted(some, key=lambda k: (self.weights[k], self.sizes[k], k))
 
 
 def eject(
@@ -57,67 +157,34 @@ def eject(
     moves: int,
     start: Mapping[int, int] | None = None,
     known: Conflicts | None = None,
+    over: Callable[[], bool] = lambda: False,
 ) -> tuple[int, ...] | None:
-    """Bases with all blocks below `height` bytes, None if `moves` ejections do not find them.
-
-    `order`: which blocks to place first. `start`: bases of blocks that begin in their place. `known`: their conflicts.
-    With no moves this is first fit.
-    """
-    if any(block.size > height for block in blocks):
-        return None
-    conflicting = conflicts(blocks) if known is None else known
-    generator = random.Random(1)
-    bases: dict[int, int] = dict(start or {})
-    weights = [1] * len(blocks)
-    waiting = [k for k in reversed(order) if k not in bases]
-    while waiting:
-        k = waiting.pop()
-        align = blocks[k].align
-        top = (height - blocks[k].size) // align * align
-        # Bases strictly between the two are not possible; rounding outwards keeps to the aligned ones.
-        taken = sorted(
-            ((bases[o] + low) // align * align, -(-(bases[o] + high) // align) * align, o)
-            for o, low, high in conflicting[k]
-            if o in bases
-        )
-        base = 0
-        for low, high, _ in taken:
-            if low < base < high:
-                base = high
-        if base > top:
-            if moves == 0:
-                return None
-            moves -= 1
-            weights[k] += 1
-            cheapest = _cheapest(taken, top, weights)
-            base = cheapest[generator.randrange(len(cheapest))]
-            out = {o for low, high, o in taken if low < base < high}
-            for o in out:
-                del bases[o]
-            # The block that fits worst is on top of the stack: it looks for room first.
-            waiting += sorted(out, key=lambda o: (weights[o], blocks[o].size, o))
-        bases[k] = base
-    return tuple(bases[k] for k in range(len(blocks)))
+    """Bases with all blocks below `height` bytes, None if `moves` ejections do not find them. `start`: bases of blocks
+    that begin in their place. All blocks weigh alike at first."""
+    search = Ejection(blocks, order, known, [1] * len(blocks))
+    search.put(start or {})
+    return None if search.fill(height, moves, over) is None else tuple(search.bases.tolist())
 
 
-def _cheapest(taken: Sequence[tuple[int, int, int]], top: int, weights: Sequence[int]) -> list[int]:
-    """The bases in 0..top, among them and the ends of the ranges, where the blocks in the way weigh least together."""
-    events = [(0, 0, 0), (top, 0, 0)]
-    for low, high, o in taken:
-        events += [(high, 0, -weights[o]), (low, 1, weights[o])]
-    events.sort()
-    found: list[int] = []
-    cost, least = 0, None
-    for i, (base, opens, change) in enumerate(events):
-        if base > top:
-            break
-        cost += change
-        closed = not opens and (i + 1 == len(events) or events[i + 1][:2] != (base, 0))
-        before = opens and events[i - 1][0] != base  # no range ends here: the base is still outside the one that opens
-        here = cost - change if before else cost
-        if base >= 0 and (closed or before):
-            if least is None or here < least:
-                least, found = here, []
-            if here == least:
-                found.append(base)
+def _lowest(low: Numbers, high: Numbers) -> int:
+    """The lowest base that is in none of the open ranges, which are sorted by their lows."""
+    if not low.size:
+        return 0
+    floor = np.maximum.accumulate(high)
+    below = np.maximum(np.append(0, floor[:-1]), 0)
+    free = below <= low
+    at = int(free.argmax())
+    return int(below[at]) if free[at] else max(int(floor[-1]), 0)
+
+
+def _cheapest(low: Numbers, high: Numbers, weights: Numbers, order: Numbers, top: int) -> Numbers:
+    """The bases in 0..top, among them and the ends of the ranges, where the blocks in the way weigh least together.
+    `order` sorts the lows."""
+    bases = np.concatenate([low, high, [0, top]])
+    bases = bases[(bases >= 0) & (bases <= top)]
+    ends = high.argsort(kind="stable")
+    opened = np.append(0, np.cumsum(weights[order]))[np.searchsorted(low[order], bases, "left")]
+    closed = np.append(0, np.cumsum(weights[ends]))[np.searchsorted(high[ends], bases, "right")]
+    cost = opened - closed
+    found: Numbers = np.unique(bases[cost == cost.min()])
     return found

@@ -26,7 +26,7 @@ from tinycompile.schedule.valleys import Valleys
 
 FEW_STATES = 500  # not worth another decision
 FIRST_PART = 4, 5  # of the states, for the question whether the best order known can be beaten at all
-REPORT_STATES = 4096  # expanded between two reports of progress
+REPORT_STATES = 128  # expanded between two reports of progress
 BOUND_STEPS = 16  # from a bound to the best order, where bounds are raised
 NEVER = 1 << 62
 
@@ -84,11 +84,14 @@ def exact_interleaving(
     return Interleaving(best.sequence, best.peak_bytes, bound, spent, method)
 
 
-def raised_bound(model: RowModel, low: int, high: int, max_states: int) -> tuple[int, int]:
-    """A bound on all orders from `low` upwards, tried in steps towards `high` until one is reached or the states are
-    spent; and the states expanded. The model may be a window."""
+def raised_bound(
+    model: RowModel, low: int, high: int, max_states: int, over: Callable[[], bool] = lambda: False
+) -> tuple[int, int]:
+    """A bound on all orders from `low` upwards, tried in steps towards `high` until one is reached, the states are
+    spent, or it is `over`; and the states expanded. The model may be a window."""
     search, spent, step = _Search(model), 0, max((high - low) // BOUND_STEPS, 1)
-    while low < high and spent < max_states:
+    search.progress = lambda: not over()
+    while low < high and spent < max_states and not search.stopped:
         answer = search.within(min(low + step, high) - 1, max_states - spent)
         spent += answer.states
         if answer.sequence is None and answer.proven:
@@ -100,10 +103,13 @@ def raised_bound(model: RowModel, low: int, high: int, max_states: int) -> tuple
     return low, spent
 
 
-def gentle_interleaving(model: RowModel, peak_bytes: int, max_states: int) -> tuple[int, ...] | None:
+def gentle_interleaving(
+    model: RowModel, peak_bytes: int, max_states: int, over: Callable[[], bool] = lambda: False
+) -> tuple[int, ...] | None:
     """An order within `peak_bytes` that keeps the peak low for as long as it can: every beginning of it has the least
-    peak with which its end can be reached. What is left free helps to pack. None when `max_states` do not find it."""
-    return _Search(model).gentle(peak_bytes, max_states)
+    peak with which its end can be reached. What is left free helps to pack. None when `max_states` do not
+    find it, or it is `over` before."""
+    return _Search(model).gentle(peak_bytes, max_states, over) if max_states else None
 
 
 @dataclass(frozen=True)
@@ -152,15 +158,7 @@ class _Search:
 
     def _near(self, m: int) -> list[int]:
         """Makers whose steps say whether maker `m` is ready, and what its step adds and frees."""
-        model = self.rows.model
-        found = {m}
-        for v in self.rows.touches[m]:
-            maker = model.values[v].maker
-            found.update([] if maker is None else [maker])
-            found.update(reader for reader, _ in model.readers[v])
-        for needs in self.rows.needs[m]:
-            found.update(other for other, _ in needs)
-        return sorted(found)
+        return sorted({*self.rows.near(m), *(other for needs in self.rows.needs[m] for other, _ in needs)})
 
     def _look(self, m: int, state: bytes | tuple[int, ...]) -> tuple[int, int] | None:
         """Bytes that the next step of maker `m` adds while it runs, and the change behind it; None: it must wait."""
@@ -287,7 +285,7 @@ class _Search:
     def _ready(self, state: bytes | tuple[int, ...]) -> dict[int, tuple[int, int]]:
         return {m: step for m in range(len(state)) if (step := self._look(m, state)) is not None}
 
-    def gentle(self, limit: int, max_states: int) -> tuple[int, ...] | None:
+    def gentle(self, limit: int, max_states: int, over: Callable[[], bool]) -> tuple[int, ...] | None:
         """Best first, by the peak so far; among equals the one that has come furthest."""
         start = self.goal[:0] + self.count[0] * len(self.goal)  # type: ignore[operator]
         best = {start: self.entry_bytes}
@@ -301,6 +299,8 @@ class _Search:
             if state in expanded:
                 continue
             expanded.add(state)
+            if len(expanded) % REPORT_STATES == 0 and over():
+                return None
             taken: list[int] = []
             ready = self._ready(state)
             after, then = self._close(state, live, ready, peak, taken)

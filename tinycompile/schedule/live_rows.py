@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import itemgetter
+
 from tinycompile.schedule.row_model import RowModel
 
 State = tuple[int, ...]
@@ -21,10 +24,24 @@ class LiveRows:
         # Pops, and per maker those that its steps may enable: they free bytes and are taken at once.
         self.pops = [m for m, maker in enumerate(model.makers) if maker.pops is not None]
         self.behind = [[p for p in self.pops if any(o == m for n in self.needs[p] for o, _ in n)] for m in makers]
-        self.touches = [tuple(dict.fromkeys((*(r.value for r in m.reads), m.value))) for m in model.makers]
+        self.touches: list[tuple[int, ...]] = [
+            tuple(dict.fromkeys((*(r.value for r in m.reads), m.value))) for m in model.makers
+        ]
+        # What a step adds and changes depends on the steps of few makers: it is computed once and looked up.
+        self._near: list[Callable[[State], object]] = [itemgetter(*self.near(m)) for m in makers]
+        self._known: list[dict[object, tuple[int, int]]] = [{} for _ in makers]
         self.start: State = (0,) * len(model.makers)
         self.entry_bytes = sum(v.rows * b for v, b in zip(model.values, self.bytes, strict=True) if v.at_entry)
         self.start_bytes = sum(self.live_rows(v, self.start) * b for v, b in enumerate(self.bytes))
+
+    def near(self, m: int) -> list[int]:
+        """Makers whose steps say what a step of maker `m` adds and frees."""
+        found = {m}
+        for v in self.touches[m]:
+            maker = self.model.values[v].maker
+            found.update([] if maker is None else [maker])
+            found.update(reader for reader, _ in self.model.readers[v])
+        return sorted(found)
 
     def _needs(self, m: int) -> list[tuple[tuple[int, int], ...]]:
         maker = self.model.makers[m]
@@ -63,31 +80,38 @@ class LiveRows:
 
     def step(self, m: int, state: State) -> tuple[int, int, State]:
         """Bytes that the step adds while it runs, the change of live bytes when it has run, and the state then."""
+        after = (*state[:m], state[m] + 1, *state[m + 1 :])
+        key, known = self._near[m](state), self._known[m]
+        if key not in known:
+            known[key] = self._effect(m, state, after)
+        return *known[key], after
+
+    def _effect(self, m: int, state: State, after: State) -> tuple[int, int]:
         maker, u = self.model.makers[m], state[m]
-        after = (*state[:m], u + 1, *state[m + 1 :])
         change = 0
         for v in self.touches[m]:
             if self.bytes[v]:
                 change += (self.live_rows(v, after) - self.live_rows(v, state)) * self.bytes[v]
-        adds = (maker.made[u + 1] - maker.made[u]) * self.bytes[maker.value]
-        if self.in_place(m, state, after) is not None:
-            adds = 0
-        adds += maker.scratch_bytes
+        made = maker.made[u + 1] - maker.made[u] - len(self.in_place(m, state, after))
+        adds = made * self.bytes[maker.value] + maker.scratch_bytes
         if maker.kept_bytes:
             # Held between the first step and the last: a function of this maker's steps alone, so that live bytes
             # stay submodular.
             first, last = u == 0, u + 1 == maker.steps
             adds += maker.kept_bytes * first
             change += maker.kept_bytes * (first - last)
-        return adds, change, after
+        return adds, change
 
-    def in_place(self, m: int, state: State, after: State) -> tuple[int, int] | None:
-        """(value, row) that the step's row is written over, None if it needs bytes of its own."""
-        u = state[m]
-        for choice in self.model.makers[m].in_place:
-            row = choice.row[u]
-            if row < 0 or not self.bytes[choice.value] or self.model.values[choice.value].is_output:
+    def in_place(self, m: int, state: State, after: State) -> dict[int, tuple[int, int]]:
+        """Of the rows that the step makes, those that are written over dying ones: row -> (value, dying row). The rest
+        need bytes of their own."""
+        maker, u = self.model.makers[m], state[m]
+        for choice in maker.in_place:
+            if not choice.rows[u] or not self.bytes[choice.value] or self.model.values[choice.value].is_output:
                 continue
-            if self.dead_rows(choice.value, after) > row >= self.dead_rows(choice.value, state):
-                return choice.value, row
-        return None
+            dying = range(self.dead_rows(choice.value, state), self.dead_rows(choice.value, after))
+            pairs = zip(range(maker.made[u], maker.made[u + 1]), choice.rows[u], strict=False)
+            found = {row: (choice.value, old) for row, old in pairs if old in dying}
+            if found:
+                return found
+        return {}

@@ -76,8 +76,8 @@ def lifetimes(rows: LiveRows, sequence: tuple[int, ...]) -> tuple[dict[Cell, lis
         over = rows.in_place(m, state, after)
         for row in range(maker.made[u], maker.made[u + 1]):
             lives[maker.value, row] = [time, time]
-            if over is not None:
-                overlays.append((over, (maker.value, row)))
+            if row in over:
+                overlays.append((over[row], (maker.value, row)))
         for v in rows.touches[m]:
             if model.values[v].counted:
                 # Rows that a stride jumps over count until it has, as they do in the search.

@@ -52,10 +52,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class InPlace:
-    """Step u may write its rows over row `row[u]` of `value` if that row is dead afterwards (-1: it may not)."""
+    """Step u may write its j-th row over row `rows[u][j]` of `value` if that row is dead afterwards."""
 
     value: int
-    row: tuple[int, ...]
+    rows: tuple[range, ...]
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class _Builder:
         oper, form = operator(node.op.kind), node.out.form
         if oper.grain(node) is Grain.WHOLE:
             return [self._reads(node, oper.in_region(node, Region(0, form.rows, 0, form.width)))]
-        return [self._reads(node, oper.step_region(node, y)) for y in range(form.rows)]
+        return [self._reads(node, oper.step_region(node, y)) for y in range(0, form.rows, oper.step_rows(node))]
 
     def _reads(self, node: Node, needs: Sequence[Need | None]) -> dict[int, tuple[int, int]]:
         found: dict[int, tuple[int, int]] = {}
@@ -186,21 +186,26 @@ class _Builder:
                 rows[v] = self.graph.tensors[value.tensor].form.rows
         for k in reversed(range(len(self.nodes))):
             out = self.storage.steps[k].out
-            if operator(self.nodes[k].op.kind).grain(self.nodes[k]) is Grain.WHOLE:
-                rows[out] = self.nodes[k].out.form.rows
-            steps = min(len(self.touched[k]), max(rows[out], 1))
-            rows[out] = max(rows[out], 1)
+            made = self._rows_after(k)
+            steps = next(u for u, count in enumerate(made) if count >= max(rows[out], 1))
+            rows[out] = made[steps]
             for touched in self.touched[k][:steps]:
                 for read, (_, hi) in touched.items():
                     rows[read] = max(rows[read], hi)
         return rows
 
+    def _rows_after(self, k: int) -> tuple[int, ...]:
+        """Rows of its output that exist after each number of steps."""
+        node = self.nodes[k]
+        oper, rows = operator(node.op.kind), node.out.form.rows
+        step = rows if oper.grain(node) is Grain.WHOLE else oper.step_rows(node)
+        return (*range(0, rows, step), rows)
+
     def _maker(self, k: int, rows: list[int]) -> Maker:
         node, step = self.nodes[k], self.storage.steps[k]
         oper = operator(node.op.kind)
-        whole = oper.grain(node) is Grain.WHOLE
-        steps = 1 if whole else rows[step.out]
-        made = (0, rows[step.out]) if whole else tuple(range(steps + 1))
+        made = tuple(count for count in self._rows_after(k) if count <= rows[step.out])
+        steps = len(made) - 1
         by_value: dict[int, list[tuple[int, int] | None]] = defaultdict(lambda: [None] * steps)
         for u in range(steps):
             for value, span in self.touched[k][u].items():
@@ -214,13 +219,14 @@ class _Builder:
         return Maker(step.op, step.out, steps, made, reads, self._in_place(k, steps, by_value), scratch, kept)
 
     def _in_place(self, k: int, steps: int, spans: Mapping[int, list[tuple[int, int] | None]]) -> tuple[InPlace, ...]:
-        """Where each row may be written over one dying row: the row that it is made from, or the first of its window. A
-        whole-tensor step is left out, and so is an input whose row is not one whole row of a value."""
+        """Where each row may be written over one dying row: the row that it is made from, or the first of its window;
+        of several made in one step, each over another. A whole-tensor step is left out, and so is an input whose row is
+        not one whole row of a value."""
         node, out = self.nodes[k], self.storage.steps[k].out
         oper = operator(node.op.kind)
         result = []
         if oper.carries(node) and steps > 1:
-            result.append(InPlace(out, (-1, *range(steps - 1))))
+            result.append(InPlace(out, (range(0), *(range(u, u + 1) for u in range(steps - 1)))))
         over_window = self.over_windows and oper.over_window(node) is not None
         allowed = (0,) if over_window else oper.in_place(node)
         for index in allowed if oper.grain(node) is not Grain.WHOLE else ():
@@ -229,28 +235,29 @@ class _Builder:
             if parts is None or tensor.name in self.storage.inside:
                 continue
             others = [j for j in node.activations if j != index and j not in allowed]
-            rows = tuple(self._one_row(node, oper, index, u, others, over_window) for u in range(steps))
-            values = {v for v, _ in rows if v >= 0}
-            for v in sorted(values):
-                at = tuple(r if value == v else -1 for value, r in rows)
-                result.append(InPlace(v, at))
+            each = oper.step_rows(node)
+            rows = [self._own_rows(node, oper, index, u * each, others, over_window) for u in range(steps)]
+            for v in sorted({value for value, _ in rows if value >= 0}):
+                result.append(InPlace(v, tuple(at if value == v else range(0) for value, at in rows)))
         return tuple(result)
 
-    def _one_row(
-        self, node: Node, oper: Operator, index: int, u: int, others: list[int], over_window: bool
-    ) -> tuple[int, int]:
-        """(value, row) that input `index` of output row `u` is, or that the first row of its window is; (-1, -1) if it
-        is not exactly one row of a value or is read otherwise too."""
-        nothing = (-1, -1)
-        needs = oper.step_region(node, u)
+    def _own_rows(
+        self, node: Node, oper: Operator, index: int, y: int, others: list[int], over_window: bool
+    ) -> tuple[int, range]:
+        """A value, and the rows of it over which the step that makes row `y` first may write its rows: those of input
+        `index` that these are made from, or the first ones of its window. None, of value -1, if they are not exactly
+        rows of one value or are read otherwise too."""
+        nothing = (-1, range(0))
+        needs = oper.step_region(node, y)
         need = needs[index]
         if need is None or need.region.rows == 0 or (need.region.rows > 1 and not over_window):
             return nothing
-        first = Region(need.region.y0, need.region.y0 + 1, need.region.x0, need.region.x1)
+        count = min(oper.step_rows(node), need.region.rows)
+        first = Region(need.region.y0, need.region.y0 + count, need.region.x0, need.region.x1)
         spans = rows_of_view(self.graph, self.storage, node.tensor(index).name, first)
-        if len(spans) != 1 or spans[0][2] - spans[0][1] != 1:
+        if len(spans) != 1 or spans[0][2] - spans[0][1] != count:
             return nothing
-        value, row, _ = spans[0]
+        value, row, end = spans[0]
         held = self.graph.tensors[self.storage.values[value].tensor]
         tensor = node.tensor(index)
         begins = _row_start(self.storage, tensor.name, value, need.region.y0, tensor.row_bytes, held.row_bytes)
@@ -261,11 +268,11 @@ class _Builder:
         for j in others:
             other = needs[j]
             if other is not None and any(
-                v == value and lo <= row < hi
+                v == value and lo < end and row < hi
                 for v, lo, hi in rows_of_view(self.graph, self.storage, node.tensor(j).name, other.region)
             ):
                 return nothing
-        return value, row
+        return value, range(row, end)
 
 
 def _reading(value: int, spans: list[tuple[int, int] | None], rows: int) -> Reading:

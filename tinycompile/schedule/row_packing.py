@@ -15,16 +15,20 @@ from dataclasses import replace
 from tinycompile.ir.graph import Graph
 from tinycompile.schedule.allocate import Packing, fit, greedy
 from tinycompile.schedule.ejection import eject
+from tinycompile.schedule.lowering import lowered
 from tinycompile.schedule.packing_shape import PackingShape, packing_shapes
 from tinycompile.schedule.reorder import reordered
 from tinycompile.schedule.row_blocks import RowBlocks, build_row_blocks
 from tinycompile.schedule.row_model import RowModel
 from tinycompile.schedule.storage import Storage
+from tinycompile.schedule.watch import Watch
 
 SOLVER_LIMIT = 1.0  # of all calls of CP-SAT, in its deterministic time
 REORDERINGS = 40
 MOVES = 20_000  # ejections in each try
 QUICK_MOVES = 5_000  # where there are many tries
+FEWEST_MOVES = 1_500  # where the work of an order is to be little
+SMALL = 1200  # blocks: of so few the live bytes are often met
 HOT = (0.9, 0.97, 0.75, 0.0)  # parts of the height: blocks that meet a time as busy as that go to CP-SAT
 CALL_LIMIT = 0.2  # deterministic time: CP-SAT is lucky early or not at all, so there are several short calls
 SEEDS = 2
@@ -33,7 +37,7 @@ WINDOW = 8  # steps around the busiest one that must fit by themselves
 WINDOW_LIMIT = 0.02
 LARGE = 2500  # blocks: programs of more of them (networks in tiles) get fewer tries of fewer moves
 SPARE = (64, 16, 8, 4)  # parts of the live bytes left over where a larger arena is allowed
-HALVINGS = 5  # of the distance from the bound to the best packing, where the bound is not met
+LOWERING_MOVES = 12_000  # ejections of each try where the bound is not met and the ceiling comes down step by step
 
 Found = tuple[RowBlocks, Packing]
 
@@ -44,47 +48,59 @@ def pack_orders(
     model: RowModel,
     sequences: Sequence[tuple[int, ...]],
     effort: int = 1,
+    watch: Watch | None = None,
 ) -> tuple[tuple[int, ...], RowBlocks, Packing]:
     """The one of several orders of equal peak that packs best, its blocks and the least packing found. Where none packs
-    into its live bytes, others with that peak are tried. `effort`: 0 (what is quick) and up, more search."""
+    into its live bytes, others with that peak are tried. `effort`: 0 (what is quick) and up, more search. `watch` may
+    end it early, with what it has found or a first fit."""
+    watch = watch or Watch()
+    watch.phase("addresses")
     variants = [_variants(graph, storage, model, sequence) for sequence in sequences]
     bound = max(variants[0][0].live_bytes)
     tries = [list(_tries(rows, bound)) for rows in variants]
-    for moves in (0, QUICK_MOVES):
+    many = QUICK_MOVES if effort or len(variants[0][0].blocks) <= SMALL else FEWEST_MOVES
+    for moves in (0, many):
         for sequence, some in zip(sequences, tries, strict=True):
-            found = _eject(some, bound, moves, effort)
+            found = _eject(some, bound, moves, watch, effort)
             if found is not None:
                 return sequence, *found
     for sequence, rows in zip(sequences, variants, strict=True) if effort else ():
-        found = _meet(rows, bound, SOLVER_LIMIT * effort / len(variants), effort)
+        found = _meet(rows, bound, SOLVER_LIMIT * effort / len(variants), watch, effort)
         if found is not None:
             return sequence, *found
     for seed in range(_fewer(REORDERINGS, variants[0][0], effort) if effort else 0):
+        if watch.over():
+            break
         other = reordered(model, sequences[seed % len(sequences)], bound, seed)
         blocks = _variants(graph, storage, model, other)[0]
         if max(blocks.live_bytes) > bound or _impossible(blocks, bound):
             continue
-        found = _eject(list(_tries((blocks,), bound))[:1], bound, QUICK_MOVES)
+        found = _eject(list(_tries((blocks,), bound))[:1], bound, QUICK_MOVES, watch)
         if found is not None:
             return other, *found
-    moves = MOVES if effort else QUICK_MOVES
     pairs = list(zip(sequences, variants, strict=True))[: None if effort else 1]
-    packed = [(sequence, *_least(rows, bound, moves)) for sequence, rows in pairs]
+    packed = [(sequence, *_least(rows, bound, effort, watch)) for sequence, rows in pairs]
     return min(packed, key=lambda found: found[2].arena_bytes)
 
 
 def pack_into(
-    graph: Graph, storage: Storage, model: RowModel, sequence: tuple[int, ...], height: int
+    graph: Graph,
+    storage: Storage,
+    model: RowModel,
+    sequence: tuple[int, ...],
+    height: int,
+    watch: Watch | None = None,
 ) -> tuple[RowBlocks, Packing] | None:
     """The blocks of an order in an arena of at most `height` bytes, None where a quick search finds no packing."""
+    watch = watch or Watch()
     variants = _variants(graph, storage, model, sequence)
     bound = max(variants[0].live_bytes)
     for part in SPARE:
         if bound + bound // part < height:
-            found = _eject(list(_tries(variants, bound + bound // part)), bound + bound // part, 0)
+            found = _eject(list(_tries(variants, bound + bound // part)), bound + bound // part, 0, watch)
             if found is not None:
                 return found
-    found = _eject(list(_tries(variants, height)), height, QUICK_MOVES)
+    found = _eject(list(_tries(variants, height)), height, FEWEST_MOVES, watch)
     if found is None:
         return None
     rows, packing = found
@@ -92,10 +108,10 @@ def pack_into(
     return rows, replace(packing, arena_bytes=used)  # rigid blocks far above the live bytes need not fill the height
 
 
-def _meet(variants: Sequence[RowBlocks], height: int, limit: float, effort: int) -> Found | None:
+def _meet(variants: Sequence[RowBlocks], height: int, limit: float, watch: Watch, effort: int) -> Found | None:
     """A packing into `height`, by ejection or CP-SAT (`limit`: deterministic time of all its calls)."""
     tries = list(_tries([rows for rows in variants if not _impossible(rows, height)], height))
-    return _eject(tries, height, MOVES, effort) or _solve(tries, height, limit)
+    return _eject(tries, height, MOVES, watch, effort) or _solve(tries, height, limit, watch)
 
 
 def _impossible(rows: RowBlocks, height: int) -> bool:
@@ -129,18 +145,22 @@ def _fewer(count: int, rows: RowBlocks, effort: int) -> int:
     return count * large**2 // max(large, len(rows.blocks)) ** 2
 
 
-def _eject(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, moves: int, effort: int = 1) -> Found | None:
+def _eject(
+    tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, moves: int, watch: Watch, effort: int = 1
+) -> Found | None:
     if tries:
         tries, moves = tries[: max(_fewer(len(tries), tries[0][0], effort), 1)], _fewer(moves, tries[0][0], effort)
     for by_time in (True, False):
         for rows, shape in tries:
-            found = eject(shape.blocks, shape.height, shape.order(by_time), moves, known=shape.conflicts)
+            if watch.over():
+                return None
+            found = eject(shape.blocks, shape.height, shape.order(by_time), moves, None, shape.conflicts, watch.over)
             if found is not None:
                 return rows, Packing(shape.bases(found), height, "ejection" if moves else "first fit")
     return None
 
 
-def _solve(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, limit: float) -> Found | None:
+def _solve(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, limit: float, watch: Watch) -> Found | None:
     """CP-SAT on the blocks that meet busy times, ejection for the rest."""
     calls: dict[tuple[int, tuple[int, ...]], None] = {}
     for part in HOT:
@@ -150,12 +170,14 @@ def _solve(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, limit: 
                 calls[n, hot] = None
     for seed in range(1, SEEDS + 1):
         for n, hot in list(calls):
+            if watch.over():
+                return None
             rows, shape = tries[n]
             result = fit([shape.blocks[i] for i in hot], shape.height, min(CALL_LIMIT, limit), seed)
             limit -= result.spent
             if result.bases is not None:
                 start = dict(zip(hot, result.bases, strict=True))
-                found = eject(shape.blocks, shape.height, shape.order(True), MOVES, start, shape.conflicts)
+                found = eject(shape.blocks, shape.height, shape.order(True), MOVES, start, shape.conflicts, watch.over)
                 if found is not None:
                     return rows, Packing(shape.bases(found), height, "CP-SAT and ejection")
             elif result.impossible:
@@ -165,19 +187,10 @@ def _solve(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, limit: 
     return None
 
 
-def _least(variants: Sequence[RowBlocks], bound: int, moves: int) -> Found:
-    """The least height that halving the distance to the best first fit finds."""
-    packings = [(rows, greedy(rows.blocks, bound)) for rows in variants]
-    best: Found = min(packings, key=lambda found: found[1].arena_bytes)
-    low = bound
-    for _ in range(HALVINGS):
-        height = (low + best[1].arena_bytes) // 2
-        if height <= low:
-            break
-        tries = list(_tries(variants[:1], height))[:2]
-        found = _eject(tries, height, 0) or _eject(tries, height, moves)
-        if found is None:
-            low = height
-        else:
-            best = found
-    return best
+def _least(variants: Sequence[RowBlocks], bound: int, effort: int, watch: Watch) -> Found:
+    """The least packing that lowering the ceiling finds; the best first fit where that finds none at all."""
+    rows = variants[0]
+    found = lowered(rows.blocks, rows.live_bytes, bound, LOWERING_MOVES * max(2 * effort, 1), watch)
+    if found is not None:
+        return rows, found
+    return min(((r, greedy(r.blocks, bound)) for r in variants), key=lambda found: found[1].arena_bytes)

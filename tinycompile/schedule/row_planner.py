@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from tinycompile.errors import InternalError, UsageError
 from tinycompile.ir.graph import Graph, Tensor
@@ -27,8 +28,9 @@ from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_blocks import Cell, RowBlocks, lifetimes
 from tinycompile.schedule.row_model import RowModel, build_row_model, rows_of_view
 from tinycompile.schedule.row_packing import pack_into, pack_orders
-from tinycompile.schedule.stages import search_order
+from tinycompile.schedule.stages import search_order, staged_order
 from tinycompile.schedule.storage import Storage, analyse_storage
+from tinycompile.schedule.watch import Watch
 
 
 class RowPlanner:
@@ -36,8 +38,8 @@ class RowPlanner:
 
     `graph`: with reductions as running sums (``passes.stream_reductions``), which lets maps be consumed row by row.
     `effort`: 0 and up, more search. `stops`: tensors that are made whole before what is behind them begins, in this
-    order (the tiles of a network in tiles). Raises UnsupportedError for constant outputs, UsageError for several
-    streamed inputs.
+    order (the tiles of a network in tiles). `watch`: may end the search early, with what was found. Raises
+    UnsupportedError for constant outputs, UsageError for several streamed inputs.
     """
 
     def __init__(
@@ -50,40 +52,64 @@ class RowPlanner:
         output_mode: OutputMode = OutputMode.RESIDENT,
         effort: int = 1,
         stops: Sequence[str] = (),
+        watch: Watch | None = None,
     ) -> None:
         if input_mode is InputMode.STREAMED and len(graph.inputs) > 1:
             raise UsageError(
                 f"{len(graph.inputs)} network inputs cannot be streamed", "--input streamed", "use --input external"
             )
         self.graph, self.target, self.prefix, self.input_mode = graph, target, prefix, input_mode
-        self.output_mode, self.effort = output_mode, effort
+        self.output_mode, self.effort, self.watch = output_mode, effort, watch or Watch()
         resident = input_mode is InputMode.RESIDENT
         self.storage = analyse_storage(graph, frozenset() if resident else frozenset(graph.inputs))
         if not resident and any(v.producer is None and v.is_output for v in self.storage.values):
             raise UsageError(
                 "a network input is an output as well", f"--input {input_mode.value}", "use --input resident"
             )
-        self.model, orders = self._search(effort, stops)
-        self.order = orders[0]
-        self.sequence, self.blocks, self.packing = pack_orders(
-            graph, self.storage, self.model, [o.sequence for o in orders], effort
+        self._free, self._tied = (
+            build_row_model(graph, self.storage, input_mode, over_windows=o, output_mode=output_mode)
+            for o in (False, True)
         )
+        made_by = {self._free.values[m.value].tensor: k for k, m in enumerate(self._free.makers)}
+        self._stops = tuple(made_by[name] for name in stops if name in made_by)  # a join of tiles may be a view
 
-    def _search(self, effort: int, stops: Sequence[str]) -> tuple[RowModel, tuple[Interleaving, ...]]:
+    @property
+    def model(self) -> RowModel:
+        return self._searched[0]
+
+    @property
+    def order(self) -> Interleaving:
+        """Of least peak; searched for when it is asked for."""
+        return self._searched[1][0]
+
+    def peak_at_most(self) -> int:
+        """Live bytes with which some order does, known without much of a search."""
+        return staged_order(self._tied, self._stops).peak_bytes
+
+    def below(self, peak_bytes: int) -> bool:
+        """Whether an order with less live bytes is found: soon answered where they are far below the least."""
+        return bool(search_order(self._tied, self.effort, peak_bytes, self._stops, self.watch)[0].sequence)
+
+    @cached_property
+    def _packed(self) -> tuple[tuple[int, ...], RowBlocks, Packing]:
+        """The order that packs best; found when it is asked for, since packing may take longer than the search."""
+        model, orders = self._searched
+        sequences = [o.sequence for o in orders]
+        return pack_orders(self.graph, self.storage, model, sequences, self.effort, self.watch)
+
+    @cached_property
+    def _searched(self) -> tuple[RowModel, tuple[Interleaving, ...]]:
         """Orders of least peak, and the model that they are of. Rows are written over their windows only where that
         saves bytes: such kernels are slower, and rows tied to one another pack worse."""
-        free, tied = (
-            build_row_model(self.graph, self.storage, self.input_mode, over_windows=over, output_mode=self.output_mode)
-            for over in (False, True)
-        )
-        made_by = {free.values[m.value].tensor: k for k, m in enumerate(free.makers)}
-        order = tuple(made_by[name] for name in stops if name in made_by)  # a join of tiles may be a view
-        lower = search_order(tied, effort, stops=order)
+        free, tied, effort, stops = self._free, self._tied, self.effort, self._stops
+        lower = search_order(tied, effort, stops=stops, watch=self.watch)
         if tied == free:
             return free, lower
+        if self.watch.over():
+            return tied, lower
         # The same orders, and none of them has less live bytes than in `tied`.
         upper = lower[0].peak_bytes + 1 if lower[0].sequence else None
-        orders = search_order(free, effort, upper, stops=order)
+        orders = search_order(free, effort, upper, stops=stops, watch=self.watch)
         if not orders[0].sequence:
             return tied, lower
         return free, tuple(replace(o, bound_bytes=lower[0].bound_bytes, method=lower[0].method) for o in orders)
@@ -91,15 +117,21 @@ class RowPlanner:
     def plan(self, arena_limit: int | None = None) -> Plan:
         """The plan of fewest kernel calls within `arena_limit` bytes (None: of least arena) that is found, nothing
         computed twice. Where none fits, that of least arena."""
-        least = self.packing.arena_bytes
+        packed, blocks, packing = self._packed
+        least = packing.arena_bytes
         limit = least if arena_limit is None else max(arena_limit, least)
         for live_bytes in _live_limits(self.order.peak_bytes, limit)[:: 1 if self.effort else 3]:
-            sequence = coalesce(self.model, self.sequence, live_bytes)
-            if runs(sequence) < runs(self.sequence):
-                found = pack_into(self.graph, self.storage, self.model, sequence, min(limit, 2 * live_bytes))
+            if self.watch.over():
+                break
+            self.watch.phase("longer runs")
+            sequence = coalesce(self.model, packed, live_bytes)
+            if runs(sequence) < runs(packed):
+                found = pack_into(
+                    self.graph, self.storage, self.model, sequence, min(limit, 2 * live_bytes), self.watch
+                )
                 if found is not None:
                     return self._assemble(sequence, *found)
-        return self._assemble(self.sequence, self.blocks, self.packing)
+        return self._assemble(packed, blocks, packing)
 
     def _assemble(self, order: tuple[int, ...], blocks: RowBlocks, packing: Packing) -> Plan:
         graph, model = self.graph, self.model

@@ -10,13 +10,15 @@ from __future__ import annotations
 import heapq
 from dataclasses import replace
 
-from tinycompile.schedule.interleave import Interleaving, Progress, exact_interleaving, gentle_interleaving
+from tinycompile.schedule.interleave import Interleaving, exact_interleaving, gentle_interleaving
 from tinycompile.schedule.live_rows import LiveRows, State
-from tinycompile.schedule.reorder import settled
+from tinycompile.schedule.reorder import prompt, settled
 from tinycompile.schedule.row_model import RowModel
+from tinycompile.schedule.watch import Watch
 from tinycompile.schedule.window_bounds import WIDTH, window_bound
 
 EXACT_STATES = 250_000  # that the exact search may expand at effort 1, for orders and bounds together
+TILED_STATES = 2_500  # at effort 0, of networks in tiles: it never finishes there, and what it finds it finds early
 WINDOW_PART = 4  # as many states for bounds from windows, where the exact search does not finish: this part of its own
 GENTLE_WORK = 500_000  # states times makers for the order that packs best
 
@@ -25,32 +27,41 @@ def search_order(
     model: RowModel,
     effort: int = 1,
     upper: int | None = None,
-    progress: Progress | None = None,
     stops: tuple[int, ...] = (),
+    watch: Watch | None = None,
 ) -> tuple[Interleaving, ...]:
     """Orders of the least peak that is found, one by each search that finds it, with the bound that is proven; equal
-    inputs give equal orders, unless `progress` ends the search.
+    inputs give equal orders, unless `watch` ends the search.
 
     `effort`: 0 and up; each allows four times the states of the one before. `upper`: orders whose peak reaches it are
     of no interest; where none is found below, the answer has no sequence. It costs a quarter. `stops`: as for
     `staged_order`.
     """
+    watch = watch or Watch()
+    watch.phase("order of rows")
     staged = staged_order(model, stops)
     known = [p for p in (staged.peak_bytes + 1 if staged.sequence else None, upper) if p is not None]
-    states = EXACT_STATES * 4**effort // (4 if upper is None else 16)
-    exact = exact_interleaving(model, states, min(known, default=None), progress)
+    states = TILED_STATES * 4**effort if stops else EXACT_STATES * 4**effort // (4 if upper is None else 16)
+
+    def report(best: int | None, bound: int) -> bool:
+        return watch.found(min(filter(None, (best, staged.peak_bytes)), default=None), bound)
+
+    exact = exact_interleaving(model, states, min(known, default=None), report)
     open_gap = staged.sequence and exact.bound_bytes < (exact.peak_bytes or staged.peak_bytes)
     if upper is None and not stops and open_gap:
-        bound = window_bound(model, exact.bound_bytes, exact.peak_bytes or staged.peak_bytes, states // WINDOW_PART)
+        bound = window_bound(
+            model, exact.bound_bytes, exact.peak_bytes or staged.peak_bytes, states // WINDOW_PART, watch
+        )
         if bound > exact.bound_bytes:
             exact = replace(exact, bound_bytes=bound, method=f"of exact searches of windows of {WIDTH} operators")
     found = [o for o in (exact, staged) if o.sequence and (upper is None or o.peak_bytes < upper)]
     least = min((o.peak_bytes for o in found), default=0)
     sequences = [o.sequence for o in found if o.peak_bytes == least]
-    gentle = gentle_interleaving(model, least, GENTLE_WORK // max(len(model.makers), 1)) if sequences else None
+    work = 0 if watch.over() or not sequences else GENTLE_WORK // max(len(model.makers), 1)
+    gentle = gentle_interleaving(model, least, work, watch.over)
     if gentle is not None:
         sequences.insert(0, gentle)
-    calm = dict.fromkeys(settled(model, s, least) for s in sequences)
+    calm = dict.fromkeys((prompt(model, s) if watch.over() else settled(model, s, least)) for s in sequences)
     orders = (replace(exact, sequence=s, peak_bytes=least) for s in calm)
     return tuple(orders) or (exact,)
 

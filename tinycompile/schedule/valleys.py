@@ -19,7 +19,8 @@ its maker and its readers, so that a table over the few makers with readers to c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 from tinycompile.schedule.live_rows import LiveRows
 
@@ -52,7 +53,8 @@ class Valleys:
                     steps.append(max(steps[-1], *(s for o, s in needs if o == other), 0))
                 self.followers[other].append((m, steps))
                 self.leaders[m].append((other, steps))
-        self.known: list[dict[tuple[int, ...], int]] = [{} for _ in self.involved]
+        self.key: list[Callable[[Sequence[int]], object]] = [itemgetter(*(i or (0,))) for i in self.involved]
+        self.known: list[dict[object, int]] = [{} for _ in self.involved]
 
     def lowest(self, low: Sequence[int], high: Sequence[int]) -> tuple[int, tuple[int, ...]] | None:
         """A state of least live bytes between two, and how much less than `high` it holds; it is not `low` if `high`
@@ -71,7 +73,7 @@ class Valleys:
 
     def _bytes(self, v: int, state: Sequence[int]) -> int:
         """Live bytes of one value."""
-        key = tuple([state[m] for m in self.involved[v]])
+        key = self.key[v](state)
         known = self.known[v].get(key)
         if known is None:
             known = self.known[v][key] = self._live(v, state)
@@ -128,6 +130,7 @@ class Valleys:
             near = [*opened, m]
             kept = [i for i, k in enumerate(near) if until[k] > m]
             following: dict[tuple[int, ...], tuple[int, tuple[int, ...]]] = {}
+            looked_up = [(self.key[v], self.known[v], v) for v in counted[m]]
             for key, (cost, path) in table.items():
                 for k, u in zip(opened, key, strict=True):
                     state[k] = u
@@ -135,7 +138,10 @@ class Valleys:
                     if any(state[o] < steps[u] for o, steps in leaders[m]):
                         break
                     state[m] = u
-                    total = cost + sum([self._bytes(v, state) for v in counted[m]])
+                    total = cost
+                    for key_of, known, v in looked_up:
+                        held = known.get(key_of(state))
+                        total += held if held is not None else self._bytes(v, state)
                     full = (*key, u)
                     short = tuple([full[i] for i in kept])
                     if short not in following or total < following[short][0]:

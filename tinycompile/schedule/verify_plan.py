@@ -22,6 +22,7 @@ from tinycompile.ir.plan import Placement, Plan, Pop, Push, Step
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Grain, Need, Operator, window_tensor
 from tinycompile.ops.registry import operator
+from tinycompile.schedule.blocks import SCRATCH_ALIGN
 from tinycompile.schedule.plan_tags import Tags, fail, root_tags
 
 _EMPTY = -1
@@ -248,9 +249,12 @@ def _replay_step(replay: _Replay, index: int, step: Step) -> None:
     if step.merge:
         _replay_call(replay, first, _scratch_at(plan, step.op, region.y0))
         return
-    for y in range(region.y0, region.y1):
-        call = _Call(index, node, oper, Region(y, y + 1, region.x0, region.x1), False, variant)
-        _replay_call(replay, call, _scratch_at(plan, step.op, y))
+    each = oper.step_rows(node)
+    if region.y0 % each or (region.y1 % each and region.y1 < form.rows):
+        first.fail(f"the kernel makes {each} rows per call")
+    for y in range(region.y0, region.y1, each):
+        rows = Region(y, min(y + each, region.y1), region.x0, region.x1)
+        _replay_call(replay, _Call(index, node, oper, rows, False, variant), _scratch_at(plan, step.op, y))
 
 
 def _scratch_at(plan: Plan, op: int, y: int) -> int | None:
@@ -313,6 +317,8 @@ def _replay_call(replay: _Replay, call: _Call, scratch: int | None) -> None:
     if wanted:
         if scratch is None or scratch < 0 or scratch + wanted > replay.plan.arena_bytes:
             call.fail(f"{wanted} bytes of scratch at {scratch} do not lie in the arena")
+        if scratch % SCRATCH_ALIGN:
+            call.fail(f"scratch at {scratch} is not aligned to {SCRATCH_ALIGN}")
         span = [(scratch, scratch + wanted)]
         for k, tensor, need in needs:
             _forbid(call, span, replay.spans(tensor, need.region), f"input {k}", "scratch")
@@ -355,14 +361,17 @@ def _check_in_place(replay: _Replay, call: _Call, k: int, tensor: Tensor, need: 
 
 
 def _check_over_window(replay: _Replay, call: _Call, k: int, tensor: Tensor, need: Need) -> None:
-    """An output row may overlap one row that its call reads, from the same byte on and no further."""
-    (write,) = replay.spans(call.node.out, call.region)
-    for y in range(need.region.y0, need.region.y1):
-        row = Region(y, y + 1, 0, tensor.form.width)
-        eaten = [(low, high) for low, high in replay.spans(tensor, row) if low == write[0] and write[1] <= high]
-        if not eaten or call.region.cols != call.node.out.form.width:
-            part = Region(y, y + 1, need.region.x0, need.region.x1)
-            _forbid(call, [write], replay.spans(tensor, part), f"input {k} of the same call", "the output")
+    """An output row may overlap one row that its call reads, from the same byte on and no further; of several rows,
+    each the one of its number."""
+    made = range(call.region.y0, call.region.y1)
+    for j, row in enumerate(made):
+        (write,) = replay.spans(call.node.out, Region(row, row + 1, call.region.x0, call.region.x1))
+        for i, y in enumerate(range(need.region.y0, need.region.y1)):
+            held = replay.spans(tensor, Region(y, y + 1, 0, tensor.form.width))
+            eaten = [(low, high) for low, high in held if low == write[0] and write[1] <= high]
+            if not eaten or call.region.cols != call.node.out.form.width or (len(made) > 1 and i != j):
+                part = Region(y, y + 1, need.region.x0, need.region.x1)
+                _forbid(call, [write], replay.spans(tensor, part), f"input {k} of the same call", "the output")
 
 
 def _check_carried(replay: _Replay, call: _Call, before: Region) -> None:

@@ -14,17 +14,22 @@ from dataclasses import replace
 
 from tinycompile.schedule.interleave import raised_bound
 from tinycompile.schedule.row_model import Maker, RowModel
+from tinycompile.schedule.watch import Watch
 
 WIDTH = 17  # makers of a window: two or three inverted bottlenecks with their additions
 STRIDE = 3
 
 
-def window_bound(model: RowModel, low: int, high: int, max_states: int) -> int:
-    """A bound of at least `low` on the peaks of all orders; `high`: the peak of one that is known."""
+def window_bound(model: RowModel, low: int, high: int, max_states: int, watch: Watch | None = None) -> int:
+    """A bound of at least `low` on the peaks of all orders; `high`: the peak of one that is known. `watch` may end it
+    early, with the bound reached."""
+    watch = watch or Watch()
+    watch.phase("bounds from windows")
     for first in range(0, max(len(model.makers) - WIDTH, 0) + STRIDE, STRIDE):
-        if low >= high or max_states <= 0:
+        if low >= high or max_states <= 0 or not watch.found(high, low):
             break
-        low, spent = raised_bound(window_model(model, first, first + WIDTH), low, high, max_states // 2)
+        window = window_model(model, first, first + WIDTH)
+        low, spent = raised_bound(window, low, high, max_states // 2, watch.over)
         max_states -= spent
     return low
 
