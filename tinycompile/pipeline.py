@@ -13,8 +13,8 @@ from tinycompile.ir.graph import Array, Graph
 from tinycompile.ir.plan import Plan
 from tinycompile.planning.goal import Goal
 from tinycompile.report.summary import Budgets, Report
-from tinycompile.schedule.watch import Watch
 from tinycompile.target import Target
+from tinycompile.watch import Watch
 
 Dump = Callable[[str, str], None]
 

@@ -47,6 +47,33 @@ TC_INLINE void tc_inverted_bottleneck_s8_expand(int8_t *column, const int8_t *co
     }
 }
 
+/* The columns of the expanded map under the window of output pixel x that the window before has not. ring: `span`
+   columns of (held_h, mid_ch), the window's first at `first`, of which given_h rows are filled. */
+TC_INLINE void tc_inverted_bottleneck_s8_advance(int8_t *ring, const int8_t *const *in0, const int8_t *weights,
+                                                 const int32_t *bias, const int32_t *multiplier, const int8_t *shift,
+                                                 int32_t x, int32_t first, int32_t span, int32_t stride_w,
+                                                 int32_t pad_left, int32_t in_w, int32_t in_ch, int32_t mid_ch,
+                                                 int32_t held_h, int32_t given_h, int32_t zero_point, int32_t lo,
+                                                 int32_t hi)
+{
+    const int32_t kept = stride_w < span ? span - stride_w : 0; /* columns that the next window shares with this one */
+    for (int32_t k = x == 0 ? 0 : kept; k < span; ++k) {
+        const int32_t slot = first + k < span ? first + k : first + k - span;
+        tc_inverted_bottleneck_s8_expand(ring + slot * held_h * mid_ch, in0, weights, bias, multiplier, shift,
+                                         x * stride_w - pad_left + k, in_w, in_ch, mid_ch, given_h, zero_point, lo, hi);
+    }
+}
+
+/* How many of the `rows` output rows are to be made. */
+TC_INLINE int32_t tc_inverted_bottleneck_s8_made(int8_t *const *out, int32_t rows)
+{
+    int32_t made = 1;
+    while (made < rows && out[made] != NULL) {
+        ++made;
+    }
+    return made;
+}
+
 /* One pixel of the depthwise convolution. ring: from the window's first row on, `span` columns of (held_h, mid_ch), the
    window's first at `first`. weights: (kernel_w, kernel_h, mid_ch). */
 TC_INLINE void tc_inverted_bottleneck_s8_depthwise(int8_t *out, const int8_t *ring, const int8_t *weights,
@@ -123,23 +150,15 @@ TC_INLINE void tc_inverted_bottleneck_s8_rows(
     tc_inverted_bottleneck_addend add)
 {
     const int32_t span = (kernel_w - 1) * dilation_w + 1;
-    const int32_t kept = stride_w < span ? span - stride_w : 0; /* columns that the next window shares with this one */
     int8_t *const ring = (int8_t *)scratch;
     int8_t *const filtered = ring + span * held_h * mid_ch;
-    int32_t first = 0;
-    int32_t made = 1;
-    while (made < rows && out[made] != NULL) {
-        ++made;
-    }
+    const int32_t made = tc_inverted_bottleneck_s8_made(out, rows);
     const int32_t given_h = (made - 1) * stride_h + (kernel_h - 1) * dilation_h + 1;
+    int32_t first = 0;
     for (int32_t x = 0; x < out_w; ++x) {
-        const int32_t x0 = x * stride_w - pad_left;
-        for (int32_t k = x == 0 ? 0 : kept; k < span; ++k) {
-            const int32_t slot = first + k < span ? first + k : first + k - span;
-            tc_inverted_bottleneck_s8_expand(ring + slot * held_h * mid_ch, in0, expand_weights, expand_bias,
-                                             expand_multiplier, expand_shift, x0 + k, in_w, in_ch, mid_ch, given_h,
-                                             expand_zero_point, expand_lo, expand_hi);
-        }
+        tc_inverted_bottleneck_s8_advance(ring, in0, expand_weights, expand_bias, expand_multiplier, expand_shift, x,
+                                          first, span, stride_w, pad_left, in_w, in_ch, mid_ch, held_h, given_h,
+                                          expand_zero_point, expand_lo, expand_hi);
         for (int32_t t = 0; t < made; ++t) {
             tc_inverted_bottleneck_s8_depthwise(filtered, ring + t * stride_h * mid_ch, depthwise_weights,
                                                 depthwise_bias, depthwise_multiplier, depthwise_shift, first, span,

@@ -17,18 +17,13 @@ TC_INLINE void tc_inverted_bottleneck_sums_s8_group(
     int32_t expand_hi, int32_t depthwise_zero_point, int32_t depthwise_lo, int32_t depthwise_hi)
 {
     const int32_t span = (kernel_w - 1) * dilation_w + 1;
-    const int32_t kept = stride_w < span ? span - stride_w : 0; /* columns that the next window shares with this one */
     const int32_t given_h = (made - 1) * stride_h + (kernel_h - 1) * dilation_h + 1;
     int8_t *const filtered = ring + span * held_h * mid_ch;
     int32_t first = 0;
     for (int32_t x = 0; x < out_w; ++x) {
-        const int32_t x0 = x * stride_w - pad_left;
-        for (int32_t k = x == 0 ? 0 : kept; k < span; ++k) {
-            const int32_t slot = first + k < span ? first + k : first + k - span;
-            tc_inverted_bottleneck_s8_expand(ring + slot * held_h * mid_ch, in0, expand_weights, expand_bias,
-                                             expand_multiplier, expand_shift, x0 + k, in_w, in_ch, mid_ch, given_h,
-                                             expand_zero_point, expand_lo, expand_hi);
-        }
+        tc_inverted_bottleneck_s8_advance(ring, in0, expand_weights, expand_bias, expand_multiplier, expand_shift, x,
+                                          first, span, stride_w, pad_left, in_w, in_ch, mid_ch, held_h, given_h,
+                                          expand_zero_point, expand_lo, expand_hi);
         for (int32_t t = 0; t < made; ++t) {
             uint32_t *const pixel = sums + (t * out_w + x) * out_ch;
             int32_t oc = 0;
@@ -63,11 +58,8 @@ TC_INLINE void tc_inverted_bottleneck_sums_s8_rows(
     const int32_t taps = kernel_h * kernel_w;
     uint32_t *const sums = (uint32_t *)(void *)scratch;
     int8_t *const ring = (int8_t *)scratch + 4 * rows * out_w * out_ch;
-    int32_t made = 1;
+    const int32_t made = tc_inverted_bottleneck_s8_made(out, rows);
     int32_t c = 0;
-    while (made < rows && out[made] != NULL) {
-        ++made;
-    }
     for (int32_t i = 0; i < made * out_w; ++i) {
         for (int32_t oc = 0; oc < out_ch; ++oc) {
             sums[i * out_ch + oc] = (uint32_t)project_bias[oc];
@@ -81,7 +73,7 @@ TC_INLINE void tc_inverted_bottleneck_sums_s8_rows(
             dilation_w, pad_left, made, held_h, stride_h, dilation_h, expand_zero_point, expand_lo, expand_hi,
             depthwise_zero_point, depthwise_lo, depthwise_hi);
     }
-    if (mid_ch % group_ch != 0) {
+    if (mid_ch % group_ch != 0) { /* apart, so that the number of channels is a constant in both calls */
         tc_inverted_bottleneck_sums_s8_group(
             sums, in0, ring, expand_weights + c * in_ch, expand_bias + c, expand_multiplier + c, expand_shift + c,
             depthwise_weights + c * taps, depthwise_bias + c, depthwise_multiplier + c, depthwise_shift + c,

@@ -35,6 +35,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("toolchain",),
     ("board",),
     ("target",),
+    ("watch",),
     ("resources",),
     ("output_folder",),
     ("errors",),

@@ -219,13 +219,26 @@ def test_live_bytes_stay_submodular(graphs: tuple[Graph, Graph], mode: InputMode
 
 
 @pytest.mark.parametrize("mode", [InputMode.STREAMED, InputMode.EXTERNAL])
-@pytest.mark.parametrize("ways", [("kept",) * 3, ("kept", "recomputed", "kept"), ("recomputed", "kept", "apart")])
+@pytest.mark.parametrize(
+    "ways",
+    [
+        ("kept",) * 3,
+        ("kept", "recomputed", "kept"),
+        ("recomputed", "kept", "apart"),
+        ("two rows", "kept", "recomputed"),
+        ("apart", "two rows", "two rows"),
+    ],
+)
 def test_the_estimate_of_a_segment_is_the_live_peak_of_its_order(mode: InputMode, ways: tuple[str, ...]) -> None:
     graph = blocks(3)
     chosen = dict(zip((block.name for block in bottlenecks(graph)), ways, strict=True))
     one = fuse_bottlenecks(
         graph,
-        {name: 1 for name, way in chosen.items() if way == "recomputed"},
+        {
+            name: {"recomputed": 1, "two rows": 2}[way]
+            for name, way in chosen.items()
+            if way in ("recomputed", "two rows")
+        },
         [name for name, way in chosen.items() if way == "kept"],
     )
     model = build_row_model(one, analyse_storage(one, frozenset(one.inputs)), mode)
@@ -237,9 +250,14 @@ def test_the_estimate_of_a_segment_is_the_live_peak_of_its_order(mode: InputMode
     assert profile is not None
     # The same order: the first makers to their ends, then each row of the last as it can be had.
     rows, sequence, state = segments.rows, list[int](), segments.rows.start
+
+    def asked_for(target: int) -> int:
+        missing = [o for o, s in rows.needs[target][state[target]] if state[o] < s]
+        return asked_for(missing[0]) if missing else target
+
     for target in (*range(begin + 1), last):
         while state[target] < rows.goal[target]:
-            m = segments._next(target, state)
+            m = asked_for(target)
             sequence.append(m)
             _, _, state = rows.step(m, state)
     before = sum(model.makers[m].steps for m in range(begin + 1))

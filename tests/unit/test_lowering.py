@@ -11,7 +11,7 @@ from tinycompile.schedule.allocate import greedy
 from tinycompile.schedule.blocks import Block, Rectangle
 from tinycompile.schedule.ejection import Ejection, lifetime
 from tinycompile.schedule.lowering import lowered
-from tinycompile.schedule.watch import Watch
+from tinycompile.watch import Watch
 
 
 def rows_between_maps(seed: int) -> list[Block]:

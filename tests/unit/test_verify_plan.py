@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from random_networks import conv, depthwise
 from schedule_graphs import GraphBuilder, PlainTarget, random_inputs
 
 from tinycompile.emulate.interpreter import run_graph, run_plan
@@ -16,6 +18,7 @@ from tinycompile.ir.plan import Placement, Plan, Step
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.clip import Clip, ClipAttrs
 from tinycompile.ops.registry import OPERATORS
+from tinycompile.passes.fuse_bottlenecks import fuse_bottlenecks
 from tinycompile.schedule import plan_graph, verify_plan
 
 ROWS, WIDTH, CHANNELS = 7, 4, 3
@@ -280,6 +283,61 @@ def test_scratch_may_not_touch_bytes_in_use(monkeypatch: pytest.MonkeyPatch) -> 
     for missing in (None, Placement((plan.arena_bytes - 9,) * 4, 10)):
         with pytest.raises(InternalError, match="do not lie in the arena"):
             verify_plan(replace(plan, scratch=(None, missing, None)))
+
+
+@pytest.mark.parametrize("off", [0, 1, 2, 3])
+def test_scratch_is_aligned(monkeypatch: pytest.MonkeyPatch, off: int) -> None:
+    plan = scratch_plan(monkeypatch)
+    at_end, size = -(-plan.arena_bytes // 4) * 4, plan.arena_bytes + 16
+    roomy = replace(plan, arena_bytes=size, interface=replace(plan.interface, arena_bytes=size))
+    moved = replace(roomy, scratch=(None, Placement((at_end + off,) * 4, 10), None))
+    if off == 0:
+        verify_plan(moved)
+    else:
+        with pytest.raises(InternalError, match="not aligned to 4"):
+            verify_plan(moved)
+
+
+def group_plan(rows: int = 2) -> Plan:
+    """A block of 3x3 windows without padding that makes `rows` rows in a step, each over the input row of its own
+    number."""
+    b = GraphBuilder()
+    x = b.input((1, 8, 5, 4))
+    y = conv(b, depthwise(b, conv(b, x, 6, (1, 1)), (3, 3)), 4, (1, 1))
+    plan = plan_graph(fuse_bottlenecks(b.graph([y]), {y: rows}), PlainTarget())
+    places = plan.placements
+    return replace(plan, placements={**places, y: replace(places[y], offsets=places[x].offsets[:6])})
+
+
+def test_rows_of_a_group_over_the_rows_of_their_numbers() -> None:
+    plan = group_plan()
+    verify_plan(plan)
+    assert_computes_its_graph(plan)
+
+
+def test_rows_of_a_group_over_other_rows_are_refused() -> None:
+    """The window reads these rows too, and a lone row may lie over any of them."""
+    plan = group_plan()
+    (y,) = plan.graph.outputs
+    place = plan.placements[y]
+    first, second, *rest = place.offsets
+    swapped = {**plan.placements, y: replace(place, offsets=(second, first, *rest))}
+    with pytest.raises(InternalError, match="overwrites input 0 of the same call"):
+        verify_plan(replace(plan, placements=swapped))
+    # A row further down: one that the next step reads.
+    late = {**plan.placements, y: replace(place, offsets=tuple(o + 20 for o in place.offsets))}
+    with pytest.raises(InternalError, match="overwrites input 0 of the same call"):
+        verify_plan(replace(plan, placements=late))
+
+
+@pytest.mark.parametrize("cuts", [(0, 1, 6), (0, 2, 3, 6), (0, 5, 6)])
+def test_a_step_makes_whole_groups(cuts: tuple[int, ...]) -> None:
+    plan = group_plan()
+    parts = tuple(Step(0, Region(a, b, 0, 3)) for a, b in pairwise(cuts))
+    with pytest.raises(InternalError, match="the kernel makes 2 rows per call"):
+        verify_plan(replace(plan, steps=parts, live_bytes=plan.live_bytes * len(parts)))
+    whole = tuple(Step(0, Region(y, y + 2, 0, 3)) for y in (0, 2, 4))
+    verify_plan(replace(plan, steps=whole, live_bytes=plan.live_bytes * 3))
 
 
 def test_tables_must_match_the_graph() -> None:

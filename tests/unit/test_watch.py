@@ -21,8 +21,8 @@ from tinycompile.passes.stream_reductions import stream_reductions
 from tinycompile.planning.choose import Chooser
 from tinycompile.planning.goal import Goal
 from tinycompile.schedule import RowPlanner, verify_plan
-from tinycompile.schedule.watch import Watch
 from tinycompile.target import load_target
+from tinycompile.watch import Watch
 from tinycompile.zoo.architectures import mobilenet_v2
 
 DIGITS = str(Path(__file__).parents[2] / "tinycompile" / "zoo" / "digits_qdq.onnx")
@@ -73,7 +73,7 @@ def test_without_a_limit_no_clock_is_read(monkeypatch: pytest.MonkeyPatch) -> No
     def refuse() -> float:
         raise AssertionError("a plan must not depend on the time")
 
-    monkeypatch.setattr("tinycompile.schedule.watch.time.monotonic", refuse)
+    monkeypatch.setattr("tinycompile.watch.time.monotonic", refuse)
     verify_plan(RowPlanner(stream_reductions(resnet8()), PlainTarget(), watch=Watch()).plan())
 
 
@@ -100,12 +100,16 @@ def test_time_passes() -> None:
 
 def test_the_first_interrupt_ends_the_search_and_the_second_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     watch = Watch()
-    with ended_by_interrupt(watch):
-        signal.raise_signal(signal.SIGINT)
-        assert watch.over()
-        with pytest.raises(KeyboardInterrupt):
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have background jobs ignore it
+    try:
+        with ended_by_interrupt(watch):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            assert watch.over()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     assert "best found so far" in capsys.readouterr().err
 
 

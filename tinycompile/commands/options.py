@@ -19,8 +19,8 @@ from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.pipeline import Dump, ImportOptions
 from tinycompile.planning.goal import Goal, Patches
 from tinycompile.report.summary import Budgets
-from tinycompile.schedule.watch import Watch
 from tinycompile.target import parse_bytes
+from tinycompile.watch import Watch
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from tinycompile.schedule.watch import Watch
+from tinycompile.watch import Watch
 
 
 @contextlib.contextmanager

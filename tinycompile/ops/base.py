@@ -39,6 +39,7 @@ def whole(tensor: Tensor) -> Region:
     return Region(0, tensor.form.rows, 0, tensor.form.width)
 
 
+SCRATCH_ALIGN = 4  # bytes: kernels may hold int32 in scratch
 OWN_OUTPUT = -1  # `RowWindow.index` of the operator's own output, for the row made before (see `Operator.carries`)
 
 
@@ -216,7 +217,7 @@ class Operator(abc.ABC):
         return Grain.ROW
 
     def scratch_bytes(self, node: Node) -> int:
-        """Scratch that `call` wants in the arena."""
+        """Scratch that `calls` want in the arena, at a multiple of SCRATCH_ALIGN."""
         return 0
 
     def macs(self, node: Node) -> int:

@@ -17,8 +17,8 @@ from tinycompile.planning.patches import pinned
 from tinycompile.planning.recompute import Recompute, describe, rewrite
 from tinycompile.schedule import RowPlanner, plan_graph
 from tinycompile.schedule.assembly import network_macs
-from tinycompile.schedule.watch import Watch
 from tinycompile.target import Target
+from tinycompile.watch import Watch
 
 UNLIMITED = 1 << 40
 PACKED = 1.04  # arena over live bytes that may be expected
@@ -73,18 +73,19 @@ class Chooser:
         peak = planner.peak_at_most()
         points = [p for p in self.points(peak - 1) if p.how]
         found = [] if whole is None else [whole]
+        again: list[Plan] = []
         for k, point in enumerate(points[: -self.goal.effort - 2 : -1]):
-            least = min((p.arena_bytes for p in found), default=peak)
-            if found and self.watch.over():
+            least = min((p.arena_bytes for p in (*found, *again)), default=peak)
+            if (found or again) and self.watch.over():
                 break
             if k == self.goal.effort and point.peak_bytes * PACKED >= least:
                 break  # one more only where the last ones packed badly
             self.watch.part(_words(point))
-            found.append(self.recomputing(point.how))
+            again.append(self.recomputing(point.how))
         self.watch.part(ONCE)
-        if len(found) == (whole is not None) or planner.below(min(p.arena_bytes for p in found) + 1):
-            found.insert(0 if whole is None else 1, planner.plan())
-        return min(found, key=lambda p: p.arena_bytes)
+        if not again or planner.below(min(p.arena_bytes for p in (*found, *again)) + 1):
+            found.append(planner.plan())
+        return min((*found, *again), key=lambda p: p.arena_bytes)
 
     def _less(self, least: Plan) -> list[Plan]:
         """Plans that fuse bottlenecks or compute some of the network twice, and need less arena, up to the first that

@@ -2,9 +2,9 @@
 
 A network is a chain of cuts (tensors that everything passes through). Between two cuts rows stream; the segment may be
 in tiles of columns, and its inverted bottlenecks may be fused: with a ring of the pixels that they expand, or expanding
-rows anew for every output row. What each such choice
-costs comes from one run over its rows (`schedule.segments`), and a shortest path over the cuts gives, for every number
-of bytes, the choices of least recompute. These are estimates: `choose` makes real plans of the points that matter.
+rows anew for every output row or every few. What each such choice costs comes from one run over its rows
+(`schedule.segments`), and a shortest path over the cuts gives, for every number of bytes, the choices of least
+recompute. These are estimates: `choose` makes real plans of the points that matter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tinycompile.schedule.assembly import network_macs
 from tinycompile.schedule.row_model import build_row_model
 from tinycompile.schedule.segments import ENTRY, Segments
 from tinycompile.schedule.storage import analyse_storage
-from tinycompile.schedule.watch import Watch
+from tinycompile.watch import Watch
 
 TILES = (2, 3, 4, 5, 6, 8, 10)  # columns of tiles that are tried
 ROWS = (2, 3, 4, 5, 6, 8, 10)  # made in one step by bottlenecks that expand rows again

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
+from tinycompile.ops.base import SCRATCH_ALIGN
 from tinycompile.schedule.liveness import Interval
 from tinycompile.schedule.storage import Overlay, Storage
-
-SCRATCH_ALIGN = 4  # kernels may hold int32 there
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from math import isqrt
 from tinycompile.schedule.allocate import Packing
 from tinycompile.schedule.blocks import Block
 from tinycompile.schedule.ejection import Conflicts, Ejection, conflicts, lifetime
-from tinycompile.schedule.watch import Watch
+from tinycompile.watch import Watch
 
 ROOM = 8  # the first ceiling is above the live bytes by this part of them
 STEP = 7, 8  # of the distance to the live bytes that the next ceiling keeps

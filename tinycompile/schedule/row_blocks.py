@@ -14,9 +14,9 @@ from itertools import accumulate
 
 from tinycompile.errors import InternalError
 from tinycompile.ir.graph import Graph
-from tinycompile.ops.base import Grain
+from tinycompile.ops.base import SCRATCH_ALIGN, Grain
 from tinycompile.ops.registry import operator
-from tinycompile.schedule.blocks import SCRATCH_ALIGN, Block, Rectangle
+from tinycompile.schedule.blocks import Block, Rectangle
 from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_model import RowModel
 from tinycompile.schedule.storage import Storage

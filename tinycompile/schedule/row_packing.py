@@ -21,7 +21,7 @@ from tinycompile.schedule.reorder import reordered
 from tinycompile.schedule.row_blocks import RowBlocks, build_row_blocks
 from tinycompile.schedule.row_model import RowModel
 from tinycompile.schedule.storage import Storage
-from tinycompile.schedule.watch import Watch
+from tinycompile.watch import Watch
 
 SOLVER_LIMIT = 1.0  # of all calls of CP-SAT, in its deterministic time
 REORDERINGS = 40

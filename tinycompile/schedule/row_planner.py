@@ -30,7 +30,7 @@ from tinycompile.schedule.row_model import RowModel, build_row_model, rows_of_vi
 from tinycompile.schedule.row_packing import pack_into, pack_orders
 from tinycompile.schedule.stages import search_order, staged_order
 from tinycompile.schedule.storage import Storage, analyse_storage
-from tinycompile.schedule.watch import Watch
+from tinycompile.watch import Watch
 
 
 class RowPlanner:

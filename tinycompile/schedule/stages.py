@@ -14,8 +14,8 @@ from tinycompile.schedule.interleave import Interleaving, exact_interleaving, ge
 from tinycompile.schedule.live_rows import LiveRows, State
 from tinycompile.schedule.reorder import prompt, settled
 from tinycompile.schedule.row_model import RowModel
-from tinycompile.schedule.watch import Watch
 from tinycompile.schedule.window_bounds import WIDTH, window_bound
+from tinycompile.watch import Watch
 
 EXACT_STATES = 250_000  # that the exact search may expand at effort 1, for orders and bounds together
 TILED_STATES = 2_500  # at effort 0, of networks in tiles: it never finishes there, and what it finds it finds early

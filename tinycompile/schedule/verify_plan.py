@@ -20,9 +20,8 @@ from tinycompile.ir.graph import Node, Tensor
 from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.plan import Placement, Plan, Pop, Push, Step
 from tinycompile.ir.types import Region
-from tinycompile.ops.base import Grain, Need, Operator, window_tensor
+from tinycompile.ops.base import SCRATCH_ALIGN, Grain, Need, Operator, window_tensor
 from tinycompile.ops.registry import operator
-from tinycompile.schedule.blocks import SCRATCH_ALIGN
 from tinycompile.schedule.plan_tags import Tags, fail, root_tags
 
 _EMPTY = -1

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from tinycompile.schedule.interleave import raised_bound
 from tinycompile.schedule.row_model import Maker, RowModel
-from tinycompile.schedule.watch import Watch
+from tinycompile.watch import Watch
 
 WIDTH = 17  # makers of a window: two or three inverted bottlenecks with their additions
 STRIDE = 3
