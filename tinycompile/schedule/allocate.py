@@ -19,11 +19,12 @@ MAX_EXACT_RECTANGLES = 1500
 
 @dataclass(frozen=True)
 class Packing:
-    """`bases`: byte offset of each block. `method`: what found it."""
+    """`bases`: byte offset of each block. `method`: what found it. `least`: proven least for these blocks."""
 
     bases: tuple[int, ...]
     arena_bytes: int
     method: str
+    least: bool = False
 
 
 def _height(blocks: Sequence[Block], bases: Sequence[int]) -> int:
@@ -117,8 +118,9 @@ def exact(blocks: Sequence[Block], start: Packing, bound_bytes: int, limit: floa
         return start
     found = tuple(int(solver.value(u)) * b.align for u, b in zip(bases, blocks, strict=True))
     height = _height(blocks, found)
-    proven = "proven least for this order" if status == cp_model.OPTIMAL else "time limit reached"
-    return Packing(found, height, f"CP-SAT, {proven}") if height <= start.arena_bytes else start
+    least = status == cp_model.OPTIMAL
+    method = f"CP-SAT, {'proven least for this order' if least else 'time limit reached'}"
+    return Packing(found, height, method, least) if height <= start.arena_bytes else start
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ ties are broken by a generator with a fixed seed, and the limit is a number of m
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import isqrt
 
@@ -130,22 +130,24 @@ class Ejection:
             if align > 1:
                 low, high = low // align * align, -(-high // align) * align
             order = low.argsort(kind="stable")
-            base = _lowest(low[order], high[order])
+            lows = low[order]
+            base = _lowest(lows, high[order])
             if base > top:
                 if spent >= moves or (spent % ASKED == 0 and over()):
                     self.waiting.append(k)
                     return None
                 spent += 1
                 self.weights[k] += self.growth[k]
-                cheapest = _cheapest(low, high, self.weights[others], order, top)
-                base = int(cheapest[self.generator.randrange(len(cheapest))])
-                out = np.unique(others[(low < base) & (high > base)])
+                weights = self.weights[others]
+                cheapest = _cheapest(lows, weights[order], high, weights, top)
+                base = cheapest[self.generator.randrange(len(cheapest))]
+                out = others[(low < base) & (high > base)]
                 self.bases[out] = NOWHERE
-                self.waiting += self._hardest_last(out.tolist())
+                self.waiting += self._hardest_last(set(out.tolist()))
             self.bases[k] = base
         return spent
 
-    def _hardest_last(self, some: list[int]) -> list[int]:
+    def _hardest_last(self, some: Iterable[int]) -> list[int]:
         """The block that fits worst goes on top of the stack: it looks for room first."""
         return sorted(some, key=lambda k: (self.weights[k], self.sizes[k], k))
 
@@ -171,20 +173,25 @@ def _lowest(low: Numbers, high: Numbers) -> int:
     if not low.size:
         return 0
     floor = np.maximum.accumulate(high)
-    below = np.maximum(np.append(0, floor[:-1]), 0)
+    below = np.empty_like(floor)
+    below[0] = 0
+    np.maximum(floor[:-1], 0, out=below[1:])
     free = below <= low
     at = int(free.argmax())
     return int(below[at]) if free[at] else max(int(floor[-1]), 0)
 
 
-def _cheapest(low: Numbers, high: Numbers, weights: Numbers, order: Numbers, top: int) -> Numbers:
+def _cheapest(lows: Numbers, weights_by_low: Numbers, high: Numbers, weights: Numbers, top: int) -> list[int]:
     """The bases in 0..top, among them and the ends of the ranges, where the blocks in the way weigh least together.
-    `order` sorts the lows."""
-    bases = np.concatenate([low, high, [0, top]])
-    bases = bases[(bases >= 0) & (bases <= top)]
+    `lows` are sorted, with `weights_by_low`; `high` and `weights` belong together."""
+    n = len(high)
     ends = high.argsort(kind="stable")
-    opened = np.append(0, np.cumsum(weights[order]))[np.searchsorted(low[order], bases, "left")]
-    closed = np.append(0, np.cumsum(weights[ends]))[np.searchsorted(high[ends], bases, "right")]
-    cost = opened - closed
-    found: Numbers = np.unique(bases[cost == cost.min()])
-    return found
+    highs = high[ends]
+    bases = np.empty(2 * n + 2, dtype=np.int64)
+    bases[:n], bases[n:-2], bases[-2], bases[-1] = lows, highs, 0, top
+    bases = bases[(bases >= 0) & (bases <= top)]
+    opened, closed = np.zeros((2, n + 1), dtype=np.int64)
+    weights_by_low.cumsum(out=opened[1:])
+    weights[ends].cumsum(out=closed[1:])
+    cost = opened[lows.searchsorted(bases, "left")] - closed[highs.searchsorted(bases, "right")]
+    return sorted(set(bases[cost == cost.min()].tolist()))

@@ -1,8 +1,9 @@
 """Packing of row programs: an address for each row, in as many bytes as are live at the peak where that is found.
 
 The arena has a given height, the live bytes of the order, and one method after another looks for a packing of that
-height: first fit, ejection (`schedule.ejection`), then CP-SAT on the blocks at the busiest times with ejection for the
-rest. A row is written over a dying one only when the peak asks for it, since rigid groups pack badly.
+height: first fit, ejection (`schedule.ejection`), CP-SAT on the blocks at the busiest times with ejection for the rest.
+When they have had their share of work, a larger arena is lowered (`schedule.lowering`). A row is written over a dying
+one only when the peak asks for it, since rigid groups pack badly.
 
 Some orders leave the free bytes in pieces that no packing can join. `pack_orders` may take another order of that peak.
 """
@@ -13,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tinycompile.ir.graph import Graph
-from tinycompile.schedule.allocate import Packing, fit, greedy
-from tinycompile.schedule.ejection import eject
+from tinycompile.schedule.allocate import Fit, Packing, exact, fit, greedy
+from tinycompile.schedule.ejection import ASKED, eject
 from tinycompile.schedule.lowering import lowered
 from tinycompile.schedule.packing_shape import PackingShape, packing_shapes
 from tinycompile.schedule.reorder import reordered
@@ -26,8 +27,10 @@ from tinycompile.watch import Watch
 SOLVER_LIMIT = 1.0  # of all calls of CP-SAT, in its deterministic time
 REORDERINGS = 40
 MOVES = 20_000  # ejections in each try
+ALL_MOVES = 100_000  # ejections in all tries to meet the live bytes, first fits counted too
 QUICK_MOVES = 5_000  # where there are many tries
 FEWEST_MOVES = 1_500  # where the work of an order is to be little
+FEW = 100  # blocks: of so few CP-SAT often proves what is least
 SMALL = 1200  # blocks: of so few the live bytes are often met
 HOT = (0.9, 0.97, 0.75, 0.0)  # parts of the height: blocks that meet a time as busy as that go to CP-SAT
 CALL_LIMIT = 0.2  # deterministic time: CP-SAT is lucky early or not at all, so there are several short calls
@@ -40,6 +43,18 @@ SPARE = (64, 16, 8, 4)  # parts of the live bytes left over where a larger arena
 LOWERING_MOVES = 12_000  # ejections of each try where the bound is not met and the ceiling comes down step by step
 
 Found = tuple[RowBlocks, Packing]
+
+
+class _Patience(Watch):
+    """Ends tries to meet the live bytes, all of them together, after `moves` ejections or when `watch` ends."""
+
+    def __init__(self, watch: Watch, moves: int) -> None:
+        super().__init__()
+        self.watch, self.left = watch, moves
+
+    def over(self) -> bool:
+        self.left -= ASKED  # a search asks once in so many ejections
+        return self.left < 0 or self.watch.over()
 
 
 def pack_orders(
@@ -57,29 +72,41 @@ def pack_orders(
     watch.phase("addresses")
     variants = [_variants(graph, storage, model, sequence) for sequence in sequences]
     bound = max(variants[0][0].live_bytes)
-    tries = [list(_tries(rows, bound)) for rows in variants]
+    patience = _Patience(watch, ALL_MOVES * max(effort, 1))
+    for sequence, rows in zip(sequences, variants, strict=True):
+        found = _eject(list(_tries(rows, bound)), bound, 0, patience, effort)
+        if found is not None:
+            return sequence, *found
+    tries = []
+    for sequence, rows in zip(sequences, variants, strict=True):
+        fits = list(zip(rows, (_fit(r, bound) for r in rows), strict=True))
+        for r, fitted in fits:
+            if fitted.bases is not None:
+                return sequence, r, Packing(fitted.bases, bound, "CP-SAT")
+        tries.append(list(_tries([r for r, fitted in fits if not fitted.impossible], bound)))
     many = QUICK_MOVES if effort or len(variants[0][0].blocks) <= SMALL else FEWEST_MOVES
-    for moves in (0, many):
-        for sequence, some in zip(sequences, tries, strict=True):
-            found = _eject(some, bound, moves, watch, effort)
-            if found is not None:
-                return sequence, *found
-    for sequence, rows in zip(sequences, variants, strict=True) if effort else ():
-        found = _meet(rows, bound, SOLVER_LIMIT * effort / len(variants), watch, effort)
+    for sequence, some in zip(sequences, tries, strict=True):
+        found = _eject(some, bound, many, patience, effort)
+        if found is not None:
+            return sequence, *found
+    for sequence, some in zip(sequences, tries, strict=True) if effort else ():
+        found = _solve(some, bound, SOLVER_LIMIT * effort / len(variants), patience)
+        found = found or _eject(some, bound, MOVES, patience, effort)
         if found is not None:
             return sequence, *found
     for seed in range(_fewer(REORDERINGS, variants[0][0], effort) if effort else 0):
-        if watch.over():
+        if patience.over():
             break
         other = reordered(model, sequences[seed % len(sequences)], bound, seed)
         blocks = _variants(graph, storage, model, other)[0]
-        if max(blocks.live_bytes) > bound or _impossible(blocks, bound):
+        if max(blocks.live_bytes) > bound or _fit(blocks, bound).impossible:
             continue
-        found = _eject(list(_tries((blocks,), bound))[:1], bound, QUICK_MOVES, watch)
+        found = _eject(list(_tries((blocks,), bound))[:1], bound, QUICK_MOVES, patience)
         if found is not None:
             return other, *found
     pairs = list(zip(sequences, variants, strict=True))[: None if effort else 1]
-    packed = [(sequence, *_least(rows, bound, effort, watch)) for sequence, rows in pairs]
+    moves = LOWERING_MOVES * max(2 * effort // len(pairs), 1)
+    packed = [(sequence, *_least(rows, bound, moves, watch)) for sequence, rows in pairs]
     return min(packed, key=lambda found: found[2].arena_bytes)
 
 
@@ -108,17 +135,13 @@ def pack_into(
     return rows, replace(packing, arena_bytes=used)  # rigid blocks far above the live bytes need not fill the height
 
 
-def _meet(variants: Sequence[RowBlocks], height: int, limit: float, watch: Watch, effort: int) -> Found | None:
-    """A packing into `height`, by ejection or CP-SAT (`limit`: deterministic time of all its calls)."""
-    tries = list(_tries([rows for rows in variants if not _impossible(rows, height)], height))
-    return _eject(tries, height, MOVES, watch, effort) or _solve(tries, height, limit, watch)
-
-
-def _impossible(rows: RowBlocks, height: int) -> bool:
-    """Whether the blocks around the busiest step are proven not to fit."""
+def _fit(rows: RowBlocks, height: int) -> Fit:
+    """What CP-SAT soon finds of a few blocks; of many, whether those around the busiest step are proven not to fit."""
+    if len(rows.blocks) <= FEW:
+        return fit(rows.blocks, height, CALL_LIMIT)
     peak = rows.live_bytes.index(max(rows.live_bytes))
     near = [b for b in rows.blocks if any(r.first <= peak + WINDOW and r.last >= peak - WINDOW for r in b.outline)]
-    return fit(near, height, WINDOW_LIMIT).impossible
+    return replace(fit(near, height, WINDOW_LIMIT), bases=None)
 
 
 def _variants(graph: Graph, storage: Storage, model: RowModel, sequence: tuple[int, ...]) -> list[RowBlocks]:
@@ -187,10 +210,15 @@ def _solve(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, limit: 
     return None
 
 
-def _least(variants: Sequence[RowBlocks], bound: int, effort: int, watch: Watch) -> Found:
-    """The least packing that lowering the ceiling finds; the best first fit where that finds none at all."""
+def _least(variants: Sequence[RowBlocks], bound: int, moves: int, watch: Watch) -> Found:
+    """Of few blocks the least packing, where it is proven; else the least that lowering the ceiling finds, or the best
+    first fit where that finds none at all."""
     rows = variants[0]
-    found = lowered(rows.blocks, rows.live_bytes, bound, LOWERING_MOVES * max(2 * effort, 1), watch)
+    if len(rows.blocks) <= FEW:
+        known = exact(rows.blocks, greedy(rows.blocks, bound), bound, CALL_LIMIT)
+        if known.least:
+            return rows, known
+    found = lowered(rows.blocks, rows.live_bytes, bound, moves, watch)
     if found is not None:
         return rows, found
     return min(((r, greedy(r.blocks, bound)) for r in variants), key=lambda found: found[1].arena_bytes)
