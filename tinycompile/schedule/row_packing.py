@@ -24,13 +24,14 @@ from tinycompile.schedule.row_model import RowModel
 from tinycompile.schedule.storage import Storage
 from tinycompile.watch import Watch
 
-SOLVER_LIMIT = 1.0  # of all calls of CP-SAT, in its deterministic time
+SOLVER_LIMIT = 0.3  # of all calls of CP-SAT, in its deterministic time
 REORDERINGS = 40
 MOVES = 20_000  # ejections in each try
 ALL_MOVES = 100_000  # ejections in all tries to meet the live bytes, first fits counted too
 QUICK_MOVES = 5_000  # where there are many tries
 FEWEST_MOVES = 1_500  # where the work of an order is to be little
 FEW = 100  # blocks: of so few CP-SAT often proves what is least
+FEW_LIMIT = 0.05
 SMALL = 1200  # blocks: of so few the live bytes are often met
 HOT = (0.9, 0.97, 0.75, 0.0)  # parts of the height: blocks that meet a time as busy as that go to CP-SAT
 CALL_LIMIT = 0.2  # deterministic time: CP-SAT is lucky early or not at all, so there are several short calls
@@ -138,7 +139,7 @@ def pack_into(
 def _fit(rows: RowBlocks, height: int) -> Fit:
     """What CP-SAT soon finds of a few blocks; of many, whether those around the busiest step are proven not to fit."""
     if len(rows.blocks) <= FEW:
-        return fit(rows.blocks, height, CALL_LIMIT)
+        return fit(rows.blocks, height, FEW_LIMIT)
     peak = rows.live_bytes.index(max(rows.live_bytes))
     near = [b for b in rows.blocks if any(r.first <= peak + WINDOW and r.last >= peak - WINDOW for r in b.outline)]
     return replace(fit(near, height, WINDOW_LIMIT), bases=None)
