@@ -6,17 +6,30 @@ from os import PathLike
 from pathlib import Path
 
 from tinycompile.codegen.c import emit_c
+from tinycompile.errors import UsageError
+from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.plan import Plan
 from tinycompile.output_folder import write_folder
 from tinycompile.pipeline import Build, ImportOptions, build_model, plan_model
+from tinycompile.planning.goal import Goal
 from tinycompile.report.summary import Budgets, Report, summarize
 from tinycompile.target import load_target, parse_bytes
 
 Size = int | str | None
+MODES = (("input", InputMode), ("results", OutputMode))
 
 
 def _bytes(size: Size) -> int | None:
     return parse_bytes(size) if isinstance(size, str) else size
+
+
+def _goal(input_mode: str, output_mode: str, sram_bytes: int | None) -> Goal:
+    """UsageError for a mode that does not exist."""
+    try:
+        return Goal(InputMode(input_mode), sram_bytes=sram_bytes, output_mode=OutputMode(output_mode))
+    except ValueError as error:
+        modes = [f"{key}: {', '.join(m.value for m in kind)}" for key, kind in MODES]
+        raise UsageError(str(error), "input or results", "; ".join(modes)) from None
 
 
 def build(
@@ -28,22 +41,35 @@ def build(
     io: str = "model",
     name: str | None = None,
     out: str | PathLike[str] | None = None,
+    input: str = "resident",
+    results: str = "resident",
 ) -> Build:
     """Compile a `.tflite` or `.onnx` file; with `out`, write the files into that folder.
 
-    `sram`, `flash`: bytes, or text such as "320k"; default: the target's. `io`: "model" or "quantized".
+    `sram`, `flash`: bytes, or text such as "320k"; default: the target's. `io`: "model" or "quantized". `input`:
+    "resident", "streamed" or "external"; `results`: "resident" or "streamed", as for the command line.
     Raises the classes of ``tinycompile.errors``; nothing is written then.
     """
     budgets = Budgets(_bytes(sram), _bytes(flash))
-    result = build_model(Path(model), load_target(target), budgets, ImportOptions(io=io, name=name))
+    options, goal = ImportOptions(io=io, name=name), _goal(input, results, budgets.sram_bytes)
+    result = build_model(Path(model), load_target(target), budgets, options, goal=goal)
     if out is not None:
         write_folder(Path(out), result.files, force=False)
     return result
 
 
-def plan(model: str | PathLike[str], target: str = "cortex-m7", *, io: str = "model", name: str | None = None) -> Plan:
-    """The verified memory plan of a model."""
-    return plan_model(Path(model), load_target(target), ImportOptions(io=io, name=name))
+def plan(
+    model: str | PathLike[str],
+    target: str = "cortex-m7",
+    *,
+    io: str = "model",
+    name: str | None = None,
+    input: str = "resident",
+    results: str = "resident",
+) -> Plan:
+    """The verified memory plan of a model; `input` and `results` as for `build`."""
+    options, goal = ImportOptions(io=io, name=name), _goal(input, results, None)
+    return plan_model(Path(model), load_target(target), options, goal=goal)
 
 
 def report_for(made: Plan, *, sram: Size = None, flash: Size = None) -> Report:

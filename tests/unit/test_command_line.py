@@ -126,6 +126,17 @@ def test_patches_are_planned_and_run_to_the_bit() -> None:
     assert as_json("emulate", DIGITS, *options, "--samples", "2")["checked_against_interpreter"]
 
 
+def test_rows_in_and_out_one_by_one(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    text = ok("build", DIGITS, "--io", "quantized", "--input", "streamed", "--results", "streamed", "-o", str(out))
+    assert "given row by row" in text
+    assert "digits_qdq_sink" in (out / "digits_qdq.h").read_text()
+    assert json.loads((out / "report.json").read_text())["output_mode"] == "streamed"
+    assert as_json("emulate", str(out), "--samples", "2")["samples"] == 2
+    options = ("--io", "quantized", "--results", "streamed")
+    assert as_json("emulate", DIGITS, *options, "--samples", "2")["checked_against_interpreter"]
+
+
 def test_emulate_takes_and_gives_npz(tmp_path: Path) -> None:
     x = np.random.default_rng(0).uniform(0, 1, (3, 1, 1, 8, 8)).astype(np.float32)
     outputs = []
@@ -242,3 +253,7 @@ def test_python_interface(tmp_path: Path) -> None:
     assert tinycompile.report_for(plan).arena.value == built.report.arena.value
     with pytest.raises(tinycompile.report.summary.DoesNotFitError):
         tinycompile.build(DIGITS, sram=100)
+    plan = tinycompile.plan(DIGITS, io="quantized", input="external", results="streamed")
+    assert (plan.input_mode.value, plan.output_mode.value) == ("external", "streamed")
+    with pytest.raises(tinycompile.errors.UsageError, match="popped"):
+        tinycompile.plan(DIGITS, results="popped")

@@ -19,6 +19,7 @@ import numpy as np
 from tinycompile.codegen.context import (
     CallText,
     Instance,
+    PopText,
     PortText,
     ProgramText,
     RowPointer,
@@ -30,7 +31,7 @@ from tinycompile.codegen.row_program import row_program
 from tinycompile.errors import InternalError
 from tinycompile.ir.emission import Emission
 from tinycompile.ir.graph import Array, Node, Tensor
-from tinycompile.ir.interface import InputMode, Port
+from tinycompile.ir.interface import InputMode, OutputMode, Port
 from tinycompile.ir.plan import Placement, Plan, Step
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import OWN_OUTPUT, Grain, KernelCall, RowWindow, window_tensor
@@ -248,7 +249,7 @@ def _program(module: _Module, plan: Plan) -> tuple[tuple[StepText, ...], Program
     steps = []
     merged = {s.op: s.merge for s in plan.computed}
     for k, (op, region) in enumerate(program.functions):
-        if op is not None:
+        if isinstance(op, int):
             runs = int(np.count_nonzero(program.table[::2] == k))
             steps.append(_step(module, plan, k, Step(op, region, merged[op]), runs))
     name = module.weight(program.table, "order of the rows: function and number of rows, in turn")
@@ -271,13 +272,18 @@ def _program(module: _Module, plan: Plan) -> tuple[tuple[StepText, ...], Program
         pushed.row_bytes // pushed.dtype.itemsize,
         pushed.form.rows,
         pushed.dtype.c_type,
+        tuple(_pop(module, plan, name, k) for name, k in program.pops.items()),
     )
     return tuple(steps), text
 
 
-def _port(plan: Plan, port: Port) -> PortText:
-    placement = plan.placements[port.name]
-    apart = port.name in plan.graph.inputs and plan.input_mode is not InputMode.RESIDENT
+def _pop(module: _Module, plan: Plan, name: str, index: int) -> PopText:
+    tensor = plan.tensor(name)
+    address = _pointer(tensor.dtype.c_type, tensor.dtype.itemsize, _row_address(module, plan, name, "y"), const=True)
+    return PopText(index, tuple(p.c_name for p in plan.interface.outputs if p.name == name), address)
+
+
+def _port(plan: Plan, port: Port, resident: bool) -> PortText:
     comment = f"{port.dtype.value} {shape_text(port.shape)}"
     if len(port.shape) == 4:
         comment += " NHWC"
@@ -285,7 +291,8 @@ def _port(plan: Plan, port: Port) -> PortText:
         sign = "-" if (port.zero_point or 0) >= 0 else "+"
         comment += f", real = {port.scale:.9g} * (q {sign} {abs(port.zero_point or 0)})"
     macro = f"{plan.interface.prefix}_{port.c_name}".upper()
-    return PortText(port, macro, port.dtype.c_type, None if apart else placement.offsets[0], comment)
+    offset = plan.placements[port.name].offsets[0] if resident else None
+    return PortText(port, macro, port.dtype.c_type, offset, comment)
 
 
 def stack_estimate_bytes(plan: Plan) -> int:
@@ -345,6 +352,7 @@ def emit_c(plan: Plan) -> Emission:
         autoescape=False,  # C, not HTML; every name in the context is sanitised above
     )
     stack_bytes = stack_estimate_bytes(plan)
+    popped = plan.output_mode is OutputMode.STREAMED
     context = {
         "prefix": prefix,
         "macro": prefix.upper(),
@@ -354,14 +362,16 @@ def emit_c(plan: Plan) -> Emission:
         "peak_step": plan.peak_step,
         "stack_bytes": stack_bytes,
         "macs": sum(operator(n.op.kind).macs(n) for n in plan.graph.nodes()),
-        "inputs": [_port(plan, p) for p in plan.interface.inputs],
-        "outputs": [_port(plan, p) for p in plan.interface.outputs],
+        "inputs": [_port(plan, p, plan.input_mode is InputMode.RESIDENT) for p in plan.interface.inputs],
+        "outputs": [_port(plan, p, not popped) for p in plan.interface.outputs],
         "headers": sorted(module.headers),
         "weights": list(module.weights.values()),
         "instances": list(module.instances.values()),
         "steps": steps,
         "program": program,
         "mode": plan.input_mode.value,
+        "popped": popped,
+        "pops": () if program is None else program.pops,
     }
     names = {
         "model.h.j2": f"{prefix}.h",

@@ -86,6 +86,16 @@ class PortText:
 
 
 @dataclass(frozen=True)
+class PopText:
+    """How rows of an output are given to the caller: the case of the row program, and where row ``y`` lies. `ports`:
+    names of the outputs that the tensor is."""
+
+    index: int
+    ports: tuple[str, ...]
+    address: str
+
+
+@dataclass(frozen=True)
 class ProgramText:
     """The row program: its table, and where the rows of a streamed input go."""
 
@@ -101,3 +111,4 @@ class ProgramText:
     push_elems: int
     push_rows: int
     push_type: str
+    pops: tuple[PopText, ...]

@@ -8,18 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinycompile.ir.graph import Array
-from tinycompile.ir.plan import Plan, Push, Step
+from tinycompile.ir.plan import Plan, Pop, Push, Step
 from tinycompile.ir.types import Region
 from tinycompile.ops.registry import operator
+
+_Maker = int | str | None
 
 
 @dataclass(frozen=True)
 class RowProgram:
     """`functions`: for each maker in the order in which they begin, the op and the region that all its steps make
-    together; None is the pushed input, which comes last. `table`: pairs of a maker's number and rows, of the narrowest
-    type that holds both."""
+    together; None is the pushed input, which comes behind the ops, and a name is an output whose rows are popped, which
+    comes last. `table`: pairs of a maker's number and rows, of the narrowest type that holds both."""
 
-    functions: tuple[tuple[int | None, Region], ...]
+    functions: tuple[tuple[_Maker, Region], ...]
     table: Array
     most_rows: int
 
@@ -28,11 +30,16 @@ class RowProgram:
         """The number that stands for a pushed row."""
         return next((k for k, (op, _) in enumerate(self.functions) if op is None), None)
 
+    @property
+    def pops(self) -> dict[str, int]:
+        """The number that stands for a popped row, by output."""
+        return {op: k for k, (op, _) in enumerate(self.functions) if isinstance(op, str)}
+
 
 def row_program(plan: Plan) -> RowProgram:
     """Runs of consecutive rows become one pair; a pushed row is a pair by itself."""
-    regions: dict[int | None, Region] = {}
-    runs: list[tuple[int | None, int]] = []
+    regions: dict[_Maker, Region] = {}
+    runs: list[tuple[_Maker, int]] = []
     for step in plan.steps:
         maker, region = _maker(plan, step)
         before = regions.get(maker)
@@ -41,7 +48,8 @@ def row_program(plan: Plan) -> RowProgram:
             runs[-1] = maker, runs[-1][1] + region.rows
         else:
             runs.append((maker, region.rows))
-    makers = [m for m in regions if m is not None] + [None] * (None in regions)
+    makers: list[_Maker] = [m for m in regions if isinstance(m, int)] + [None] * (None in regions)
+    makers += [m for m in regions if isinstance(m, str)]
     number = {maker: k for k, maker in enumerate(makers)}
     return RowProgram(
         tuple((maker, regions[maker]) for maker in makers),
@@ -50,22 +58,22 @@ def row_program(plan: Plan) -> RowProgram:
     )
 
 
-def _maker(plan: Plan, step: Step | Push) -> tuple[int | None, Region]:
+def _maker(plan: Plan, step: Step | Push | Pop) -> tuple[_Maker, Region]:
     if isinstance(step, Push):
         return None, Region(step.row, step.row + 1, 0, plan.tensor(step.tensor).form.width)
+    if isinstance(step, Pop):
+        return step.tensor, Region(step.row, step.row + 1, 0, plan.tensor(step.tensor).form.width)
     return step.op, step.region
 
 
-def _rows_per_call(plan: Plan, maker: int | None) -> int:
-    if maker is None:
+def _rows_per_call(plan: Plan, maker: _Maker) -> int:
+    if not isinstance(maker, int):
         return 1
     node = plan.graph.node(plan.ops[maker])
     return operator(node.op.kind).step_rows(node)
 
 
-def _table(
-    number: Mapping[int | None, int], runs: list[tuple[int | None, int]], each: Mapping[int | None, int]
-) -> Array:
+def _table(number: Mapping[_Maker, int], runs: list[tuple[_Maker, int]], each: Mapping[_Maker, int]) -> Array:
     wide = len(number) > 2**8 or sum(rows > 255 for _, rows in runs) > len(runs) // 4
     dtype = np.uint16 if wide else np.uint8
     most = int(np.iinfo(dtype).max)

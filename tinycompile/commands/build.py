@@ -68,6 +68,7 @@ def build(
     tinycompile build model.tflite --target cortex-m7 --sram 320k -o out/
     tinycompile build model.onnx --io quantized --json
     tinycompile build model.tflite --minimize sram --input external -o out/
+    tinycompile build model.tflite --input streamed --results streamed -o out/
     tinycompile build model.tflite --target cortex-m7 --board nucleo-h743zi2 -o out/
 
     Nothing is written when the model cannot be compiled or does not fit.

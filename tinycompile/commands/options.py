@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from tinycompile.errors import UsageError
-from tinycompile.ir.interface import InputMode
+from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.pipeline import Dump, ImportOptions
 from tinycompile.planning.goal import Goal, Patches
 from tinycompile.report.summary import Budgets
@@ -75,9 +75,10 @@ def watch(time_limit: float | None, tell: Callable[[str], None]) -> Watch:
 
 @dataclass(frozen=True)
 class GoalOptions:
-    """What --input, --minimize and their like were given."""
+    """What --input, --results, --minimize and their like were given."""
 
     input_mode: str
+    output_mode: str
     minimize: str
     max_recompute: float | None
     patches: str | None
@@ -99,6 +100,7 @@ class GoalOptions:
             self.effort,
             math.inf if self.max_recompute is None else self.max_recompute,
             None if self.patches is None else _patches(self.patches, self.stage_end),
+            OutputMode(self.output_mode),
         )
 
 
@@ -110,7 +112,7 @@ def _patches(text: str, stage_end: str | None) -> Patches:
 
 
 def goal_options(function: F) -> F:
-    """--input, --minimize and what goes with them: what the plan is to be. The verb gets them as `wanted`."""
+    """--input, --results, --minimize and what goes with them: what the plan is to be, for the verb as `wanted`."""
 
     @functools.wraps(function)
     def gathered(*args: Any, **kwargs: Any) -> Any:
@@ -144,6 +146,15 @@ def goal_options(function: F) -> F:
             default="calls",
             show_default=True,
             help="The fewest kernel calls that fit in the SRAM allowed, or the least SRAM.",
+        ),
+        click.option(
+            "--results",
+            "output_mode",
+            type=click.Choice([mode.value for mode in OutputMode]),
+            default="resident",
+            show_default=True,
+            help="The outputs lie whole in the arena at the end; or a function of yours gets every row as soon as it is"
+            " made, and the arena holds only rows that are not given yet.",
         ),
         click.option(
             "--input",

@@ -12,6 +12,7 @@ from tinycompile.codegen.c import emit_c
 from tinycompile.commands import options
 from tinycompile.commands.progress import ended_by_interrupt, working
 from tinycompile.errors import UsageError, one_line
+from tinycompile.ir.interface import OutputMode
 from tinycompile.pipeline import ImportOptions, import_model, plan_model
 from tinycompile.planning.goal import Goal
 from tinycompile.report.summary import summarize
@@ -104,8 +105,14 @@ def _pareto(
                 rows.append(frontier_row(made, target, emit_c(made)))
     rows = undominated(rows)
     if plot is not None and rows:
-        Path(plot).write_text(render_plot(rows, f"{model.stem}, input {goal.input_mode.value}"), encoding="utf-8")
+        Path(plot).write_text(
+            render_plot(rows, f"{model.stem}, input {goal.input_mode.value}{_results(goal)}"), encoding="utf-8"
+        )
     if as_json:
-        click.echo(json.dumps(to_json(rows, model.stem, target.name, goal.input_mode.value)))
+        click.echo(json.dumps(to_json(rows, model.stem, target.name, goal.input_mode.value, goal.output_mode.value)))
     else:
         click.echo(render_table(rows), nl=False)
+
+
+def _results(goal: Goal) -> str:
+    return ", results streamed" if goal.output_mode is OutputMode.STREAMED else ""

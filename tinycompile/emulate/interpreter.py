@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from tinycompile.errors import InternalError, UsageError, one_line
 from tinycompile.ir.graph import Array, Graph, Node, Tensor
-from tinycompile.ir.interface import InputMode
-from tinycompile.ir.plan import Plan, Push, Step
+from tinycompile.ir.interface import InputMode, OutputMode
+from tinycompile.ir.plan import Plan, Pop, Push, Step
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Need, Operator, whole
 from tinycompile.ops.registry import operator
@@ -34,6 +34,7 @@ class _Arena:
         self.external = [np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in inputs]
         for memory in self.external:
             memory.flags.writeable = False
+        self.popped: dict[str, list[Array]] = {}
 
     def _span(self, low: int, size: int, what: str, external: int | None = None) -> Bytes:
         memory, memory_name = (self.bytes, "arena") if external is None else (self.external[external], "input")
@@ -47,6 +48,11 @@ class _Arena:
         """Rows of a network input from the caller into their places."""
         tensor = self.plan.tensor(name)
         self.write(tensor, Region(y0, y1, 0, tensor.form.width), _as_rows(tensor, self.given[name])[y0:y1])
+
+    def pop(self, name: str, y: int) -> None:
+        """Row `y` of a network output to the caller, who takes rows as they come."""
+        tensor = self.plan.tensor(name)
+        self.popped.setdefault(name, []).append(self.read(tensor, Region(y, y + 1, 0, tensor.form.width)))
 
     def _rows(self, tensor: Tensor, y0: int, y1: int) -> list[Bytes]:
         """The arena's bytes of rows [y0, y1): one span when they are adjacent, else one per row."""
@@ -108,8 +114,11 @@ def _at_once(plan: Plan, node: Node, oper: Operator, step: Step, needs: Sequence
     return True
 
 
-def _run_step(arena: _Arena, step: Step | Push) -> None:
+def _run_step(arena: _Arena, step: Step | Push | Pop) -> None:
     plan = arena.plan
+    if isinstance(step, Pop):
+        arena.pop(step.tensor, step.row)
+        return
     if isinstance(step, Push):
         arena.push(step.tensor, step.row, step.row + 1)
         return
@@ -174,7 +183,8 @@ def _start(plan: Plan, inputs: Sequence[Array], fill: int) -> _Arena:
 
 
 def run_plan(plan: Plan, inputs: Sequence[Array], fill: int = 0xA5) -> list[Array]:
-    """The network outputs, in their own shapes, of one inference in an arena that is `fill` in every byte at the start.
+    """The network outputs, in their own shapes, of one inference in an arena that is `fill` in every byte at the start:
+    as they lie there at the end, or the rows that were popped, one behind the other.
 
     `inputs`: one array per network input, of its dtype and number of elements. Raises UsageError when they do not fit,
     InternalError when the plan leaves the arena.
@@ -183,6 +193,8 @@ def run_plan(plan: Plan, inputs: Sequence[Array], fill: int = 0xA5) -> list[Arra
     for step in plan.steps:
         _run_step(arena, step)
     tensors = [plan.tensor(name) for name in plan.graph.outputs]
+    if plan.output_mode is OutputMode.STREAMED:
+        return [np.concatenate(arena.popped[t.name]).reshape(t.shape) for t in tensors]
     return [arena.read(t, whole(t)).reshape(t.shape) for t in tensors]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tinycompile.emulate.samples import FILLS, check_fills_agree, pack_inputs, u
 from tinycompile.emulate.unicorn_runner import run_unicorn
 from tinycompile.errors import UsageError
 from tinycompile.ir.graph import Array
-from tinycompile.ir.interface import Interface
+from tinycompile.ir.interface import Interface, OutputMode
 from tinycompile.target import Target
 from tinycompile.toolchain import target_compiler
 
@@ -96,8 +96,16 @@ def run_target(
             ran = run_unicorn(image, target, chosen, files, timeout_s)
         else:
             ran = run_qemu(image, chosen, files, timeout_s, work)
-    both = unpack_outputs(interface.outputs, ran.files["out.bin"], samples * len(FILLS))
+    both = _outputs(interface, ran.files, samples * len(FILLS))
     outputs = [o[:samples] for o in both]
     check_fills_agree(interface, outputs, [o[samples:] for o in both], chosen.name)
     stack_bytes = int.from_bytes(ran.files["stack.bin"], "little")
     return TargetRun(outputs, ran.instructions[:samples], stack_bytes, ran.emulator, chosen.name, image.objects)
+
+
+def _outputs(interface: Interface, files: Mapping[str, bytes], runs: int) -> list[Array]:
+    """Whole outputs are in one file, run by run; rows of streamed ones in a file for each output."""
+    if interface.output_mode is OutputMode.STREAMED:
+        parts = [unpack_outputs([p], files[f"out_{k}.bin"], runs) for k, p in enumerate(interface.outputs)]
+        return [part for (part,) in parts]
+    return unpack_outputs(interface.outputs, files["out.bin"], runs)

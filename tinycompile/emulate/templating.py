@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from tinycompile.ir.interface import InputMode, Interface
+from tinycompile.ir.interface import InputMode, Interface, OutputMode
 from tinycompile.resources import data_dir
 
 
@@ -26,5 +26,6 @@ def render(template: str, interface: Interface | None = None, **context: Any) ->
             "outputs": interface.outputs,
             "arena_align": interface.arena_align,
             "resident": interface.input_mode is InputMode.RESIDENT,
+            "popped": interface.output_mode is OutputMode.STREAMED,
         }
     return environment.get_template(template).render(**context)

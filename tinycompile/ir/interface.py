@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tinycompile.ir.types import DType
+from tinycompile.ir.types import DType, row_form
 
 
 class InputMode(enum.Enum):
@@ -20,6 +20,13 @@ class InputMode(enum.Enum):
     RESIDENT = "resident"
     STREAMED = "streamed"
     EXTERNAL = "external"
+
+
+class OutputMode(enum.Enum):
+    """Where network outputs go: whole in the arena and counted; or to the caller, every row as soon as it is made."""
+
+    RESIDENT = "resident"
+    STREAMED = "streamed"
 
 
 @dataclass(frozen=True)
@@ -45,13 +52,26 @@ class Port:
     def nbytes(self) -> int:
         return self.elems * self.dtype.itemsize
 
+    @property
+    def rows(self) -> int:
+        return row_form(self.shape).rows
+
+    @property
+    def row_elems(self) -> int:
+        return row_form(self.shape).row_elems
+
+    @property
+    def row_bytes(self) -> int:
+        return self.row_elems * self.dtype.itemsize
+
 
 @dataclass(frozen=True)
 class Interface:
     """Entry point ``void <prefix>_run(<prefix>_arena *arena, const T in..., T out...)`` and its sizes.
 
     `arena_bytes` is the exact size of ``<prefix>_arena``'s payload, `arena_align` its alignment in bytes. Inputs have a
-    place in the arena, and may be NULL, only where `input_mode` is resident.
+    place in the arena, and may be NULL, only where `input_mode` is resident; the same for outputs. Where outputs are
+    streamed, ``const <prefix>_sink *sink, void *user`` takes their place: a function for the rows of each.
     """
 
     prefix: str
@@ -61,6 +81,7 @@ class Interface:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     input_mode: InputMode = InputMode.RESIDENT
+    output_mode: OutputMode = OutputMode.RESIDENT
 
     def to_json(self) -> dict[str, Any]:
         """A plain JSON object; `from_json` reads it back."""
@@ -81,6 +102,7 @@ class Interface:
             "arena_bytes": self.arena_bytes,
             "arena_align": self.arena_align,
             "input_mode": self.input_mode.value,
+            "output_mode": self.output_mode.value,
             "inputs": [port(p) for p in self.inputs],
             "outputs": [port(p) for p in self.outputs],
         }
@@ -107,4 +129,5 @@ class Interface:
             tuple(port(p) for p in data["inputs"]),
             tuple(port(p) for p in data["outputs"]),
             InputMode(data["input_mode"]),
+            OutputMode(data["output_mode"]),
         )

@@ -1,9 +1,10 @@
 """Plan: every decision made. Frozen; codegen and the emulators read nothing else.
 
 A plan is a row program. Each `Step` computes rows [y0, y1) of one op in ascending order, each `Push` takes rows of a
-streamed network input from the caller; `Placement` gives the arena offset of every row of every run-time tensor. Whole
-buffers, rings, outputs that overlap the input they eat, and views are what these offsets describe, not separate
-mechanisms. ``schedule.verify_plan`` replays the steps over a byte map and knows nothing of how the plan was made.
+streamed network input from the caller, each `Pop` gives it a row of a streamed network output; `Placement` gives the
+arena offset of every row of every run-time tensor. Whole buffers, rings, outputs that overlap the input they eat, and
+views are what these offsets describe, not separate mechanisms. ``schedule.verify_plan`` replays the steps over a byte
+map and knows nothing of how the plan was made.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tinycompile.ir.graph import Graph, Op, Tensor
-from tinycompile.ir.interface import InputMode, Interface
+from tinycompile.ir.interface import InputMode, Interface, OutputMode
 from tinycompile.ir.types import Region
 
 
@@ -63,6 +64,14 @@ class Step:
 @dataclass(frozen=True)
 class Push:
     """The caller gives row `row` of network input `tensor` (input mode "streamed")."""
+
+    tensor: str
+    row: int
+
+
+@dataclass(frozen=True)
+class Pop:
+    """The caller takes row `row` of network output `tensor` (output mode "streamed"); its bytes are free then."""
 
     tensor: str
     row: int
@@ -121,7 +130,7 @@ class Plan:
     graph: Graph
     target: str
     ops: tuple[Op, ...]
-    steps: tuple[Step | Push, ...]
+    steps: tuple[Step | Push | Pop, ...]
     placements: Mapping[str, Placement]
     variants: tuple[str, ...]
     scratch: tuple[Placement | None, ...]
@@ -134,6 +143,7 @@ class Plan:
     interface: Interface
     network_macs: int
     recomputed: tuple[Recomputed, ...] = ()
+    output_mode: OutputMode = OutputMode.RESIDENT
 
     @property
     def peak_step(self) -> int:
@@ -141,12 +151,12 @@ class Plan:
 
     @property
     def computed(self) -> tuple[Step, ...]:
-        """The steps without the pushes."""
+        """The steps without pushes and pops."""
         return tuple(s for s in self.steps if isinstance(s, Step))
 
     @property
     def row_program(self) -> bool:
-        """Whether some operator makes its rows in more than one step, or rows are pushed."""
+        """Whether some operator makes its rows in more than one step, or rows are pushed or popped."""
         return len({s.op for s in self.computed}) < len(self.steps)
 
     def live_at(self, step: int) -> tuple[str, ...]:

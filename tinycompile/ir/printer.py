@@ -15,7 +15,8 @@ import numpy as np
 
 from tinycompile.errors import one_line
 from tinycompile.ir.graph import Attrs, Graph, Op, Tensor
-from tinycompile.ir.plan import Placement, Plan, Push
+from tinycompile.ir.interface import OutputMode
+from tinycompile.ir.plan import Placement, Plan, Pop, Push
 from tinycompile.ir.quant import Quant
 
 _SHOWN_ELEMS = 4
@@ -115,7 +116,8 @@ def print_plan(plan: Plan) -> str:
     """The plan: arena and certificate, where each run-time tensor lives, the steps in order with what is live."""
     c = plan.certificate
     lines = [
-        f"plan {_name(plan.graph.name)} for {plan.target}, input {plan.input_mode.value}",
+        f"plan {_name(plan.graph.name)} for {plan.target}, input {plan.input_mode.value}"
+        + (", outputs streamed" if plan.output_mode is OutputMode.STREAMED else ""),
         f"arena {plan.arena_bytes} bytes, aligned to {plan.arena_align}",
         f"bound {c.lower_bound_bytes} over all orders, {c.schedule_bound_bytes} for this one, "
         f"{'optimal' if c.optimal else 'not proven optimal'} ({c.space}; {c.method})",
@@ -131,6 +133,9 @@ def print_plan(plan: Plan) -> str:
         live = f"     {plan.live_bytes[k]} bytes live: {_names(plan.live_at(k))}{peak}"
         if isinstance(step, Push):
             lines += [f"  {k}: push row {step.row} of {_name(step.tensor)}", live]
+            continue
+        if isinstance(step, Pop):
+            lines += [f"  {k}: pop row {step.row} of {_name(step.tensor)}", live]
             continue
         op, r = plan.ops[step.op], step.region
         where = f"rows {r.y0}..{r.y1 - 1} columns {r.x0}..{r.x1 - 1}{' merged' if step.merge else ''}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tinycompile.codegen.c import stack_estimate_bytes
 from tinycompile.ir.graph import Graph
-from tinycompile.ir.interface import InputMode
+from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.plan import Plan
 from tinycompile.passes.stream_reductions import stream_reductions
 from tinycompile.planning.advice import recomputed_layers
@@ -43,14 +43,16 @@ class Chooser:
         self.graph, self.target, self.prefix, self.goal = graph, target, prefix, goal
         self.watch = watch or Watch()
         self.streamed = stream_reductions(graph)
+        # Only row programs take rows from the caller or give them one by one.
+        self.whole_buffers = goal.input_mode is InputMode.RESIDENT and goal.output_mode is OutputMode.RESIDENT
         self.sram = goal.sram_bytes if goal.sram_bytes is not None else target.sram_bytes
 
     def plan(self) -> Plan:
         goal = self.goal
         if goal.patches is not None:
-            return self.recomputing(pinned(self.streamed, goal.patches, goal.input_mode))
+            return self.recomputing(pinned(self.streamed, goal.patches, goal.input_mode, goal.output_mode))
         whole = None
-        if goal.input_mode is InputMode.RESIDENT:
+        if self.whole_buffers:
             whole = plan_graph(self.graph, self.target, prefix=self.prefix)
             if not goal.minimize_sram and self._fits(whole):
                 return whole
@@ -106,13 +108,13 @@ class Chooser:
         """The estimated frontier below the live bytes of a plan that computes nothing twice."""
         self.watch.part("which parts to compute twice")
         goal = self.goal
-        return frontier(self.streamed, goal.input_mode, ceiling_bytes, goal.max_recompute, self.watch)
+        return frontier(self.streamed, goal.input_mode, ceiling_bytes, goal.max_recompute, self.watch, goal.output_mode)
 
     def frontier_plans(self) -> Iterator[Plan]:
         """Plans along the frontier: whole buffers, the row program of least arena, and those that compute some of the
         network twice, of falling arena, until the watch ends it."""
         self.watch.part("whole buffers")
-        if self.goal.input_mode is InputMode.RESIDENT:
+        if self.whole_buffers:
             yield plan_graph(self.graph, self.target, prefix=self.prefix)
         self.watch.part(ONCE)
         least = self._planner(self.streamed).plan()
@@ -134,6 +136,7 @@ class Chooser:
             self.target,
             prefix=self.prefix,
             input_mode=self.goal.input_mode,
+            output_mode=self.goal.output_mode,
             effort=self.goal.effort - 1,  # there are several to plan
             stops=again.stops,
             watch=self.watch,
@@ -154,6 +157,7 @@ class Chooser:
             self.target,
             prefix=self.prefix,
             input_mode=goal.input_mode,
+            output_mode=goal.output_mode,
             effort=goal.effort,
             watch=self.watch,
         )

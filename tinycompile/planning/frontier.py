@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tinycompile.ir.graph import Graph, Op
-from tinycompile.ir.interface import InputMode
+from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Need, whole
 from tinycompile.ops.registry import operator
@@ -53,7 +53,12 @@ class _Choice:
 
 
 def frontier(
-    graph: Graph, input_mode: InputMode, ceiling_bytes: int, max_recompute: float, watch: Watch | None = None
+    graph: Graph,
+    input_mode: InputMode,
+    ceiling_bytes: int,
+    max_recompute: float,
+    watch: Watch | None = None,
+    output_mode: OutputMode = OutputMode.RESIDENT,
 ) -> list[Point]:
     """Points of falling bytes and rising recompute; of what was looked at before `watch` ended it.
 
@@ -61,7 +66,7 @@ def frontier(
     reached with nothing computed twice; what needs more is of no interest.
     """
     base = max(network_macs(graph), 1)
-    choices = list(_choices(graph, input_mode, ceiling_bytes, watch or Watch()))
+    choices = list(_choices(graph, input_mode, output_mode, ceiling_bytes, watch or Watch()))
     if not choices:
         return []
     by_end: dict[str, list[_Choice]] = {}
@@ -105,7 +110,9 @@ def _cheapest(order: Sequence[str | None], by_end: dict[str, list[_Choice]], lim
     return path[::-1]
 
 
-def _choices(graph: Graph, input_mode: InputMode, ceiling: int, watch: Watch) -> Iterable[_Choice]:
+def _choices(
+    graph: Graph, input_mode: InputMode, output_mode: OutputMode, ceiling: int, watch: Watch
+) -> Iterable[_Choice]:
     """Every choice that stays within `ceiling` bytes, in the order of the cuts."""
     blocks = [b.name for b in bottlenecks(graph)]
     position = {op.outputs[0]: k for k, op in enumerate(graph.ops)}
@@ -126,7 +133,7 @@ def _choices(graph: Graph, input_mode: InputMode, ceiling: int, watch: Watch) ->
         if watch.over():
             break
         watch.phase(f"which parts to fuse, cut or compute twice, {k} of {len(variants)}")
-        variant = _Variant(graph, how, input_mode, blocks, cuts)
+        variant = _Variant(graph, how, input_mode, output_mode, blocks, cuts)
         found += variant.choices(ceiling, seen, position, entry=True)
         made.append(variant)
     for k, variant in enumerate(made if found else (), 1):  # nothing is reached that cannot be begun
@@ -188,12 +195,21 @@ class _Cuts:
 class _Variant:
     """The network with some bottlenecks fused, and the choices that its segments offer."""
 
-    def __init__(self, network: Graph, how: Recompute, input_mode: InputMode, blocks: list[str], cuts: _Cuts) -> None:
+    def __init__(
+        self,
+        network: Graph,
+        how: Recompute,
+        input_mode: InputMode,
+        output_mode: OutputMode,
+        blocks: list[str],
+        cuts: _Cuts,
+    ) -> None:
         apart = frozenset() if input_mode is InputMode.RESIDENT else frozenset(network.inputs)
         graph = fuse_bottlenecks(network, dict(how.again), how.kept)
         self.graph, self.how, self.mode = graph, how, input_mode
         self.blocks = blocks
-        self.segments = Segments(build_row_model(graph, analyse_storage(graph, apart), input_mode))
+        storage = analyse_storage(graph, apart)
+        self.segments = Segments(build_row_model(graph, storage, input_mode, output_mode=output_mode))
         self.cuts = cuts
         self.needed: dict[tuple[str, Region], tuple[dict[str, Region], set[str]]] = {}
         self.macs = {n.out.name: operator(n.op.kind).macs(n) for n in graph.nodes()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tinycompile.ir.interface import InputMode
+from tinycompile.ir.interface import InputMode, OutputMode
 
 
 @dataclass(frozen=True)
@@ -32,3 +32,4 @@ class Goal:
     effort: int = 1
     max_recompute: float = math.inf
     patches: Patches | None = None
+    output_mode: OutputMode = OutputMode.RESIDENT

@@ -6,7 +6,7 @@ import difflib
 
 from tinycompile.errors import UsageError, one_line
 from tinycompile.ir.graph import Graph
-from tinycompile.ir.interface import InputMode
+from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.passes.tile_stage import Stage, stage_ops, tile_stage
 from tinycompile.planning.goal import Patches
 from tinycompile.planning.recompute import Recompute, rewrite
@@ -15,7 +15,9 @@ from tinycompile.schedule.stages import staged_order
 from tinycompile.schedule.storage import analyse_storage
 
 
-def pinned(graph: Graph, patches: Patches, input_mode: InputMode) -> Recompute:
+def pinned(
+    graph: Graph, patches: Patches, input_mode: InputMode, output_mode: OutputMode = OutputMode.RESIDENT
+) -> Recompute:
     """The recompute that `patches` asks for. UsageError when no stage from the network input can be cut so, or none
     ends there."""
     if input_mode is InputMode.STREAMED:
@@ -36,7 +38,7 @@ def pinned(graph: Graph, patches: Patches, input_mode: InputMode) -> Recompute:
             "use fewer patches",
         )
     stages = [Recompute(stages=(Stage(graph.inputs, e, patches.rows, patches.columns),)) for e in ends]
-    return min(stages, key=lambda how: _peak_bytes(graph, how, input_mode))
+    return min(stages, key=lambda how: _peak_bytes(graph, how, input_mode, output_mode))
 
 
 def _fits(graph: Graph, end: str, patches: Patches) -> bool:
@@ -46,10 +48,10 @@ def _fits(graph: Graph, end: str, patches: Patches) -> bool:
     return tile_stage(graph, Stage(graph.inputs, end, patches.rows, patches.columns)) is not None
 
 
-def _peak_bytes(graph: Graph, how: Recompute, input_mode: InputMode) -> int:
+def _peak_bytes(graph: Graph, how: Recompute, input_mode: InputMode, output_mode: OutputMode) -> int:
     again = rewrite(graph, how)
     apart = frozenset() if input_mode is InputMode.RESIDENT else frozenset(graph.inputs)
-    model = build_row_model(again.graph, analyse_storage(again.graph, apart), input_mode)
+    model = build_row_model(again.graph, analyse_storage(again.graph, apart), input_mode, output_mode=output_mode)
     made_by = {model.values[m.value].tensor: k for k, m in enumerate(model.makers)}
     return staged_order(model, tuple(made_by[name] for name in again.stops if name in made_by)).peak_bytes
 

@@ -67,7 +67,7 @@ def render_table(rows: Sequence[FrontierRow]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_json(rows: Sequence[FrontierRow], model: str, target: str, input_mode: str) -> dict[str, Any]:
+def to_json(rows: Sequence[FrontierRow], model: str, target: str, input_mode: str, output_mode: str) -> dict[str, Any]:
     """One object with `schema_version`."""
     keys = ("arena_bytes", "recompute", "macs", "runs", "schedule_bytes", "stack_bytes", "cycles", "how")
     return {
@@ -75,6 +75,7 @@ def to_json(rows: Sequence[FrontierRow], model: str, target: str, input_mode: st
         "model": model,
         "target": target,
         "input_mode": input_mode,
+        "output_mode": output_mode,
         "frontier": [{key: getattr(r, key) for key in keys} for r in rows],
     }
 

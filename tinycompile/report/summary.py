@@ -9,6 +9,7 @@ from typing import Any
 
 from tinycompile.errors import DoesNotFitError, one_line
 from tinycompile.ir.emission import Emission
+from tinycompile.ir.interface import OutputMode
 from tinycompile.ir.plan import Plan, Recomputed, Step
 from tinycompile.ir.types import DType
 from tinycompile.ops.registry import operator
@@ -98,8 +99,14 @@ class Report:
 
     @property
     def peak_operator(self) -> StepRow | None:
-        """The operator that runs at the peak; None when a row of the input arrives there."""
+        """The operator that runs at the peak; None when a row of the input arrives there, or one of an output goes."""
         return next((s for s in self.steps if s.at_peak), None)
+
+    @property
+    def given_bytes(self) -> int:
+        """Bytes of the outputs whose rows are given to the caller one by one: the arena never holds them whole."""
+        ports = self.plan.interface.outputs if self.plan.output_mode is OutputMode.STREAMED else ()
+        return sum(p.nbytes for p in ports)
 
     @property
     def arena(self) -> Figure:
@@ -186,6 +193,7 @@ class Report:
             "target": self.target.name,
             "arena_bytes": plan.arena_bytes,
             "input_mode": plan.input_mode.value,
+            "output_mode": plan.output_mode.value,
             "lower_bound_bytes": plan.certificate.lower_bound_bytes,
             "schedule_bound_bytes": plan.certificate.schedule_bound_bytes,
             "optimal": plan.certificate.optimal,

@@ -11,6 +11,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from tinycompile.errors import one_line
+from tinycompile.ir.plan import Pop
 from tinycompile.report.summary import Report
 
 if TYPE_CHECKING:
@@ -73,6 +74,12 @@ def memory_map(report: Report) -> list[str]:
     return lines
 
 
+def _without_operator(report: Report) -> str:
+    """What happens at a peak where no operator runs."""
+    step = report.plan.steps[report.plan.peak_step]
+    return "a row of an output is given" if isinstance(step, Pop) else "a row of the input arrives"
+
+
 def _times(report: Report) -> str:
     """How much more is computed than the network asks for."""
     if report.macs_executed == report.macs_model or not report.macs_model:
@@ -109,7 +116,7 @@ def render_text(report: Report) -> str:
     rows = [
         ("arena", report.arena.value, "exact", f"peak at step {plan.peak_step}"),
         ("  input", report.role_bytes("input"), "exact", ""),
-        ("  output", report.role_bytes("output"), "exact", ""),
+        ("  output", report.role_bytes("output"), "exact", "rows not given yet" if report.given_bytes else ""),
         ("  intermediate", report.role_bytes("intermediate"), "exact", ""),
         ("  shared in place", -report.shared_bytes, "exact", ""),
         ("  scratch", report.scratch_bytes, "exact", ""),
@@ -124,6 +131,11 @@ def render_text(report: Report) -> str:
         if value or not name.startswith("  "):
             lines.append(f"{name:<18}{value:>12,} B  {kind:<9}{note}".rstrip())
     lines.append(f"{'MACs':<18}{report.macs_executed:>12,}    exact    per inference{_times(report)}")
+    if report.given_bytes:
+        text = (
+            f"The outputs, {report.given_bytes:,} B, are given row by row and not counted but for rows not given yet."
+        )
+        lines += textwrap.wrap(text, WIDTH)
     certificate = plan.certificate
     if certificate.optimal:
         proof = f"The arena is the least for {certificate.space}: {certificate.method}."
@@ -135,7 +147,7 @@ def render_text(report: Report) -> str:
     lines += textwrap.wrap(proof, WIDTH)
     if report.steps:
         step = report.peak_operator
-        what = f"{step.kind}, {one_line(step.source, 50)}" if step else "a row of the input arrives"
+        what = f"{step.kind}, {one_line(step.source, 50)}" if step else _without_operator(report)
         lines += ["", f"Live at the peak, step {plan.peak_step} ({what}):"]
         letters = tensor_letters(report)
         lines += [

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tinycompile.errors import InternalError
 from tinycompile.ir.graph import Graph, Op
-from tinycompile.ir.interface import InputMode, Interface, Port
+from tinycompile.ir.interface import InputMode, Interface, OutputMode, Port
 from tinycompile.ops.registry import operator
 
 ARENA_ALIGN = 16
@@ -62,7 +62,14 @@ def network_macs(graph: Graph) -> int:
     return sum(operator(n.op.kind).macs(n) for n in graph.nodes())
 
 
-def interface(graph: Graph, prefix: str, target: str, arena_bytes: int, mode: InputMode) -> Interface:
+def interface(
+    graph: Graph,
+    prefix: str,
+    target: str,
+    arena_bytes: int,
+    mode: InputMode,
+    output_mode: OutputMode = OutputMode.RESIDENT,
+) -> Interface:
     """Ports of the network's inputs and outputs, ``input`` or ``input_0``... in C."""
 
     def ports(names: tuple[str, ...], stem: str) -> tuple[Port, ...]:
@@ -74,6 +81,5 @@ def interface(graph: Graph, prefix: str, target: str, arena_bytes: int, mode: In
             result.append(Port(name, c_name, t.shape, t.dtype, scale, zero_point))
         return tuple(result)
 
-    return Interface(
-        prefix, target, arena_bytes, ARENA_ALIGN, ports(graph.inputs, "input"), ports(graph.outputs, "output"), mode
-    )
+    inputs, outputs = ports(graph.inputs, "input"), ports(graph.outputs, "output")
+    return Interface(prefix, target, arena_bytes, ARENA_ALIGN, inputs, outputs, mode, output_mode)

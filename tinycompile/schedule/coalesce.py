@@ -12,6 +12,7 @@ from collections import deque
 import numpy as np
 
 from tinycompile.schedule.live_rows import LiveRows
+from tinycompile.schedule.reorder import prompt
 from tinycompile.schedule.row_model import RowModel
 
 
@@ -29,7 +30,7 @@ def peak_bytes(model: RowModel, sequence: tuple[int, ...]) -> int:
 def coalesce(model: RowModel, sequence: tuple[int, ...], limit_bytes: int) -> tuple[int, ...]:
     """An order with at most as many runs whose live bytes stay within `limit_bytes` (those of `sequence` must).
 
-    Pushed rows stay where they are: a row is taken from the caller when something needs it.
+    Pushed rows stay where they are: a row is taken from the caller when something needs it. Pops come at once.
     """
     found = sequence
     for _ in range(3):  # what the bound per step forbids in one pass, exact figures may allow in the next
@@ -78,4 +79,4 @@ def _pass(model: RowModel, sequence: tuple[int, ...], limit_bytes: int) -> tuple
             places[m].popleft()
             state, live = after, live + change
             result.append(m)
-    return tuple(result)
+    return prompt(model, tuple(result))

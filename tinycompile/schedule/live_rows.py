@@ -18,14 +18,18 @@ class LiveRows:
         self.goal: State = tuple(m.steps for m in model.makers)
         self.bytes = [v.row_bytes if v.counted else 0 for v in model.values]
         self.last = [v.rows if v.is_output else 0 for v in model.values]
+        makers = range(len(model.makers))
         # Per maker and step: (other maker, steps that it must have done).
-        self.needs = [self._needs(m) for m in range(len(model.makers))]
+        self.needs = [self._needs(m) for m in makers]
+        # Pops, and per maker those that its steps may enable: they free bytes and are taken at once.
+        self.pops = [m for m, maker in enumerate(model.makers) if maker.pops is not None]
+        self.behind = [[p for p in self.pops if any(o == m for n in self.needs[p] for o, _ in n)] for m in makers]
         self.touches: list[tuple[int, ...]] = [
             tuple(dict.fromkeys((*(r.value for r in m.reads), m.value))) for m in model.makers
         ]
         # What a step adds and changes depends on the steps of few makers: it is computed once and looked up.
-        self._near: list[Callable[[State], object]] = [itemgetter(*self.near(m)) for m in range(len(self.needs))]
-        self._known: list[dict[object, tuple[int, int]]] = [{} for _ in self.needs]
+        self._near: list[Callable[[State], object]] = [itemgetter(*self.near(m)) for m in makers]
+        self._known: list[dict[object, tuple[int, int]]] = [{} for _ in makers]
         self.start: State = (0,) * len(model.makers)
         self.entry_bytes = sum(v.rows * b for v, b in zip(model.values, self.bytes, strict=True) if v.at_entry)
         self.start_bytes = sum(self.live_rows(v, self.start) * b for v, b in enumerate(self.bytes))
@@ -56,6 +60,10 @@ class LiveRows:
     def ready(self, m: int, state: State) -> bool:
         u = state[m]
         return u < self.goal[m] and all(state[o] >= s for o, s in self.needs[m][u])
+
+    def due(self, state: State, m: int | None = None) -> int | None:
+        """A pop that can be taken (behind a step of maker `m`), None if there is none."""
+        return next((p for p in (self.pops if m is None else self.behind[m]) if self.ready(p, state)), None)
 
     def dead_rows(self, v: int, state: State) -> int:
         """Leading rows of value `v` that no step to come reads."""

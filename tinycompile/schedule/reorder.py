@@ -11,6 +11,23 @@ from tinycompile.schedule.row_model import RowModel
 SETTLING_PASSES = 50
 
 
+def prompt(model: RowModel, sequence: tuple[int, ...]) -> tuple[int, ...]:
+    """The order with every pop as early as it can be: it only frees bytes, so no step holds more than before."""
+    rows = LiveRows(model)
+    if not rows.pops:
+        return sequence
+    state, result = rows.start, []
+    for m in (None, *sequence):
+        if m is not None and model.makers[m].pops is not None:
+            continue
+        taken = rows.due(state) if m is None else m
+        while taken is not None:
+            result.append(taken)
+            state = (*state[:taken], state[taken] + 1, *state[taken + 1 :])
+            taken = rows.due(state, m)
+    return tuple(result)
+
+
 def reordered(model: RowModel, sequence: tuple[int, ...], peak_bytes: int, seed: int) -> tuple[int, ...]:
     """The order after some passes that exchange neighbours at random, never above `peak_bytes`. The same seed gives the
     same order; the number of passes grows with it."""
@@ -30,7 +47,7 @@ def reordered(model: RowModel, sequence: tuple[int, ...], peak_bytes: int, seed:
                             order[i], order[i + 1] = first, second
             _, change, state = rows.step(order[i], state)
             live += change
-    return tuple(order)
+    return prompt(model, tuple(order))
 
 
 def settled(model: RowModel, sequence: tuple[int, ...], peak_bytes: int) -> tuple[int, ...]:
@@ -53,4 +70,4 @@ def settled(model: RowModel, sequence: tuple[int, ...], peak_bytes: int) -> tupl
             state, live = after, live + change
         if not settling:
             break
-    return tuple(order)
+    return prompt(model, tuple(order))

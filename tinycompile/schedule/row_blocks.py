@@ -148,7 +148,8 @@ def _scratch(model: RowModel, sequence: tuple[int, ...]) -> Iterator[tuple[int, 
 def _adjacent(graph: Graph, storage: Storage, model: RowModel) -> list[str]:
     """Tensors whose rows must be adjacent: some kernel reaches them from one pointer, the caller fills or reads them as
     one array, or a row of a view covers several of its rows."""
-    names: dict[str, None] = dict.fromkeys((*(v.tensor for v in model.values if v.at_entry), *graph.outputs))
+    whole = [n for n in graph.outputs if any(model.values[p.value].is_output for p in storage.parts[n])]
+    names: dict[str, None] = dict.fromkeys((*(v.tensor for v in model.values if v.at_entry), *whole))
     for step in storage.steps:
         node = graph.node(graph.ops[step.op])
         oper = operator(node.op.kind)

@@ -1,7 +1,8 @@
 """The row model: what every step of a row program reads, makes, frees and holds (docs/adr/0001-row-scheduler.md).
 
 A *maker* makes the rows of one value in order: an operator, or a network input whose rows the caller pushes. Rows are
-counted from 0 in the value's own row form; a view's rows are traced back to the values that hold their bytes.
+counted from 0 in the value's own row form; a view's rows are traced back to the values that hold their bytes. A *pop*
+is a maker that makes nothing: each of its steps gives the caller a row of a streamed network output.
 
 Invariants: `made[u]` grows with u; a value's rows beyond the last one that anybody reads are never made; a carrying
 maker reads its own last row.
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinycompile.ir.graph import Graph, Node
-from tinycompile.ir.interface import InputMode
+from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Grain, Need, Operator
 from tinycompile.ops.registry import operator
@@ -59,7 +60,8 @@ class InPlace:
 
 @dataclass(frozen=True)
 class Maker:
-    """`made[u]`: rows of `value` that exist after u steps. `op`: index in ``Graph.ops``, None for a pushed input.
+    """`made[u]`: rows of `value` that exist after u steps. `op`: index in ``Graph.ops``, None for a pushed input or a
+    pop. `pops`: the network output that a pop gives rows of; its `value` has no rows.
 
     `scratch_bytes` are held during each step, `kept_bytes` from the first step to the last.
     """
@@ -72,6 +74,7 @@ class Maker:
     in_place: tuple[InPlace, ...]
     scratch_bytes: int
     kept_bytes: int = 0
+    pops: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,25 @@ class RowModel:
     """Per value: (maker, index in its `reads`) of each maker that reads it."""
 
 
-def build_row_model(graph: Graph, storage: Storage, input_mode: InputMode, *, over_windows: bool = True) -> RowModel:
+def build_row_model(
+    graph: Graph,
+    storage: Storage,
+    input_mode: InputMode,
+    *,
+    over_windows: bool = True,
+    output_mode: OutputMode = OutputMode.RESIDENT,
+) -> RowModel:
     """The row model of a graph whose inputs are resident, streamed or external. `over_windows`: operators that can
     (`Operator.over_window`) write their rows over the windows that these are made from."""
-    return _Builder(graph, storage, input_mode, over_windows).build()
+    return _Builder(graph, storage, input_mode, over_windows, output_mode).build()
 
 
 class _Builder:
-    def __init__(self, graph: Graph, storage: Storage, input_mode: InputMode, over_windows: bool) -> None:
+    def __init__(
+        self, graph: Graph, storage: Storage, input_mode: InputMode, over_windows: bool, output_mode: OutputMode
+    ) -> None:
         self.graph, self.storage, self.mode, self.over_windows = graph, storage, input_mode, over_windows
+        self.pops = self._pops() if output_mode is OutputMode.STREAMED else []
         self.nodes = [graph.node(graph.ops[s.op]) for s in storage.steps]
         self.touched = [self._touched(node) for node in self.nodes]
 
@@ -102,25 +115,51 @@ class _Builder:
             if value.producer is None and self.mode is InputMode.STREAMED and rows[v] > 0:
                 maker_of[v] = len(makers)
                 makers.append(Maker(None, v, rows[v], tuple(range(rows[v] + 1)), (), (), 0))
+        self._add_pops(makers, maker_of)
         for k, step in enumerate(self.storage.steps):
             maker_of[step.out] = len(makers)
             makers.append(self._maker(k, rows))
+            self._add_pops(makers, maker_of)
         values = []
         for v, value in enumerate(self.storage.values):
             tensor = self.graph.tensors[value.tensor]
             entry = value.producer is None and self.mode is not InputMode.STREAMED
             count = tensor.form.rows if entry else rows[v]
             counted = value.producer is not None or self.mode is not InputMode.EXTERNAL
+            kept = value.is_output and not self.pops
             values.append(
-                RowValue(
-                    value.tensor, count, tensor.row_bytes, value.align, maker_of.get(v), value.is_output, entry, counted
-                )
+                RowValue(value.tensor, count, tensor.row_bytes, value.align, maker_of.get(v), kept, entry, counted)
             )
+        values += [RowValue("", 0, 0, 1, maker_of[pop.value], False, False, False) for pop in self.pops]
         readers: list[list[tuple[int, int]]] = [[] for _ in values]
         for m, maker in enumerate(makers):
             for r, reading in enumerate(maker.reads):
                 readers[reading.value].append((m, r))
         return RowModel(tuple(values), tuple(makers), tuple(map(tuple, readers)))
+
+    def _pops(self) -> list[Maker]:
+        """A maker for each network output, in their order, that gives its rows to the caller."""
+        result = []
+        for k, name in enumerate(dict.fromkeys(self.graph.outputs)):
+            form = self.graph.tensors[name].form
+            spans: dict[int, list[tuple[int, int] | None]] = {}
+            for y in range(form.rows):
+                for value, lo, hi in rows_of_view(self.graph, self.storage, name, Region(y, y + 1, 0, form.width)):
+                    spans.setdefault(value, [None] * form.rows)[y] = lo, hi
+            held = {v: self.graph.tensors[self.storage.values[v].tensor].form.rows for v in spans}
+            reads = tuple(_reading(v, found, held[v]) for v, found in sorted(spans.items()))
+            value = len(self.storage.values) + k
+            result.append(Maker(None, value, form.rows, (0,) * (form.rows + 1), reads, (), 0, pops=name))
+        return result
+
+    def _add_pops(self, makers: list[Maker], maker_of: dict[int, int]) -> None:
+        """Adds the pops of outputs all of whose makers are there, so that they stand close behind these."""
+        for pop in self.pops:
+            at_entry = {v for v, value in enumerate(self.storage.values) if value.producer is None}
+            known = {*maker_of, *(at_entry if self.mode is not InputMode.STREAMED else ())}
+            if pop.value not in maker_of and all(r.value in known for r in pop.reads):
+                maker_of[pop.value] = len(makers)
+                makers.append(pop)
 
     def _touched(self, node: Node) -> list[dict[int, tuple[int, int]]]:
         """Per step: value -> the range of its rows that the step reads."""

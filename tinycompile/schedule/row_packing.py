@@ -128,7 +128,12 @@ def pack_into(
             found = _eject(list(_tries(variants, bound + bound // part)), bound + bound // part, 0, watch)
             if found is not None:
                 return found
-    return _eject(list(_tries(variants, height)), height, FEWEST_MOVES, watch)
+    found = _eject(list(_tries(variants, height)), height, FEWEST_MOVES, watch)
+    if found is None:
+        return None
+    rows, packing = found
+    used = max((base + b.size for base, b in zip(packing.bases, rows.blocks, strict=True)), default=0)
+    return rows, replace(packing, arena_bytes=used)  # rigid blocks far above the live bytes need not fill the height
 
 
 def _fit(rows: RowBlocks, height: int) -> Fit:

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from tinycompile.errors import InternalError, UsageError
 from tinycompile.ir.graph import Graph, Tensor
-from tinycompile.ir.interface import InputMode
-from tinycompile.ir.plan import Certificate, Life, Placement, Plan, Push, Step
+from tinycompile.ir.interface import InputMode, OutputMode
+from tinycompile.ir.plan import Certificate, Life, Placement, Plan, Pop, Push, Step
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Grain, whole
 from tinycompile.ops.registry import operator
@@ -34,7 +34,7 @@ from tinycompile.watch import Watch
 
 
 class RowPlanner:
-    """Row programs for one graph, target and input mode.
+    """Row programs for one graph, target, and mode of its inputs and outputs.
 
     `graph`: with reductions as running sums (``passes.stream_reductions``), which lets maps be consumed row by row.
     `effort`: 0 and up, more search. `stops`: tensors that are made whole before what is behind them begins, in this
@@ -49,6 +49,7 @@ class RowPlanner:
         *,
         prefix: str = "model",
         input_mode: InputMode = InputMode.RESIDENT,
+        output_mode: OutputMode = OutputMode.RESIDENT,
         effort: int = 1,
         stops: Sequence[str] = (),
         watch: Watch | None = None,
@@ -58,7 +59,7 @@ class RowPlanner:
                 f"{len(graph.inputs)} network inputs cannot be streamed", "--input streamed", "use --input external"
             )
         self.graph, self.target, self.prefix, self.input_mode = graph, target, prefix, input_mode
-        self.effort, self.watch = effort, watch or Watch()
+        self.output_mode, self.effort, self.watch = output_mode, effort, watch or Watch()
         resident = input_mode is InputMode.RESIDENT
         self.storage = analyse_storage(graph, frozenset() if resident else frozenset(graph.inputs))
         if not resident and any(v.producer is None and v.is_output for v in self.storage.values):
@@ -66,7 +67,8 @@ class RowPlanner:
                 "a network input is an output as well", f"--input {input_mode.value}", "use --input resident"
             )
         self._free, self._tied = (
-            build_row_model(graph, self.storage, input_mode, over_windows=o) for o in (False, True)
+            build_row_model(graph, self.storage, input_mode, over_windows=o, output_mode=output_mode)
+            for o in (False, True)
         )
         made_by = {self._free.values[m.value].tensor: k for k, m in enumerate(self._free.makers)}
         self._stops = tuple(made_by[name] for name in stops if name in made_by)  # a join of tiles may be a view
@@ -162,8 +164,11 @@ class RowPlanner:
             certificate=_certify(self.order, packing, max(blocks.live_bytes)),
             lives=_lives(model, order, at),
             live_bytes=blocks.live_bytes[1 : len(makers) + 1],
-            interface=interface(graph, self.prefix, self.target.name, packing.arena_bytes, self.input_mode),
+            interface=interface(
+                graph, self.prefix, self.target.name, packing.arena_bytes, self.input_mode, self.output_mode
+            ),
             network_macs=network_macs(graph),
+            output_mode=self.output_mode,
         )
 
 
@@ -175,12 +180,15 @@ def _live_limits(peak_bytes: int, arena_bytes: int) -> list[int]:
 
 def _steps(
     graph: Graph, model: RowModel, sequence: tuple[int, ...], position: Mapping[int, int]
-) -> tuple[Step | Push, ...]:
+) -> tuple[Step | Push | Pop, ...]:
     done = [0] * len(model.makers)
-    steps: list[Step | Push] = []
+    steps: list[Step | Push | Pop] = []
     for m in sequence:
         maker, u = model.makers[m], done[m]
         done[m] += 1
+        if maker.pops is not None:
+            steps.append(Pop(maker.pops, u))
+            continue
         if maker.op is None:
             steps.append(Push(model.values[maker.value].tensor, maker.made[u]))
             continue
@@ -240,13 +248,13 @@ def _variants(
     graph: Graph,
     features: frozenset[str],
     sequence: list[int],
-    steps: tuple[Step | Push, ...],
+    steps: tuple[Step | Push | Pop, ...],
     placements: Mapping[str, Placement],
 ) -> tuple[str, ...]:
     """The kernel variant of each operator: the one for rows written over their windows where any of its rows is."""
     chosen = [kernel_variant(graph.ops[k], features) for k in sequence]
     for step in steps:
-        if isinstance(step, Push):
+        if not isinstance(step, Step):
             continue
         node = graph.node(graph.ops[sequence[step.op]])
         oper = operator(node.op.kind)

@@ -24,11 +24,13 @@ ENTRY = -1  # the cut before the first maker: the network input
 @dataclass(frozen=True)
 class Profile:
     """Live rows during each step of a segment, by step and value; `scratch_bytes` beside them, those that are kept
-    included (of tiles that is too much: each keeps its own columns)."""
+    included (of tiles that is too much: each keeps its own columns). `given`: rows of what the segment makes that the
+    caller has taken, as it does of a streamed output; pops are no steps here, they come at once."""
 
     values: tuple[int, ...]
     live: NDArray[np.int64]
     scratch_bytes: NDArray[np.int64]
+    given: NDArray[np.int64]
 
 
 class Segments:
@@ -54,9 +56,14 @@ class Segments:
         return self.model.values[value].tensor
 
     def nbytes(self, cut: int) -> int:
-        """Arena bytes of the tensor that a cut holds whole."""
+        """Arena bytes of the tensor that a cut holds whole; none where the caller takes every row at once."""
         held = self.entry if cut == ENTRY else [self.model.makers[cut].value]
-        return sum(self.model.values[v].rows * self.rows.bytes[v] for v in held)
+        return sum(self.model.values[v].rows * self.rows.bytes[v] for v in held if not self._given(v))
+
+    def _given(self, v: int) -> bool:
+        """Whether a value is read by pops alone."""
+        readers = self.model.readers[v]
+        return bool(readers) and all(self.model.makers[m].pops is not None for m, _ in readers)
 
     def profile(self, begin: int, end: int, ceiling_bytes: int) -> Profile | None:
         """The live rows of a segment streamed to full depth; None where those that it makes itself exceed
@@ -85,7 +92,10 @@ class Segments:
             if model.makers[m].kept_bytes:
                 begun = taken[:, k] | ((done[:, k] > 0) & (done[:, k] < rows.goal[m]))
                 scratch += model.makers[m].kept_bytes * begun
-        return Profile(tuple(column), live, scratch)
+        out = model.makers[end].value
+        given = np.zeros(len(order), dtype=np.int64)
+        given += self._dead_rows(out, begin, end, done) if self._given(out) else 0
+        return Profile(tuple(column), live, scratch, given)
 
     def _dead_rows(self, v: int, begin: int, end: int, done: Numbers) -> Numbers | int:
         """`LiveRows.dead_rows` before each step of a segment."""
@@ -95,8 +105,20 @@ class Segments:
         found: Numbers | int = value.rows
         for k, (m, r) in enumerate(model.readers[v]):
             dead = self._dead[m][r]
-            here = dead[done[:, m - begin - 1]] if begin < m <= end else dead[-1 if m <= begin else 0]
+            if model.makers[m].pops is not None:
+                here = dead[self._popped(m, begin, end, done)]
+            else:
+                here = dead[done[:, m - begin - 1]] if begin < m <= end else dead[-1 if m <= begin else 0]
             found = here if k == 0 else np.minimum(found, here)
+        return found
+
+    def _popped(self, p: int, begin: int, end: int, done: Numbers) -> Numbers | int:
+        """Steps of a pop before each step of a segment: as many as the rows that are there allow."""
+        needs, found = self.rows.needs[p], np.full(len(done), self.rows.goal[p], dtype=np.int64)
+        for source in {o for needed in needs for o, _ in needed if o > begin}:
+            wanted = np.maximum.accumulate([max((s for o, s in n if o == source), default=0) for n in needs])
+            there = done[:, source - begin - 1] if source <= end else np.zeros(len(done), dtype=np.int64)
+            found = np.minimum(found, np.searchsorted(wanted, there, side="right"))
         return found
 
     def _streamed(self, end: int) -> tuple[Numbers, Numbers]:
@@ -105,7 +127,8 @@ class Segments:
         if end not in self._orders:
             rows, makers = self.rows, self.model.makers
             state, order, made = [0] * len(makers), list[int](), list[int]()
-            for target in (end, *range(end)):
+            self._take_pops(state)
+            for target in (m for m in (end, *range(end)) if makers[m].pops is None):
                 wanted = [target] * (rows.goal[target] - state[target])
                 while wanted:
                     m = wanted[-1]
@@ -118,8 +141,17 @@ class Segments:
                     order.append(m)
                     made.append(makers[m].made[u + 1] - makers[m].made[u] - self._in_place(m, state))
                     state[m] += 1
+                    self._take_pops(state, m)
             self._orders[end] = np.array(order, dtype=np.int64), np.array(made, dtype=np.int64)
         return self._orders[end]
+
+    def _take_pops(self, state: list[int], m: int | None = None) -> None:
+        """Brings `state` up to date with the pops that can be taken behind a step of maker `m`, or at the start."""
+        while self.rows.pops if m is None else self.rows.behind[m]:
+            pop = self.rows.due(tuple(state), m)
+            if pop is None:
+                break
+            state[pop] += 1
 
     def _in_place(self, m: int, state: list[int]) -> int:
         """Rows of the next step of maker `m` that are written over dying ones."""
@@ -149,7 +181,10 @@ class Segments:
             if alike not in known:
                 # Until the last tile takes rows away, the map that the segment begins with is there whole.
                 own = [row_bytes.get(model.values[v].tensor, self.rows.bytes[v] if last else 0) for v in profile.values]
-                known[alike] = int((profile.live @ np.array(own, dtype=np.int64) + profile.scratch_bytes).max())
+                # Joined rows are complete, and given, only while the last tile is made.
+                waiting = profile.given * (0 if last else row_bytes[out_name])
+                held = profile.live @ np.array(own, dtype=np.int64) + profile.scratch_bytes + waiting
+                known[alike] = int(held.max())
             peak = max(peak, known[alike] + done + (out_row if last else self.nbytes(begin)))
             done += model.values[out].rows * row_bytes[out_name]
         return peak

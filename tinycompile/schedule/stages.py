@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from tinycompile.schedule.interleave import Interleaving, exact_interleaving, gentle_interleaving
 from tinycompile.schedule.live_rows import LiveRows, State
-from tinycompile.schedule.reorder import settled
+from tinycompile.schedule.reorder import prompt, settled
 from tinycompile.schedule.row_model import RowModel
 from tinycompile.schedule.window_bounds import WIDTH, window_bound
 from tinycompile.watch import Watch
@@ -61,7 +61,7 @@ def search_order(
     gentle = gentle_interleaving(model, least, work, watch.over)
     if gentle is not None:
         sequences.insert(0, gentle)
-    calm = dict.fromkeys(s if watch.over() else settled(model, s, least) for s in sequences)
+    calm = dict.fromkeys((prompt(model, s) if watch.over() else settled(model, s, least)) for s in sequences)
     orders = (replace(exact, sequence=s, peak_bytes=least) for s in calm)
     return tuple(orders) or (exact,)
 
@@ -100,25 +100,34 @@ def staged_order(model: RowModel, stops: tuple[int, ...] = ()) -> Interleaving:
 
 def cuts(model: RowModel) -> list[int]:
     """Makers behind which nothing made before is needed, and the last one, which stands for all that is left."""
-    last_reader = {v: max((m for m, _ in readers), default=-1) for v, readers in enumerate(model.readers)}
-    made_by = {maker.value: m for m, maker in enumerate(model.makers)}
+    makers = [m for m, maker in enumerate(model.makers) if maker.pops is None]  # pops leave nothing to hold
+    last_reader = {
+        v: max((m for m, _ in readers if model.makers[m].pops is None), default=-1)
+        for v, readers in enumerate(model.readers)
+    }
+    made_by = {model.makers[m].value: m for m in makers}
     found = []
-    for m in range(len(model.makers)):
+    for m in makers:
         open_values = [
             v for v, maker in made_by.items() if maker < m and last_reader[v] > m and not model.values[v].is_output
         ]
         entering = [v for v, value in enumerate(model.values) if value.at_entry and last_reader[v] > m]
         if not open_values and not entering:
             found.append(m)
-    return found if found and found[-1] == len(model.makers) - 1 else [*found, len(model.makers) - 1]
+    last = max(makers, default=len(model.makers) - 1)
+    return found if found and found[-1] == last else [*found, last]
 
 
 def _stream(
     rows: LiveRows, cut: int, state: State, live: int, peak: int, limit: int, stops: tuple[int, ...]
 ) -> tuple[tuple[int, ...], State, int, int] | None:
-    """All makers up to `cut` to their ends, rows of the cut as early as they can be; None when the peak reaches
-    `limit`. Steps taken, then state, live bytes and peak."""
+    """All makers up to `cut` to their ends, rows of the cut as early as they can be, pops at once; None when the peak
+    reaches `limit`. Steps taken, then state, live bytes and peak."""
     taken: list[int] = []
+    while (pop := rows.due(state)) is not None:  # rows of an input that is an output
+        _, change, state = rows.step(pop, state)
+        live += change
+        taken.append(pop)
     last = len(state) - 1
     targets = [m for m in stops if m < cut]
     targets += [cut] if cut < last else [last, *range(last)]
@@ -140,4 +149,8 @@ def _stream(
                 wanted.pop()
                 if peak >= limit:
                     return None
+                while (pop := rows.due(state, m)) is not None:
+                    _, change, state = rows.step(pop, state)
+                    live += change
+                    taken.append(pop)
     return tuple(taken), state, live, peak

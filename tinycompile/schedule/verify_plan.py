@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tinycompile.errors import one_line
 from tinycompile.ir.graph import Node, Tensor
-from tinycompile.ir.interface import InputMode
-from tinycompile.ir.plan import Placement, Plan, Push, Step
+from tinycompile.ir.interface import InputMode, OutputMode
+from tinycompile.ir.plan import Placement, Plan, Pop, Push, Step
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import SCRATCH_ALIGN, Grain, Need, Operator, window_tensor
 from tinycompile.ops.registry import operator
@@ -56,6 +56,7 @@ class _Replay:
     external: list[Tags] = field(default_factory=list)
     done: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     pushed: dict[str, int] = field(default_factory=dict)
+    popped: dict[str, int] = field(default_factory=dict)
     whole_windows: dict[int, list[Tensor]] = field(default_factory=dict)
     kept_rows: dict[str, int] = field(default_factory=dict)
 
@@ -119,8 +120,8 @@ def verify_plan(plan: Plan) -> None:
     Checked: all rows lie in the arena, aligned; every call finds every byte it reads; output and scratch overwrite
     nothing that the call reads (an output that eats its input only where the operator allows that); scratch that is
     kept is found as the row before left it, its rows made in order; merged calls and whole-tensor kernels have adjacent
-    rows; no pixel is computed twice; rows of a streamed input are pushed in order; the outputs are intact at the end. A
-    row that is never computed is found by the first read of it.
+    rows; no pixel is computed twice; rows of a streamed input are pushed in order; the outputs are intact at the end,
+    or every row of them when it is popped, in order and once. A row that is never computed is found by the first read.
     """
     _check_tables(plan)
     replay = _Replay(plan, np.full(plan.arena_bytes, _EMPTY, dtype=np.int64), root_tags(plan))
@@ -128,10 +129,15 @@ def verify_plan(plan: Plan) -> None:
     for index, step in enumerate(plan.steps):
         if isinstance(step, Push):
             _replay_push(replay, index, step)
+        elif isinstance(step, Pop):
+            _replay_pop(replay, index, step)
         else:
             _replay_step(replay, index, step)
     for name in plan.graph.outputs:
-        if (damage := replay.damage(plan.tensor(name), _whole(plan.tensor(name)))) is not None:
+        if plan.output_mode is OutputMode.STREAMED:
+            if (row := replay.popped.get(name, 0)) < plan.tensor(name).form.rows:
+                fail(f"row {row} of output '{one_line(name, 80)}' is never popped", "end of the plan")
+        elif (damage := replay.damage(plan.tensor(name), _whole(plan.tensor(name)))) is not None:
             fail(f"a network output is lost: {damage}", "end of the plan")
 
 
@@ -164,11 +170,27 @@ def _replay_push(replay: _Replay, index: int, step: Push) -> None:
     replay.write(tensor, Region(row, row + 1, 0, tensor.form.width))
 
 
+def _replay_pop(replay: _Replay, index: int, step: Pop) -> None:
+    plan = replay.plan
+    where = f"step {index} (pop of row {step.row} of '{one_line(step.tensor, 80)}')"
+    if plan.output_mode is not OutputMode.STREAMED or step.tensor not in plan.graph.outputs:
+        fail("only rows of a streamed network output are popped", where)
+    tensor = plan.tensor(step.tensor)
+    row = replay.popped.get(step.tensor, 0)
+    if step.row != row or row >= tensor.form.rows:
+        fail(f"rows are popped in order, each once: row {row} of {tensor.form.rows} is next", where)
+    replay.popped[step.tensor] = row + 1
+    if (damage := replay.damage(tensor, Region(row, row + 1, 0, tensor.form.width))) is not None:
+        fail(damage, where)
+
+
 def _check_tables(plan: Plan) -> None:
     """Shapes of the plan's tables, and every row inside the arena on its own alignment."""
     where = "tables of the plan"
     if plan.interface.input_mode is not plan.input_mode:
         fail("the interface's input mode is not the plan's", where)
+    if plan.interface.output_mode is not plan.output_mode:
+        fail("the interface's output mode is not the plan's", where)
     if sorted(op.outputs for op in plan.ops) != sorted(op.outputs for op in plan.graph.ops):
         fail("the plan's operators are not the graph's", where)
     if len(plan.variants) != len(plan.ops) or len(plan.scratch) != len(plan.ops):

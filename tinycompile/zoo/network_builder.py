@@ -24,6 +24,7 @@ from tinycompile.ops.fully_connected import FullyConnectedAttrs
 from tinycompile.ops.mean import MeanAttrs
 from tinycompile.ops.registry import operator
 from tinycompile.ops.reshape import ReshapeAttrs
+from tinycompile.ops.resize import ResizeAttrs
 from tinycompile.ops.transpose import TransposeAttrs
 
 SEED = 20
@@ -103,6 +104,10 @@ class NetworkBuilder:
     def add(self, name: str, a: str, b: str) -> str:
         total = dequantized(self.quant(a), self.values[a]) + dequantized(self.quant(b), self.values[b])
         return self._append("add", name, (a, b), AddAttrs(), quant_for(total))
+
+    def resize(self, name: str, x: str, size: tuple[int, int]) -> str:
+        """Bilinear resizing to `size` rows and columns."""
+        return self._append("resize_bilinear", name, (x,), ResizeAttrs(size), self.quant(x))
 
     def shuffle(self, name: str, x: str, groups: int) -> str:
         """Channel shuffle: the channels as a matrix of `groups` rows, transposed."""
