@@ -47,11 +47,12 @@ Found = tuple[RowBlocks, Packing]
 
 
 class _Patience(Watch):
-    """Ends tries to meet the live bytes, all of them together, after `moves` ejections or when `watch` ends."""
+    """Ends tries to meet the live bytes, all of them together, after so many ejections or when `watch` ends. `solver`:
+    what is left for CP-SAT, in its deterministic time."""
 
-    def __init__(self, watch: Watch, moves: int) -> None:
+    def __init__(self, watch: Watch, effort: int) -> None:
         super().__init__()
-        self.watch, self.left = watch, moves
+        self.watch, self.left, self.solver = watch, ALL_MOVES * max(effort, 1), SOLVER_LIMIT * effort
 
     def over(self) -> bool:
         self.left -= ASKED  # a search asks once in so many ejections
@@ -73,7 +74,7 @@ def pack_orders(
     watch.phase("addresses")
     variants = [_variants(graph, storage, model, sequence) for sequence in sequences]
     bound = max(variants[0][0].live_bytes)
-    patience = _Patience(watch, ALL_MOVES * max(effort, 1))
+    patience = _Patience(watch, effort)
     for sequence, rows in zip(sequences, variants, strict=True):
         found = _eject(list(_tries(rows, bound)), bound, 0, patience, effort)
         if found is not None:
@@ -91,7 +92,7 @@ def pack_orders(
         if found is not None:
             return sequence, *found
     for sequence, some in zip(sequences, tries, strict=True) if effort else ():
-        found = _solve(some, bound, SOLVER_LIMIT * effort / len(variants), patience)
+        found = _solve(some, bound, patience)
         found = found or _eject(some, bound, MOVES, patience, effort)
         if found is not None:
             return sequence, *found
@@ -184,7 +185,7 @@ def _eject(
     return None
 
 
-def _solve(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, limit: float, watch: Watch) -> Found | None:
+def _solve(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, patience: _Patience) -> Found | None:
     """CP-SAT on the blocks that meet busy times, ejection for the rest."""
     calls: dict[tuple[int, tuple[int, ...]], None] = {}
     for part in HOT:
@@ -194,20 +195,20 @@ def _solve(tries: Sequence[tuple[RowBlocks, PackingShape]], height: int, limit: 
                 calls[n, hot] = None
     for seed in range(1, SEEDS + 1):
         for n, hot in list(calls):
-            if watch.over():
+            if patience.solver <= 0 or patience.over():
                 return None
             rows, shape = tries[n]
-            result = fit([shape.blocks[i] for i in hot], shape.height, min(CALL_LIMIT, limit), seed)
-            limit -= result.spent
+            result = fit([shape.blocks[i] for i in hot], shape.height, min(CALL_LIMIT, patience.solver), seed)
+            patience.solver -= result.spent
             if result.bases is not None:
                 start = dict(zip(hot, result.bases, strict=True))
-                found = eject(shape.blocks, shape.height, shape.order(True), MOVES, start, shape.conflicts, watch.over)
+                found = eject(
+                    shape.blocks, shape.height, shape.order(True), MOVES, start, shape.conflicts, patience.over
+                )
                 if found is not None:
                     return rows, Packing(shape.bases(found), height, "CP-SAT and ejection")
             elif result.impossible:
                 del calls[n, hot]
-            if limit <= 0:
-                return None
     return None
 
 
