@@ -3,19 +3,22 @@ estimated is close to what is planned."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_networks import bottleneck_networks, conv, depthwise, networks
-from schedule_graphs import GraphBuilder, resnet8
+from schedule_graphs import GraphBuilder, random_inputs, resnet8
 from test_row_planner import check, check_c
 
 from tinycompile.codegen.c import stack_estimate_bytes
+from tinycompile.emulate.interpreter import run_graph
 from tinycompile.errors import UsageError
 from tinycompile.ir.graph import Graph
-from tinycompile.ir.interface import InputMode
+from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.plan import Plan
 from tinycompile.passes.fuse_bottlenecks import bottlenecks
 from tinycompile.passes.stream_reductions import stream_reductions
@@ -44,7 +47,7 @@ def chooser(graph: Graph, mode: InputMode, max_recompute: float = 3.0, sram: int
 def mobile() -> Graph:
     """A small MobileNetV2 whose first maps are by far the largest."""
     b = GraphBuilder()
-    x = conv(b, b.input((1, 48, 48, 3)), 8, (3, 3), (2, 2), pad=(0, 0, 1, 1))
+    x = conv(b, b.input((1, 36, 36, 3)), 8, (3, 3), (2, 2), pad=(0, 0, 1, 1))
     for expanded, channels, stride in ((24, 8, 1), (32, 12, 2), (36, 12, 1), (36, 16, 2)):
         y = depthwise(b, conv(b, x, expanded, (1, 1)), (3, 3), (stride, stride), pad=(1, 1, 1, 1))
         y = conv(b, y, channels, (1, 1))
@@ -70,6 +73,39 @@ def test_every_plan_on_the_frontier_computes_its_network(graph: Graph, mode: Inp
 def test_every_plan_of_bottlenecks_on_the_frontier_computes_its_network(graph: Graph, mode: InputMode) -> None:
     for plan in chooser(graph, mode).frontier_plans():
         check(graph, plan)
+
+
+def every_plan_in_c(graph: Graph, mode: InputMode, results: OutputMode) -> None:
+    """Verifier, interpreter and sanitised C agree with the layers for every plan on the frontier, on inputs to which
+    the outputs answer."""
+    assume(mode is InputMode.RESIDENT or not set(graph.inputs) & set(graph.outputs))
+    goal = Goal(mode, True, max_recompute=3.0, effort=0, output_mode=results)
+    given = [[run_graph(graph, random_inputs(graph, seed))[n] for n in graph.outputs] for seed in (3, 4)]
+    assume(any(not np.array_equal(a, b) for a, b in zip(*given, strict=True)))
+    for plan in Chooser(graph, TARGET, "net", goal).frontier_plans():
+        check(graph, plan)
+        with tempfile.TemporaryDirectory() as folder:
+            check_c(graph, plan, Path(folder))
+
+
+DRAWN = (
+    st.one_of(networks(ops=4), bottleneck_networks()),
+    st.sampled_from(MODES),
+    st.sampled_from(OutputMode),
+)
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(*DRAWN)
+def test_every_plan_on_the_frontier_in_c(graph: Graph, mode: InputMode, results: OutputMode) -> None:
+    every_plan_in_c(graph, mode, results)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(*DRAWN)
+def test_every_plan_on_the_frontier_of_many_networks_in_c(graph: Graph, mode: InputMode, results: OutputMode) -> None:
+    every_plan_in_c(graph, mode, results)
 
 
 @pytest.mark.parametrize("mode", [InputMode.STREAMED, InputMode.EXTERNAL])

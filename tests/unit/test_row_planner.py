@@ -3,6 +3,7 @@ the operators' references give; wrong plans are found."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -250,6 +251,42 @@ def test_a_ring_one_row_short_is_found(build: type, mode: InputMode) -> None:
         if caught == 12:
             break
     assert caught
+
+
+def moved_by_a_byte(plan: Plan) -> list[Plan]:
+    """Plans in which all rows of one tensor lie a byte lower or higher: distances to what it overlaps are one less."""
+    found = []
+    for name, place in plan.placements.items():
+        for by in (-1, 1):
+            offsets = tuple(o + by for o in place.offsets)
+            fits = min(offsets) >= 0 and max(offsets) + place.row_bytes <= plan.arena_bytes
+            if fits and place.external is None:
+                moved = replace(place, offsets=offsets)
+                found.append(replace(plan, placements={**plan.placements, name: moved}))
+    return found
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("build", [resnet8, inverted_bottleneck])
+def test_an_overlap_one_byte_less_is_found(build: Callable[[], Graph], mode: InputMode, tmp_path: Path) -> None:
+    """The verifier refuses it wherever it changes a result, and the comparison with the reference sees that it does."""
+    graph = build()
+    plan = planner(graph, mode).plan()
+    inputs = random_inputs(graph)
+    want = run_graph(graph, inputs)
+    different = []
+    for wrong in moved_by_a_byte(plan):
+        try:
+            verify_plan(wrong)
+        except InternalError:
+            got = run_plan(wrong, inputs)
+            if not all(np.array_equal(g, want[n]) for g, n in zip(got, graph.outputs, strict=True)):
+                different.append(wrong)
+        else:
+            check(graph, wrong)
+    assert len(different) >= 3
+    with pytest.raises(AssertionError, match="not equal"):
+        check_c(graph, different[0], tmp_path)
 
 
 def test_a_row_skipped_or_pushed_twice_is_found() -> None:
