@@ -250,9 +250,9 @@ class _Variant:
             return
         name = None if begin == ENTRY else begins[0]
         peak = segments.whole_peak(profile)
+        made_by = (segments.model.makers[m].op for m in range(begin + 1, end + 1))
+        own = sum(self.macs[graph.ops[k].outputs[0]] for k in made_by if k is not None)
         if peak <= ceiling:
-            made = (segments.model.values[v].tensor for v in profile.values)
-            own = sum(self.macs.get(t, 0) for t in made if t not in begins)
             yield _Choice(name, end_name, peak, own, how)
         ops = stage_ops(graph, begins, end_name) if tiled else None
         if ops is None:
@@ -279,7 +279,7 @@ class _Variant:
             peak = segments.tiled_peak(begin, end, profile, tiles)
             if peak <= ceiling:
                 stage = Stage(begins, end_name, 1, count)
-                yield _Choice(name, end_name, peak, work, replace(how, stages=(stage,)))
+                yield _Choice(name, end_name, peak, own - once + work, replace(how, stages=(stage,)))
 
     def _regions(self, ops: Sequence[Op], end: str, tile: Region) -> dict[str, Region] | None:
         """What a tile needs of each tensor of a stage; None when an operator cannot be cut to it. A stage that begins

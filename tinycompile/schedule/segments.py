@@ -23,9 +23,10 @@ ENTRY = -1  # the cut before the first maker: the network input
 
 @dataclass(frozen=True)
 class Profile:
-    """Live rows during each step of a segment, by step and value; `scratch_bytes` beside them, those that are kept
-    included (of tiles that is too much: each keeps its own columns). `given`: rows of what the segment makes that the
-    caller has taken, as it does of a streamed output; pops are no steps here, they come at once."""
+    """Live rows during each step of a segment, by step and value; `scratch_bytes` beside them, with those that are kept
+    (of tiles that is too much: each keeps its own columns) and network outputs made before. `given`: rows of what the
+    segment makes that the caller has taken, as it does of a streamed output; pops are no steps here, they come at
+    once."""
 
     values: tuple[int, ...]
     live: NDArray[np.int64]
@@ -87,7 +88,7 @@ class Segments:
         own = np.array([0 if v in held else rows.bytes[v] for v in column], dtype=np.int64)
         if int((live @ own).max(initial=0)) > ceiling_bytes:
             return None
-        scratch = np.array([model.makers[m].scratch_bytes for m in order], dtype=np.int64)
+        scratch = np.array([model.makers[m].scratch_bytes for m in order], dtype=np.int64) + self._outputs_before(begin)
         for k, m in enumerate(within):
             if model.makers[m].kept_bytes:
                 begun = taken[:, k] | ((done[:, k] > 0) & (done[:, k] < rows.goal[m]))
@@ -96,6 +97,11 @@ class Segments:
         given = np.zeros(len(order), dtype=np.int64)
         given += self._dead_rows(out, begin, end, done) if self._given(out) else 0
         return Profile(tuple(column), live, scratch, given)
+
+    def _outputs_before(self, cut: int) -> int:
+        """Bytes of the network outputs that are there before a cut, and stay."""
+        values = zip(self.model.values, self.rows.bytes, strict=True)
+        return sum(v.rows * b for v, b in values if v.is_output and (ENTRY if v.maker is None else v.maker) < cut)
 
     def _dead_rows(self, v: int, begin: int, end: int, done: Numbers) -> Numbers | int:
         """`LiveRows.dead_rows` before each step of a segment."""

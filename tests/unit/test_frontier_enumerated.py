@@ -1,0 +1,109 @@
+"""The frontier of small networks against the enumeration of all ways to cut them into stages and these into tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations, islice, product
+
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from random_networks import conv, networks
+from schedule_graphs import GraphBuilder
+
+from tinycompile.ir.graph import Graph
+from tinycompile.ir.interface import InputMode
+from tinycompile.passes.stream_reductions import stream_reductions
+from tinycompile.passes.tile_stage import Stage, stage_ops, tile_stage
+from tinycompile.planning.frontier import TILES, Point, frontier
+from tinycompile.planning.recompute import Recompute, rewrite
+from tinycompile.schedule.assembly import network_macs
+from tinycompile.schedule.row_model import RowModel, build_row_model
+from tinycompile.schedule.stages import cuts, search_order, staged_order
+from tinycompile.schedule.storage import analyse_storage
+
+MOST = 3.0  # MACs over those of the network
+MOST_WAYS = 400  # of a network; of chains of wide maps there are many thousands
+
+
+def row_model(graph: Graph, mode: InputMode) -> RowModel:
+    apart = frozenset() if mode is InputMode.RESIDENT else frozenset(graph.inputs)
+    return build_row_model(graph, analyse_storage(graph, apart), mode)
+
+
+def needed(graph: Graph, how: Recompute, mode: InputMode, search: bool = False) -> tuple[int, float]:
+    """Live bytes of the network computed so, one stage after another (`search`: in the best order that is found), and
+    its MACs over those of the network."""
+    again = rewrite(graph, how)
+    model = row_model(again.graph, mode)
+    made_by = {model.values[m.value].tensor: k for k, m in enumerate(model.makers)}
+    stops = tuple(made_by[name] for name in again.stops if name in made_by)
+    order = search_order(model, stops=stops)[0] if search else staged_order(model, stops)
+    return order.peak_bytes, network_macs(again.graph) / max(network_macs(graph), 1)
+
+
+def ways(graph: Graph, mode: InputMode) -> Iterator[Recompute]:
+    """Every set of stages in tiles of columns that begin and end at cuts of the network."""
+    model = row_model(graph, mode)
+    names = [model.values[model.makers[m].value].tensor for m in cuts(model)]
+    for inner in (some for count in range(len(names)) for some in combinations(names[:-1], count)):
+        begins = [graph.inputs, *((name,) for name in inner)]
+        segments = zip(begins, [*inner, names[-1]], strict=True)
+        for chosen in product(*(grids(graph, mode, begin, end) for begin, end in segments)):
+            yield Recompute(stages=tuple(s for s in chosen if s is not None))
+
+
+def grids(graph: Graph, mode: InputMode, begin: tuple[str, ...], end: str) -> list[Stage | None]:
+    """None, for rows of the whole width, and each number of tiles that the part of a network can be cut to."""
+    form = graph.tensors[end].form
+    pushed = mode is InputMode.STREAMED and begin == graph.inputs  # such rows are there once
+    if len(graph.tensors[end].shape) != 4 or pushed or stage_ops(graph, begin, end) is None:
+        return [None]
+    stages = (Stage(begin, end, 1, n) for n in TILES if n <= form.width)
+    return [None, *(s for s in stages if tile_stage(graph, s) is not None)]
+
+
+def better(
+    graph: Graph, mode: InputMode, points: Sequence[Point], ceiling: int, rows: int = 1
+) -> list[tuple[Recompute, int, float]]:
+    """The ways below `ceiling` bytes that no point matches in bytes and MACs. A row of what tiles are joined to is
+    allowed (`rows`), since estimates count it during all of the last tile."""
+    found = []
+    some = list(islice(ways(graph, mode), MOST_WAYS + 1))
+    assume(len(some) <= MOST_WAYS)
+    for how in dict.fromkeys(some):
+        peak, macs = needed(graph, how, mode)
+        peak += rows * max((graph.tensors[s.end].row_bytes for s in how.stages), default=0)
+        matched = any(p.peak_bytes <= peak and p.recompute <= macs + 1e-9 for p in points)
+        if macs <= MOST and peak < ceiling and not matched:
+            found.append((how, peak, macs))
+    return found
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(networks(ops=6), st.sampled_from(list(InputMode)))
+def test_no_way_to_compute_a_network_beats_its_frontier(graph: Graph, mode: InputMode) -> None:
+    assume(mode is InputMode.RESIDENT or not set(graph.inputs) & set(graph.outputs))
+    graph = stream_reductions(graph)
+    ceiling, _ = needed(graph, Recompute(), mode)
+    points = frontier(graph, mode, ceiling, MOST)
+    assert better(graph, mode, points, ceiling) == []
+    for point in points:  # and what it promises is there
+        peak, macs = needed(graph, point.how, mode, search=True)
+        assert peak <= point.peak_bytes
+        assert macs <= point.recompute + 1e-9
+
+
+def test_control_a_frontier_without_a_point_is_beaten() -> None:
+    b = GraphBuilder()
+    x = b.input((1, 9, 8, 2))
+    for channels in (6, 6, 1):
+        x = conv(b, x, channels, (3, 3), pad=(1, 1, 1, 1))
+    graph = b.graph([x])
+    ceiling, _ = needed(graph, Recompute(), InputMode.EXTERNAL)
+    points = frontier(graph, InputMode.EXTERNAL, ceiling, MOST)
+    tiled = [p for p in points if p.how.stages]
+    assert tiled
+    assert better(graph, InputMode.EXTERNAL, points, ceiling) == []
+    for point in tiled:
+        rest = [p for p in points if p is not point]
+        assert better(graph, InputMode.EXTERNAL, rest, ceiling, rows=0) != []
