@@ -93,17 +93,15 @@ def test_no_way_to_compute_a_network_beats_its_frontier(graph: Graph, mode: Inpu
         assert macs <= point.recompute + 1e-9
 
 
-def test_control_a_frontier_without_a_point_is_beaten() -> None:
+def test_control_a_frontier_without_tiles_is_beaten() -> None:
     b = GraphBuilder()
-    x = b.input((1, 9, 8, 2))
+    x = b.input((1, 9, 6, 2))
     for channels in (6, 6, 1):
         x = conv(b, x, channels, (3, 3), pad=(1, 1, 1, 1))
     graph = b.graph([x])
     ceiling, _ = needed(graph, Recompute(), InputMode.EXTERNAL)
     points = frontier(graph, InputMode.EXTERNAL, ceiling, MOST)
-    tiled = [p for p in points if p.how.stages]
-    assert tiled
+    rest = [p for p in points if not p.how.stages]
+    assert len(points) > len(rest)
     assert better(graph, InputMode.EXTERNAL, points, ceiling) == []
-    for point in tiled:
-        rest = [p for p in points if p is not point]
-        assert better(graph, InputMode.EXTERNAL, rest, ceiling, rows=0) != []
+    assert better(graph, InputMode.EXTERNAL, rest, ceiling) != []
