@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_networks import bottleneck_networks, conv, depthwise, networks
 from schedule_graphs import GraphBuilder, PlainTarget, inverted_bottleneck, random_inputs
+from test_frontier import least_of_segments
 from test_interleave import exhaustive, replay
 from test_row_planner import check, check_c
 
@@ -32,7 +33,7 @@ from tinycompile.schedule import RowPlanner, verify_plan
 from tinycompile.schedule.coalesce import coalesce, peak_bytes
 from tinycompile.schedule.interleave import exact_interleaving
 from tinycompile.schedule.row_model import RowModel, build_row_model
-from tinycompile.schedule.segments import ENTRY, Segments
+from tinycompile.schedule.segments import Segments
 from tinycompile.schedule.stages import search_order, staged_order
 from tinycompile.schedule.storage import analyse_storage
 from tinycompile.target import load_target
@@ -192,14 +193,8 @@ def test_room_lets_operators_make_their_rows_in_longer_runs_and_rows_are_still_g
 def test_estimates_of_segments_are_what_orders_need(build: Callable[[], Graph]) -> None:
     model = model_of(build(), InputMode.EXTERNAL)
     segments = Segments(model)
-    best = {ENTRY: segments.nbytes(ENTRY)}
-    for end in segments.cuts:
-        for begin in [b for b in best if b < end]:
-            profile = segments.profile(begin, end, 1 << 40)
-            assert profile is not None
-            best[end] = min(best.get(end, 1 << 40), max(best[begin], segments.whole_peak(profile)))
     assert segments.nbytes(segments.cuts[-1]) == 0
-    assert best[segments.cuts[-1]] == staged_order(model).peak_bytes
+    assert least_of_segments(segments) == staged_order(model).peak_bytes
 
 
 @pytest.mark.parametrize("results", OutputMode)

@@ -75,17 +75,18 @@ def pack_orders(
     variants = [_variants(graph, storage, model, sequence) for sequence in sequences]
     bound = max(variants[0][0].live_bytes)
     patience = _Patience(watch, effort)
-    for sequence, rows in zip(sequences, variants, strict=True):
-        found = _eject(list(_tries(rows, bound)), bound, 0, patience, effort)
+    tries = [list(_tries(rows, bound)) for rows in variants]
+    for sequence, some in zip(sequences, tries, strict=True):
+        found = _eject(some, bound, 0, patience, effort)
         if found is not None:
             return sequence, *found
-    tries = []
-    for sequence, rows in zip(sequences, variants, strict=True):
-        fits = list(zip(rows, (_fit(r, bound) for r in rows), strict=True))
+    for n, (sequence, rows) in enumerate(zip(sequences, variants, strict=True)):
+        fits = [(r, _fit(r, bound)) for r in rows]
         for r, fitted in fits:
             if fitted.bases is not None:
                 return sequence, r, Packing(fitted.bases, bound, "CP-SAT")
-        tries.append(list(_tries([r for r, fitted in fits if not fitted.impossible], bound)))
+        impossible = {id(r) for r, fitted in fits if fitted.impossible}
+        tries[n] = [(r, shape) for r, shape in tries[n] if id(r) not in impossible]
     many = QUICK_MOVES if effort or len(variants[0][0].blocks) <= SMALL else FEWEST_MOVES
     for sequence, some in zip(sequences, tries, strict=True):
         found = _eject(some, bound, many, patience, effort)
