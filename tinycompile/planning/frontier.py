@@ -9,8 +9,9 @@ recompute. These are estimates: `choose` makes real plans of the points that mat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from tinycompile.ir.graph import Graph, Op
 from tinycompile.ir.interface import InputMode, OutputMode
@@ -52,6 +53,14 @@ class _Choice:
     how: Recompute
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """Peak of live bytes of a choice, and the MACs that it may execute beyond those of the network."""
+
+    peak_bytes: int
+    more_macs: float
+
+
 def frontier(
     graph: Graph,
     input_mode: InputMode,
@@ -66,7 +75,8 @@ def frontier(
     reached with nothing computed twice; what needs more is of no interest.
     """
     base = max(network_macs(graph), 1)
-    choices = list(_choices(graph, input_mode, output_mode, ceiling_bytes, watch or Watch()))
+    limits = _Limits(ceiling_bytes, (max_recompute - 1 + 1e-9) * base)
+    choices = list(_choices(graph, input_mode, output_mode, limits, watch or Watch()))
     if not choices:
         return []
     by_end: dict[str, list[_Choice]] = {}
@@ -111,14 +121,21 @@ def _cheapest(order: Sequence[str | None], by_end: dict[str, list[_Choice]], lim
 
 
 def _choices(
-    graph: Graph, input_mode: InputMode, output_mode: OutputMode, ceiling: int, watch: Watch
+    graph: Graph, input_mode: InputMode, output_mode: OutputMode, limits: _Limits, watch: Watch
 ) -> Iterable[_Choice]:
-    """Every choice that stays within `ceiling` bytes, in the order of the cuts."""
-    blocks = [b.name for b in bottlenecks(graph)]
+    """Every choice within `limits`, in the order of the cuts."""
+    found_blocks = bottlenecks(graph)
+    blocks = [b.name for b in found_blocks]
+    once = _macs(graph)
+    unfused = {b.name: sum(once[name] for name in (*b.inside, b.name)) for b in found_blocks}
     position = {op.outputs[0]: k for k, op in enumerate(graph.ops)}
     everyone = frozenset(blocks)
     fused = [Recompute(), Recompute(kept=everyone)]
+    macs = _macs(fuse_bottlenecks(graph, dict.fromkeys(blocks, 1)))
+    more = list(accumulate(macs[name] - unfused[name] for name in blocks))
     for k in range(len(blocks), 0, -1):
+        if k < len(blocks) and more[k - 1] > limits.more_macs:
+            continue  # it would be for what begins with all of these
         again, rest = frozenset((name, 1) for name in blocks[:k]), everyone.difference(blocks[:k])
         fused += [Recompute(again), Recompute(again, kept=rest)]
     height = {name: graph.tensors[name].form.rows for name in blocks}
@@ -133,14 +150,14 @@ def _choices(
         if watch.over():
             break
         watch.phase(f"which parts to fuse, cut or compute twice, {k} of {len(variants)}")
-        variant = _Variant(graph, how, input_mode, output_mode, blocks, cuts)
-        found += variant.choices(ceiling, seen, position, entry=True)
+        variant = _Variant(graph, how, input_mode, output_mode, unfused, cuts)
+        found += variant.choices(limits, seen, position, entry=True)
         made.append(variant)
     for k, variant in enumerate(made if found else (), 1):  # nothing is reached that cannot be begun
         if watch.over():
             break
         watch.phase(f"how to go on, {k} of {len(made)}")
-        found += variant.choices(ceiling, seen, position, entry=False)
+        found += variant.choices(limits, seen, position, entry=False)
     return sorted(_undominated(found), key=lambda c: position[c.end])
 
 
@@ -201,21 +218,21 @@ class _Variant:
         how: Recompute,
         input_mode: InputMode,
         output_mode: OutputMode,
-        blocks: list[str],
+        unfused: Mapping[str, int],
         cuts: _Cuts,
     ) -> None:
         apart = frozenset() if input_mode is InputMode.RESIDENT else frozenset(network.inputs)
         graph = fuse_bottlenecks(network, dict(how.again), how.kept)
         self.graph, self.how, self.mode = graph, how, input_mode
-        self.blocks = blocks
         storage = analyse_storage(graph, apart)
         self.segments = Segments(build_row_model(graph, storage, input_mode, output_mode=output_mode))
         self.cuts = cuts
         self.needed: dict[tuple[str, Region], tuple[dict[str, Region], set[str]]] = {}
-        self.macs = {n.out.name: operator(n.op.kind).macs(n) for n in graph.nodes()}
+        self.macs = _macs(graph)
+        self.more_macs = {name: self.macs[name] - macs for name, macs in unfused.items()}
 
     def choices(
-        self, ceiling: int, seen: set[tuple[str | None, str, Recompute]], position: dict[str, int], *, entry: bool
+        self, limits: _Limits, seen: set[tuple[str | None, str, Recompute]], position: dict[str, int], *, entry: bool
     ) -> Iterable[_Choice]:
         """Those that begin with the network input (`entry`), or all others."""
         segments, how = self.segments, self.how
@@ -224,9 +241,9 @@ class _Variant:
             after = -1 if name is None else position[name]
             for end in segments.cuts:
                 end_name = segments.tensor(end)
-                if end <= begin or segments.nbytes(end) > ceiling or segments.nbytes(begin) > ceiling:
+                if end <= begin or max(segments.nbytes(end), segments.nbytes(begin)) > limits.peak_bytes:
                     continue
-                blocks = frozenset(b for b in self.blocks if after < position[b] <= position[end_name])
+                blocks = frozenset(b for b in self.more_macs if after < position[b] <= position[end_name])
                 again = frozenset((block, rows) for block, rows in how.again if block in blocks)
                 within = Recompute(again, (), how.kept & blocks)
                 # Behind the first cut all bottlenecks of a segment are treated alike: others are made of several.
@@ -236,30 +253,36 @@ class _Variant:
                 if len(blocks) != 1 and any(rows > 1 for _, rows in again):
                     continue  # rows made together wait for others: worth it from one whole map to the next
                 seen.add((name, end_name, within))
-                yield from self._between(begin, end, within, ceiling)
+                more = sum(self.more_macs[block] for block in blocks)
+                if more <= limits.more_macs:
+                    yield from self._between(begin, end, within, _Limits(limits.peak_bytes, limits.more_macs - more))
 
-    def _between(self, begin: int, end: int, how: Recompute, ceiling: int) -> Iterable[_Choice]:
+    def _between(self, begin: int, end: int, how: Recompute, limits: _Limits) -> Iterable[_Choice]:
         segments, graph = self.segments, self.graph
         end_name = segments.tensor(end)
         begins = graph.inputs if begin == ENTRY else (segments.tensor(begin),)
         form = graph.tensors[end_name].form
         again = begin != ENTRY or self.mode is not InputMode.STREAMED  # rows that are pushed are there once
         tiled = again and form.width > 1 and len(graph.tensors[end_name].shape) == 4
-        profile = segments.profile(begin, end, ceiling * (MOST_ALIVE if tiled else 1))
+        profile = segments.profile(begin, end, limits.peak_bytes * (MOST_ALIVE if tiled else 1))
         if profile is None:
             return
         name = None if begin == ENTRY else begins[0]
         peak = segments.whole_peak(profile)
         made_by = (segments.model.makers[m].op for m in range(begin + 1, end + 1))
         own = sum(self.macs[graph.ops[k].outputs[0]] for k in made_by if k is not None)
-        if peak <= ceiling:
+        if peak <= limits.peak_bytes:
             yield _Choice(name, end_name, peak, own, how)
+        ceiling = min(peak - 1, limits.peak_bytes)  # tiles compute no less: they are for less bytes
         ops = stage_ops(graph, begins, end_name) if tiled else None
         if ops is None:
             return
         once = sum(self.macs[op.outputs[0]] for op in ops)
         for count in (n for n in TILES if n <= form.width):
             across = grid(form.rows, form.width, 1, count)
+            before = graph.tensors[end_name].nbytes * (form.width - across[-1].cols) // form.width
+            if segments.nbytes(begin) + before > ceiling:
+                return  # there while the last tile but one is made; more with more tiles
             # Tiles of equal width that touch no edge of the map are alike.
             alike = [(k == 0, k == count - 1, r.cols) for k, r in enumerate(across)]
             cut = {kind: self._regions(ops, end_name, across[alike.index(kind)]) for kind in dict.fromkeys(alike)}
@@ -268,18 +291,19 @@ class _Variant:
             }
             if len(regions) < len(cut):
                 return
+            row_bytes = {kind: {n: _row_bytes(graph, n, r) for n, r in c.items()} for kind, c in regions.items()}
+            tiles = [row_bytes[kind] for kind in alike]
+            peak = segments.tiled_peak(begin, end, profile, tiles)
+            if peak > ceiling:
+                continue
             work_of = {
                 kind: sum(self.cuts.macs(graph, op, c[op.outputs[0]]) for op in ops) for kind, c in regions.items()
             }
             work = sum(work_of[kind] for kind in alike)
-            if work > WORST_TILED * once:
-                return
-            row_bytes = {kind: {n: _row_bytes(graph, n, r) for n, r in c.items()} for kind, c in regions.items()}
-            tiles = [row_bytes[kind] for kind in alike]
-            peak = segments.tiled_peak(begin, end, profile, tiles)
-            if peak <= ceiling:
-                stage = Stage(begins, end_name, 1, count)
-                yield _Choice(name, end_name, peak, own - once + work, replace(how, stages=(stage,)))
+            if work - once > min(limits.more_macs, (WORST_TILED - 1) * once):
+                return  # and so would more tiles
+            stage = Stage(begins, end_name, 1, count)
+            yield _Choice(name, end_name, peak, own - once + work, replace(how, stages=(stage,)))
 
     def _regions(self, ops: Sequence[Op], end: str, tile: Region) -> dict[str, Region] | None:
         """What a tile needs of each tensor of a stage; None when an operator cannot be cut to it. A stage that begins
@@ -295,6 +319,11 @@ class _Variant:
             for name, region in more.items():
                 needed[name] = region if name not in needed else needed[name].around(region)
         return needed
+
+
+def _macs(graph: Graph) -> dict[str, int]:
+    """MACs by the tensor that they make."""
+    return {node.out.name: operator(node.op.kind).macs(node) for node in graph.nodes()}
 
 
 def _at_origin(need: Need) -> Region:
