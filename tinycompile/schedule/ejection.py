@@ -126,24 +126,23 @@ class Ejection:
             top = (height - self.sizes[k]) // align * align
             others, low, high = self.conflicting[k]
             # Bases strictly between the two are not possible; rounding outwards keeps to the aligned ones.
-            low, high = low + self.bases[others], high + self.bases[others]
+            at = self.bases[others]
+            low, high = low + at, high + at
             if align > 1:
                 low, high = low // align * align, -(-high // align) * align
-            order = low.argsort(kind="stable")
-            lows = low[order]
-            base = _lowest(lows, high[order])
-            if base > top:
+            weights = self.weights[others]
+            cost, cheapest = _cheapest(low, high, weights, top)
+            base = cheapest[0]
+            if cost:
                 if spent >= moves or (spent % ASKED == 0 and over()):
                     self.waiting.append(k)
                     return None
                 spent += 1
                 self.weights[k] += self.growth[k]
-                weights = self.weights[others]
-                cheapest = _cheapest(lows, weights[order], high, weights, top)
                 base = cheapest[self.generator.randrange(len(cheapest))]
-                out = others[(low < base) & (high > base)]
+                out = others[(low < base) & (high > base)].tolist()
                 self.bases[out] = NOWHERE
-                self.waiting += self._hardest_last(set(out.tolist()))
+                self.waiting += self._hardest_last(out)
             self.bases[k] = base
         return spent
 
@@ -168,30 +167,20 @@ def eject(
     return None if search.fill(height, moves, over) is None else tuple(search.bases.tolist())
 
 
-def _lowest(low: Numbers, high: Numbers) -> int:
-    """The lowest base that is in none of the open ranges, which are sorted by their lows."""
-    if not low.size:
-        return 0
-    floor = np.maximum.accumulate(high)
-    below = np.empty_like(floor)
-    below[0] = 0
-    np.maximum(floor[:-1], 0, out=below[1:])
-    free = below <= low
-    at = int(free.argmax())
-    return int(below[at]) if free[at] else max(int(floor[-1]), 0)
-
-
-def _cheapest(lows: Numbers, weights_by_low: Numbers, high: Numbers, weights: Numbers, top: int) -> list[int]:
-    """The bases in 0..top, among them and the ends of the ranges, where the blocks in the way weigh least together.
-    `lows` are sorted, with `weights_by_low`; `high` and `weights` belong together."""
-    n = len(high)
-    ends = high.argsort(kind="stable")
-    highs = high[ends]
-    bases = np.empty(2 * n + 2, dtype=np.int64)
-    bases[:n], bases[n:-2], bases[-2], bases[-1] = lows, highs, 0, top
-    bases = bases[(bases >= 0) & (bases <= top)]
-    opened, closed = np.zeros((2, n + 1), dtype=np.int64)
-    weights_by_low.cumsum(out=opened[1:])
-    weights[ends].cumsum(out=closed[1:])
-    cost = opened[lows.searchsorted(bases, "left")] - closed[highs.searchsorted(bases, "right")]
-    return sorted(set(bases[cost == cost.min()].tolist()))
+def _cheapest(low: Numbers, high: Numbers, weights: Numbers, top: int) -> tuple[int, list[int]]:
+    """The bases in 0..top, among them and the ends of the ranges, where the blocks in the way weigh least together, in
+    ascending order, and what they weigh there: 0 at the lowest base that is free."""
+    n = len(low)
+    places, change = np.empty((2, 2 * n + 2), dtype=np.int64)
+    places[:n], places[n:-2], places[-2], places[-1] = high, low, 0, top
+    np.negative(weights, out=change[:n])
+    change[n:-2], change[-2:] = weights, 0
+    # Ranges are open, so that at one place some end before others begin: the sort is stable.
+    order = places.argsort(kind="stable")
+    places, change = places[order], change[order]
+    cost = change.cumsum()
+    cost -= np.maximum(change, 0)  # at the place where a range begins it is not in the way yet
+    first, end = places.searchsorted((0, top + 1)).tolist()
+    cost, places = cost[first:end], places[first:end]
+    least = int(np.minimum.reduce(cost))
+    return least, list(dict.fromkeys(places[cost == least].tolist()))
