@@ -19,6 +19,7 @@ its maker and its readers, so that a table over the few makers with readers to c
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 
@@ -43,7 +44,8 @@ class Valleys:
         self.involved += [(m,) for m in self.keepers]
         self.values = [[v for v, found in enumerate(self.involved) if m in found] for m in makers]
         self.plain = len(model.values)
-        # Per maker, those that need it, with the steps of it that their first u steps need; and the other way round.
+        # Per maker, those that need it, with the steps of it that their first u steps need, never falling; and the other
+        # way round.
         self.followers: list[list[tuple[int, list[int]]]] = [[] for _ in makers]
         self.leaders: list[list[tuple[int, list[int]]]] = [[] for _ in makers]
         for m in makers:
@@ -55,10 +57,17 @@ class Valleys:
                 self.leaders[m].append((other, steps))
         self.key: list[Callable[[Sequence[int]], object]] = [itemgetter(*(i or (0,))) for i in self.involved]
         self.known: list[dict[object, int]] = [{} for _ in self.involved]
+        self._found: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[int, tuple[int, ...]] | None] = {}
 
     def lowest(self, low: Sequence[int], high: Sequence[int]) -> tuple[int, tuple[int, ...]] | None:
         """A state of least live bytes between two, and how much less than `high` it holds; it is not `low` if `high`
         does as well as that. None where it would take too long to find."""
+        between = (tuple(low), tuple(high))  # asked again with every other limit
+        if between not in self._found:
+            self._found[between] = self._lowest(low, high)
+        return self._found[between]
+
+    def _lowest(self, low: Sequence[int], high: Sequence[int]) -> tuple[int, tuple[int, ...]] | None:
         state = list(high)
         saved = self._take_back(low, state)
         ahead = [m for m in range(len(state)) if state[m] > low[m]]
@@ -134,9 +143,10 @@ class Valleys:
             for key, (cost, path) in table.items():
                 for k, u in zip(opened, key, strict=True):
                     state[k] = u
-                for u in range(low[m], high[m] + 1):
-                    if any(state[o] < steps[u] for o, steps in leaders[m]):
-                        break
+                top = high[m]
+                for o, steps in leaders[m]:
+                    top = min(top, bisect_right(steps, state[o]) - 1)
+                for u in range(low[m], top + 1):
                     state[m] = u
                     total = cost
                     for key_of, known, v in looked_up:
