@@ -27,7 +27,7 @@ from tinycompile.watch import Watch
 SOLVER_LIMIT = 0.3  # of all calls of CP-SAT, in its deterministic time
 REORDERINGS = 40
 MOVES = 20_000  # ejections in each try
-ALL_MOVES = 100_000  # ejections in all tries to meet the live bytes, first fits counted too
+ALL_MOVES = 50_000  # ejections in all tries to meet the live bytes, first fits counted too, at effort 1
 QUICK_MOVES = 5_000  # where there are many tries
 FEWEST_MOVES = 1_500  # where the work of an order is to be little
 FEW = 100  # blocks: of so few CP-SAT often proves what is least
@@ -41,7 +41,8 @@ WINDOW = 8  # steps around the busiest one that must fit by themselves
 WINDOW_LIMIT = 0.02
 LARGE = 2500  # blocks: programs of more of them (networks in tiles) get fewer tries of fewer moves
 SPARE = (64, 16, 8, 4)  # parts of the live bytes left over where a larger arena is allowed
-LOWERING_MOVES = 12_000  # ejections of each try where the bound is not met and the ceiling comes down step by step
+LOWERING_MOVES = 4_000  # ejections of each try where the ceiling comes down step by step, at effort 1
+MORE = 3  # times as many at each effort more
 
 Found = tuple[RowBlocks, Packing]
 
@@ -52,11 +53,15 @@ class _Patience(Watch):
 
     def __init__(self, watch: Watch, effort: int) -> None:
         super().__init__()
-        self.watch, self.left, self.solver = watch, ALL_MOVES * max(effort, 1), SOLVER_LIMIT * effort
+        self.watch, self.left, self.solver = watch, _more(ALL_MOVES, effort), SOLVER_LIMIT * effort
 
     def over(self) -> bool:
         self.left -= ASKED  # a search asks once in so many ejections
         return self.left < 0 or self.watch.over()
+
+
+def _more(moves: int, effort: int) -> int:
+    return moves * MORE ** max(effort - 1, 0)
 
 
 def pack_orders(
@@ -87,7 +92,7 @@ def pack_orders(
                 return sequence, r, Packing(fitted.bases, bound, "CP-SAT")
         impossible = {id(r) for r, fitted in fits if fitted.impossible}
         tries[n] = [(r, shape) for r, shape in tries[n] if id(r) not in impossible]
-    many = QUICK_MOVES if effort or len(variants[0][0].blocks) <= SMALL else FEWEST_MOVES
+    many = QUICK_MOVES if not effort and len(variants[0][0].blocks) <= SMALL else FEWEST_MOVES
     for sequence, some in zip(sequences, tries, strict=True):
         found = _eject(some, bound, many, patience, effort)
         if found is not None:
@@ -108,7 +113,7 @@ def pack_orders(
         if found is not None:
             return other, *found
     pairs = list(zip(sequences, variants, strict=True))[: None if effort else 1]
-    moves = LOWERING_MOVES * max(2 * effort // len(pairs), 1)
+    moves = _more(LOWERING_MOVES, effort)
     packed = [(sequence, *_least(rows, bound, moves, watch)) for sequence, rows in pairs]
     return min(packed, key=lambda found: found[2].arena_bytes)
 
