@@ -92,7 +92,9 @@ def pack_orders(
                 return sequence, r, Packing(fitted.bases, bound, "CP-SAT")
         impossible = {id(r) for r, fitted in fits if fitted.impossible}
         tries[n] = [(r, shape) for r, shape in tries[n] if id(r) not in impossible]
-    many = QUICK_MOVES if not effort and len(variants[0][0].blocks) <= SMALL else FEWEST_MOVES
+    many = QUICK_MOVES if len(variants[0][0].blocks) <= SMALL else FEWEST_MOVES
+    if effort:  # more is tried where this does not do
+        many = QUICK_MOVES // len(sequences)
     for sequence, some in zip(sequences, tries, strict=True):
         found = _eject(some, bound, many, patience, effort)
         if found is not None:
