@@ -1,0 +1,379 @@
+"""Ways to make one cut of a network from an earlier one, and what each costs: the edges of `planning.frontier`.
+
+Of a segment in tiles all but the last are made first. What is there then (`Half`) is a place on the way like a cut:
+from it the last tile is made, and rows may stream on from it, through what is behind, to a later cut or into the first
+tile of another segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+from tinycompile.ir.graph import Graph, Op
+from tinycompile.ir.interface import InputMode, OutputMode
+from tinycompile.ir.types import Region
+from tinycompile.ops.base import Need, whole
+from tinycompile.ops.registry import operator
+from tinycompile.passes.fuse_bottlenecks import bottlenecks, fuse_bottlenecks
+from tinycompile.passes.tile_stage import Stage, cut_node, grid, stage_ops, tile_regions
+from tinycompile.planning.recompute import Recompute
+from tinycompile.schedule.row_model import build_row_model
+from tinycompile.schedule.segments import ENTRY, Held, Profile, Segments, Tiling
+from tinycompile.schedule.stages import cuts
+from tinycompile.schedule.storage import analyse_storage
+from tinycompile.watch import Watch
+
+TILES = (2, 3, 4, 5, 6, 8, 10)  # columns of tiles that are tried
+ROWS = (2, 3, 4, 5, 6, 8, 10)  # made in one step by bottlenecks that expand rows again
+FEW_CUTS = 8  # of networks with no more, every choice is looked at
+FEW_BLOCKS = 3  # bottlenecks that are fused in every combination, there
+MOST_ALIVE = 4  # a segment whose own rows need this many times the bytes is not tried in tiles
+WORST_TILED = 3  # a segment in tiles is left out where it would take this many times its own work
+
+
+@dataclass(frozen=True)
+class Half:
+    """A segment in tiles of which all but the last are made, with what is fused in it."""
+
+    stage: Stage
+    how: Recompute
+
+
+Node = str | Half | None  # a cut by its tensor, None: the network inputs
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to come from `begin` to `end`. `macs`: of the whole segment in tiles where `end` is half of one.
+    `measured`: the peak is what an order needs, and no estimate."""
+
+    begin: Node
+    end: Node
+    peak_bytes: int
+    macs: int
+    how: Recompute
+    measured: bool = False
+
+
+class Choices:
+    """Every choice that stays within `ceiling` bytes. `few`: they are all looked at, and are to be measured."""
+
+    def __init__(
+        self, graph: Graph, input_mode: InputMode, output_mode: OutputMode, ceiling: int, watch: Watch
+    ) -> None:
+        self.graph, self.input_mode, self.output_mode = graph, input_mode, output_mode
+        self.ceiling, self.watch = ceiling, watch
+        self.blocks = [b.name for b in bottlenecks(graph)]
+        self.position = {op.outputs[0]: k for k, op in enumerate(graph.ops)}
+        self.seen: set[tuple[Node, Node, Recompute]] = set()
+        self.cutter = _Cutter()
+        apart = frozenset() if input_mode is InputMode.RESIDENT else frozenset(graph.inputs)
+        model = build_row_model(graph, analyse_storage(graph, apart), input_mode, output_mode=output_mode)
+        self.few = len(cuts(model)) <= FEW_CUTS
+
+    def all(self) -> list[Choice]:
+        """In the order of where they lead."""
+        found: list[Choice] = []
+        variants = self._fused()
+        made: list[_Variant] = []
+        for k, how in enumerate(variants, 1):
+            if self.watch.over():
+                break
+            self.watch.phase(f"which parts to fuse, cut or compute twice, {k} of {len(variants)}")
+            variant = _Variant(self, how)
+            found += variant.choices(entry=True)
+            made.append(variant)
+        for k, variant in enumerate(made if found else (), 1):  # nothing is reached that cannot be begun
+            if self.watch.over():
+                break
+            self.watch.phase(f"how to go on, {k} of {len(made)}")
+            found += variant.choices(entry=False)
+        return sorted(found if self.few else _undominated(found), key=lambda c: self._place(c.end))
+
+    def _place(self, node: Node) -> tuple[int, int]:
+        if isinstance(node, Half):
+            return self.position[node.stage.end], 0
+        return (-1 if node is None else self.position[node]), 1
+
+    def _fused(self) -> list[Recompute]:
+        """Which bottlenecks are fused, and how."""
+        blocks, everyone = self.blocks, frozenset(self.blocks)
+        fused = [Recompute(), Recompute(kept=everyone)]
+        for k in range(len(blocks), 0, -1):
+            again, rest = frozenset((name, 1) for name in blocks[:k]), everyone.difference(blocks[:k])
+            fused += [Recompute(again), Recompute(again, kept=rest)]
+        if self.few and len(blocks) <= FEW_BLOCKS:
+            for ways in product(("apart", "kept", "again"), repeat=len(blocks)):
+                chosen = dict(zip(blocks, ways, strict=True))
+                again = frozenset((name, 1) for name in blocks if chosen[name] == "again")
+                fused.append(Recompute(again, kept=frozenset(name for name in blocks if chosen[name] == "kept")))
+        height = {name: self.graph.tensors[name].form.rows for name in blocks}
+        for rows in (*ROWS, max(height.values(), default=1)):
+            fused.append(Recompute(frozenset((name, min(rows, height[name])) for name in blocks)))
+        return list(dict.fromkeys(fused))
+
+
+def _undominated(choices: Iterable[Choice]) -> Iterable[Choice]:
+    """Of the choices between the same two places, those that no other beats in bytes and MACs."""
+    between: dict[tuple[Node, Node], list[Choice]] = {}
+    for choice in choices:
+        between.setdefault((choice.begin, choice.end), []).append(choice)
+    for group in between.values():
+        least = None
+        for choice in sorted(group, key=lambda c: (c.peak_bytes, c.macs)):
+            if least is None or choice.macs < least:
+                least = choice.macs
+                yield choice
+
+
+class _Cutter:
+    """Operators cut to rectangles of their outputs. Variants of a network share most of its operators."""
+
+    def __init__(self) -> None:
+        self.ops: dict[int, Op] = {}  # keeps them, so that no other gets their identity
+        self.known_needs: dict[tuple[int, Region], dict[str, Region] | None] = {}
+        self.known_macs: dict[tuple[int, Region], int] = {}
+        self.alike: dict[tuple[object, ...], int] = {}
+        self.scratch: dict[tuple[object, ...], Held] = {}
+
+    def needs(self, graph: Graph, op: Op, out: Region) -> dict[str, Region] | None:
+        """The rectangles of its inputs, and `out` itself; None when the operator cannot be cut so."""
+        key = id(self.ops.setdefault(id(op), op)), out
+        if key not in self.known_needs:
+            self.known_needs[key] = tile_regions(graph, (op,), op.outputs[0], out)
+        return self.known_needs[key]
+
+    def macs(self, graph: Graph, op: Op, out: Region) -> int:
+        """MACs of an operator that makes rectangle `out` of its output."""
+        key = id(self.ops.setdefault(id(op), op)), out
+        if key not in self.known_macs:
+            self.known_macs[key] = self._macs(graph, op, out)
+        return self.known_macs[key]
+
+    def held(self, graph: Graph, op: Op, out: Region) -> Held:
+        """What a tile holds of the tensor that an operator makes, `out` of it."""
+        node, oper = graph.node(op), operator(op.kind)
+        row_bytes = out.cols * node.out.form.channels * node.out.dtype.itemsize
+        if op.kind == "concat" and out.rows * out.cols == 1:
+            row_bytes = 0  # laid out as a view
+        key = (id(self.ops.setdefault(id(op), op)), *self._shape(graph, op, out))
+        if key not in self.scratch:
+            scratch = oper.scratch_bytes(node if out == whole(node.out) else cut_node(graph, op, out))
+            over = oper.over_window(node) is not None and node.out.row_bytes > node.tensor(0).row_bytes
+            self.scratch[key] = Held(0, 0, scratch, over) if oper.keeps(node) else Held(0, scratch, 0, over)
+        return replace(self.scratch[key], row_bytes=row_bytes)
+
+    def _shape(self, graph: Graph, op: Op, out: Region) -> tuple[object, ...]:
+        needs = operator(op.kind).in_region(graph.node(op), out)
+        return (out.rows, out.cols, *(None if n is None else replace(n, region=_at_origin(n)) for n in needs))
+
+    def _macs(self, graph: Graph, op: Op, out: Region) -> int:
+        node = graph.node(op)
+        if out == whole(node.out):
+            return operator(op.kind).macs(node)
+        key = (id(op), *self._shape(graph, op, out))
+        if key not in self.alike:
+            self.alike[key] = operator(op.kind).macs(cut_node(graph, op, out))
+        return self.alike[key]
+
+
+@dataclass(frozen=True)
+class _Tiled:
+    """A segment in tiles: what is fused in it, MACs, and the peak of its tiles between the first and the last."""
+
+    half: Half
+    tiling: Tiling
+    macs: int
+    between: int
+
+
+class _Variant:
+    """The network with some bottlenecks fused, and the choices that its segments offer."""
+
+    def __init__(self, choices: Choices, how: Recompute) -> None:
+        self.all, self.how, self.few = choices, how, choices.few
+        apart = frozenset() if choices.input_mode is InputMode.RESIDENT else frozenset(choices.graph.inputs)
+        graph = fuse_bottlenecks(choices.graph, dict(how.again), how.kept)
+        self.graph = graph
+        model = build_row_model(
+            graph, analyse_storage(graph, apart), choices.input_mode, output_mode=choices.output_mode
+        )
+        self.segments = Segments(model)
+        self.cutter = choices.cutter
+        self.needed: dict[tuple[str, Region], tuple[dict[str, Region], set[str]]] = {}
+        self.macs = {n.out.name: operator(n.op.kind).macs(n) for n in graph.nodes()}
+        self.profiles: dict[tuple[int, int], Profile | None] = {}
+        self.tiled: dict[tuple[int, int], list[_Tiled]] = {}
+        self.outputs = [m for m, maker in enumerate(model.makers) if model.values[maker.value].is_output]
+        fits = (self.segments.nbytes(c) <= choices.ceiling for c in self.segments.cuts)
+        self.cuts = [c for c, ok in zip(self.segments.cuts, fits, strict=True) if ok]
+
+    def choices(self, *, entry: bool) -> Iterable[Choice]:
+        """Those that begin with the network input (`entry`), or all others."""
+        if self.segments.nbytes(ENTRY) > self.all.ceiling:
+            return
+        for begin in (ENTRY,) if entry else self.cuts:
+            for end in (c for c in self.cuts if c > begin):
+                fresh = self._new(self._name(begin), self.segments.tensor(end), self._within(begin, end))
+                if not self._worth(begin, end) or not (fresh or self.few):
+                    continue
+                if fresh:
+                    yield from self._whole(begin, end)
+                for tiled in self._tiled(begin, end):
+                    yield from self._through(tiled)
+
+    def _name(self, cut: int) -> str | None:
+        return None if cut == ENTRY else self.segments.tensor(cut)
+
+    def _within(self, begin: int, end: int) -> Recompute:
+        """What is fused between two cuts."""
+        position = self.all.position
+        first = -1 if begin == ENTRY else position[self.segments.tensor(begin)]
+        last = position[self.segments.tensor(end)] if end != ENTRY else -1
+        blocks = frozenset(b for b in self.all.blocks if first < position[b] <= last)
+        again = frozenset((block, rows) for block, rows in self.how.again if block in blocks)
+        return Recompute(again, (), self.how.kept & blocks)
+
+    def _worth(self, begin: int, end: int) -> bool:
+        """Whether what is fused between two cuts belongs together: else the same is made of several choices, or is
+        not worth looking at in a network of many."""
+        how = self._within(begin, end)
+        position, first = self.all.position, self._name(begin)
+        after, until = -1 if first is None else position[first], position[self.segments.tensor(end)]
+        count = sum(after < position[b] <= until for b in self.all.blocks)
+        # Behind the first cut all bottlenecks of a segment are treated alike: others are made of several.
+        alike = count in (len(how.again), len(how.kept)) or not how
+        if begin != ENTRY and not alike and not self.few:
+            return False
+        # Rows made together wait for others: worth it from one whole map to the next.
+        return count == 1 or all(rows == 1 for _, rows in how.again)
+
+    def _new(self, begin: Node, end: Node, how: Recompute) -> bool:
+        known = (begin, end, how) in self.all.seen
+        self.all.seen.add((begin, end, how))
+        return not known
+
+    def _profile(self, begin: int, end: int) -> Profile | None:
+        if (begin, end) not in self.profiles:
+            ceiling = self.all.ceiling * (1 << 20 if self.few else MOST_ALIVE)
+            self.profiles[begin, end] = self.segments.profile(begin, end, ceiling)
+        return self.profiles[begin, end]
+
+    def _own(self, begin: int, end: int) -> int:
+        """MACs of what lies between two cuts."""
+        made_by = (self.segments.model.makers[m].op for m in range(begin + 1, end + 1))
+        return sum(self.macs[self.graph.ops[k].outputs[0]] for k in made_by if k is not None)
+
+    def _whole(self, begin: int, end: int) -> Iterable[Choice]:
+        profile = self._profile(begin, end)
+        if profile is not None:
+            peak = self.segments.peak(profile)
+            if peak <= self.all.ceiling:
+                own, how = self._own(begin, end), self._within(begin, end)
+                yield Choice(self._name(begin), self._name(end), peak, own, how)
+
+    def _tiled(self, begin: int, end: int) -> list[_Tiled]:
+        """The segment in each number of tiles."""
+        if (begin, end) not in self.tiled:
+            self.tiled[begin, end] = list(self._in_tiles(begin, end))
+        return self.tiled[begin, end]
+
+    def _in_tiles(self, begin: int, end: int) -> Iterable[_Tiled]:
+        segments, graph = self.segments, self.graph
+        end_name, how = segments.tensor(end), self._within(begin, end)
+        begins = graph.inputs if begin == ENTRY else (segments.tensor(begin),)
+        form = graph.tensors[end_name].form
+        pushed = begin == ENTRY and self.all.input_mode is InputMode.STREAMED  # such rows are there once
+        if pushed or form.width == 1 or len(graph.tensors[end_name].shape) != 4:
+            return
+        profile, ops = self._profile(begin, end), stage_ops(graph, begins, end_name)
+        if profile is None or ops is None:
+            return
+        once = sum(self.macs[op.outputs[0]] for op in ops)
+        for count in (n for n in TILES if n <= form.width):
+            across = grid(form.rows, form.width, 1, count)
+            # Tiles of equal width that touch no edge of the map are alike.
+            alike = [(k == 0, k == count - 1, r.cols) for k, r in enumerate(across)]
+            cut = {kind: self._regions(ops, end_name, across[alike.index(kind)]) for kind in dict.fromkeys(alike)}
+            regions = {
+                kind: {op.outputs[0]: c[op.outputs[0]] for op in ops} for kind, c in cut.items() if c is not None
+            }
+            if len(regions) < len(cut):
+                continue
+            work_of = {
+                kind: sum(self.cutter.macs(graph, op, c[op.outputs[0]]) for op in ops) for kind, c in regions.items()
+            }
+            work = sum(work_of[kind] for kind in alike)
+            if work > WORST_TILED * once and not self.few:
+                return
+            held = {
+                kind: {op.outputs[0]: self.cutter.held(graph, op, c[op.outputs[0]]) for op in ops}
+                for kind, c in regions.items()
+            }
+            tiling = Tiling(begin, end, tuple(held[kind] for kind in alike))
+            between = segments.between(profile, tiling)
+            if between <= self.all.ceiling:
+                half = Half(Stage(begins, end_name, 1, count), how)
+                yield _Tiled(half, tiling, self._own(begin, end) - once + work, between)
+
+    def _through(self, tiled: _Tiled) -> Iterable[Choice]:
+        """The choices that lead to a segment in tiles, and on from there."""
+        begin, end = tiled.tiling.begin, tiled.tiling.end
+        for start in (c for c in (ENTRY, *self.cuts) if c <= begin):
+            if start == begin or (self.few and not self._outputs_between(start, begin)):
+                yield from self._into(tiled, start)
+        for stop in (c for c in self.cuts if c >= end):
+            if stop == end or self.few:
+                yield from self._on(tiled, stop)
+
+    def _into(self, tiled: _Tiled, start: int, leaving: _Tiled | None = None) -> Iterable[Choice]:
+        begin, end = tiled.tiling.begin, tiled.tiling.end
+        source = self._name(start) if leaving is None else leaving.half
+        after = start if leaving is None else leaving.tiling.end
+        stage = replace(self._within(after, end), stages=(tiled.half.stage,))
+        profile = self._profile(start, end)
+        if profile is None or not self._new(source, tiled.half, stage):
+            return
+        peak = self.segments.peak(profile, None if leaving is None else leaving.tiling, tiled.tiling)
+        peak = max(peak, tiled.between)
+        if peak <= self.all.ceiling:
+            yield Choice(source, tiled.half, peak, self._own(after, begin) + tiled.macs, stage)
+
+    def _on(self, tiled: _Tiled, stop: int) -> Iterable[Choice]:
+        begin, end = tiled.tiling.begin, tiled.tiling.end
+        how = self._within(end, stop)
+        profile = self._profile(begin, stop)
+        if profile is not None and self._new(tiled.half, self._name(stop), how):
+            peak = self.segments.peak(profile, tiled.tiling)
+            if peak <= self.all.ceiling:
+                yield Choice(tiled.half, self._name(stop), peak, self._own(end, stop), how)
+        if not self.few or self._outputs_between(end, stop):
+            return
+        for later in (c for c in self.cuts if c > stop):
+            for other in self._tiled(stop, later):
+                yield from self._into(other, begin, tiled)
+
+    def _outputs_between(self, begin: int, end: int) -> bool:
+        """Whether rows of network outputs are made between two cuts that a tile does not wait for."""
+        return any(begin < m < end for m in self.outputs)
+
+    def _regions(self, ops: Sequence[Op], end: str, tile: Region) -> dict[str, Region] | None:
+        """What a tile needs of each tensor of a stage; None when an operator cannot be cut to it. A stage that begins
+        earlier needs the same of what it shares with this one, and begins with what is known."""
+        needed, cut = self.needed.setdefault((end, tile), ({end: tile}, set()))
+        for op in reversed(ops):
+            if op.outputs[0] in cut:
+                continue
+            more = self.cutter.needs(self.graph, op, needed[op.outputs[0]])
+            if more is None:
+                return None
+            cut.add(op.outputs[0])
+            for name, region in more.items():
+                needed[name] = region if name not in needed else needed[name].around(region)
+        return needed
+
+
+def _at_origin(need: Need) -> Region:
+    return Region(0, need.region.rows, 0, need.region.cols)
