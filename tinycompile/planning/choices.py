@@ -345,7 +345,10 @@ class _Variant:
         begin, end = tiled.tiling.begin, tiled.tiling.end
         how = self._within(end, stop)
         profile = self._profile(begin, stop)
-        if profile is not None and self._new(tiled.half, self._name(stop), how):
+        # A joined row lies as its tiles do where it is the only one: then it depends on them what the next step may be
+        # written over.
+        single = self.few and stop == end < self.cuts[-1] and self.graph.tensors[tiled.half.stage.end].form.rows == 1
+        if profile is not None and not single and self._new(tiled.half, self._name(stop), how):
             peak = self.segments.peak(profile, tiled.tiling)
             if peak <= self.all.ceiling:
                 yield Choice(tiled.half, self._name(stop), peak, self._own(end, stop), how)

@@ -231,6 +231,8 @@ class Segments:
         ]
         first = ~profile.begun[np.arange(len(profile.order)), profile.order - profile.begin - 1]
         during = state[:-1] + steps[:, 0] + steps[:, 1] * first + steps[:, 2] * profile.own
+        if first_of is not None:  # what else is made before its end waits until the last tile is
+            during = during[: np.flatnonzero(profile.order == first_of.end)[-1] + 1]
         return max(int(during.max(initial=0)), waiting)
 
     def _unjoined(self, profile: Profile, tiling: Tiling) -> Numbers:
