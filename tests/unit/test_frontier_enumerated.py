@@ -77,9 +77,7 @@ def grids(graph: Graph, mode: InputMode, begin: tuple[str, ...], end: str) -> li
     return [None, *(s for s in stages if tile_stage(graph, s) is not None)]
 
 
-def better(
-    graph: Graph, mode: InputMode, points: Sequence[Point], ceiling: int
-) -> list[tuple[Recompute, int, float]]:
+def better(graph: Graph, mode: InputMode, points: Sequence[Point], ceiling: int) -> list[tuple[Recompute, int, float]]:
     """The ways below `ceiling` bytes that no point matches in bytes and MACs."""
     found = []
     for how in dict.fromkeys(ways(graph, mode)):

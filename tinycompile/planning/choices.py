@@ -134,9 +134,8 @@ class _Cutter:
     def __init__(self) -> None:
         self.ops: dict[int, Op] = {}  # keeps them, so that no other gets their identity
         self.known_needs: dict[tuple[int, Region], dict[str, Region] | None] = {}
-        self.known_macs: dict[tuple[int, Region], int] = {}
-        self.alike: dict[tuple[object, ...], int] = {}
-        self.scratch: dict[tuple[object, ...], Held] = {}
+        self.pieces: dict[tuple[int, Region], tuple[int, Held]] = {}
+        self.alike: dict[tuple[object, ...], tuple[int, int]] = {}
 
     def needs(self, graph: Graph, op: Op, out: Region) -> dict[str, Region] | None:
         """The rectangles of its inputs, and `out` itself; None when the operator cannot be cut so."""
@@ -145,38 +144,28 @@ class _Cutter:
             self.known_needs[key] = tile_regions(graph, (op,), op.outputs[0], out)
         return self.known_needs[key]
 
-    def macs(self, graph: Graph, op: Op, out: Region) -> int:
-        """MACs of an operator that makes rectangle `out` of its output."""
+    def piece(self, graph: Graph, op: Op, out: Region) -> tuple[int, Held]:
+        """MACs of an operator that makes rectangle `out` of its output, and what a tile holds of that."""
         key = id(self.ops.setdefault(id(op), op)), out
-        if key not in self.known_macs:
-            self.known_macs[key] = self._macs(graph, op, out)
-        return self.known_macs[key]
+        if key not in self.pieces:
+            self.pieces[key] = self._piece(graph, op, out)
+        return self.pieces[key]
 
-    def held(self, graph: Graph, op: Op, out: Region) -> Held:
-        """What a tile holds of the tensor that an operator makes, `out` of it."""
+    def _piece(self, graph: Graph, op: Op, out: Region) -> tuple[int, Held]:
         node, oper = graph.node(op), operator(op.kind)
         row_bytes = out.cols * node.out.form.channels * node.out.dtype.itemsize
         if op.kind == "concat" and out.rows * out.cols == 1:
             row_bytes = 0  # laid out as a view
-        key = (id(self.ops.setdefault(id(op), op)), *self._shape(graph, op, out))
-        if key not in self.scratch:
-            scratch = oper.scratch_bytes(node if out == whole(node.out) else cut_node(graph, op, out))
-            over = oper.over_window(node) is not None and node.out.row_bytes > node.tensor(0).row_bytes
-            self.scratch[key] = Held(0, 0, scratch, over) if oper.keeps(node) else Held(0, scratch, 0, over)
-        return replace(self.scratch[key], row_bytes=row_bytes)
-
-    def _shape(self, graph: Graph, op: Op, out: Region) -> tuple[object, ...]:
-        needs = operator(op.kind).in_region(graph.node(op), out)
-        return (out.rows, out.cols, *(None if n is None else replace(n, region=_at_origin(n)) for n in needs))
-
-    def _macs(self, graph: Graph, op: Op, out: Region) -> int:
-        node = graph.node(op)
-        if out == whole(node.out):
-            return operator(op.kind).macs(node)
-        key = (id(op), *self._shape(graph, op, out))
+        needs = oper.in_region(node, out)
+        shape = (None if n is None else replace(n, region=_at_origin(n)) for n in needs)
+        key = (id(op), out.rows, out.cols, *shape)
         if key not in self.alike:
-            self.alike[key] = operator(op.kind).macs(cut_node(graph, op, out))
-        return self.alike[key]
+            cut = node if out == whole(node.out) else cut_node(graph, op, out)
+            self.alike[key] = oper.macs(cut), oper.scratch_bytes(cut)
+        macs, scratch = self.alike[key]
+        kept = scratch if oper.keeps(node) else 0
+        over = oper.over_window(node) is not None and node.out.row_bytes > node.tensor(0).row_bytes
+        return macs, Held(row_bytes, scratch - kept, kept, over)
 
 
 @dataclass(frozen=True)
@@ -205,6 +194,7 @@ class _Variant:
         self.needed: dict[tuple[str, Region], tuple[dict[str, Region], set[str]]] = {}
         self.macs = {n.out.name: operator(n.op.kind).macs(n) for n in graph.nodes()}
         self.profiles: dict[tuple[int, int], Profile | None] = {}
+        self.within: dict[tuple[int, int], Recompute] = {}
         self.tiled: dict[tuple[int, int], list[_Tiled]] = {}
         self.outputs = [m for m, maker in enumerate(model.makers) if model.values[maker.value].is_output]
         fits = (self.segments.nbytes(c) <= choices.ceiling for c in self.segments.cuts)
@@ -215,6 +205,9 @@ class _Variant:
         if self.segments.nbytes(ENTRY) > self.all.ceiling:
             return
         for begin in (ENTRY,) if entry else self.cuts:
+            if not self.few:  # rows stream into no tiles: those from earlier cuts are looked at no more
+                self.profiles.clear()
+                self.tiled.clear()
             for end in (c for c in self.cuts if c > begin):
                 fresh = self._new(self._name(begin), self.segments.tensor(end), self._within(begin, end))
                 if not self._worth(begin, end) or not (fresh or self.few):
@@ -229,6 +222,11 @@ class _Variant:
 
     def _within(self, begin: int, end: int) -> Recompute:
         """What is fused between two cuts."""
+        if (begin, end) not in self.within:
+            self.within[begin, end] = self._fused_within(begin, end)
+        return self.within[begin, end]
+
+    def _fused_within(self, begin: int, end: int) -> Recompute:
         position = self.all.position
         first = -1 if begin == ENTRY else position[self.segments.tensor(begin)]
         last = position[self.segments.tensor(end)] if end != ENTRY else -1
@@ -257,7 +255,8 @@ class _Variant:
 
     def _profile(self, begin: int, end: int) -> Profile | None:
         if (begin, end) not in self.profiles:
-            ceiling = self.all.ceiling * (1 << 20 if self.few else MOST_ALIVE)
+            cut_up = self.graph.tensors[self.segments.tensor(end)].form.width > 1
+            ceiling = self.all.ceiling * (1 << 20 if self.few else MOST_ALIVE if cut_up else 1)
             self.profiles[begin, end] = self.segments.profile(begin, end, ceiling)
         return self.profiles[begin, end]
 
@@ -294,39 +293,52 @@ class _Variant:
         once = sum(self.macs[op.outputs[0]] for op in ops)
         for count in (n for n in TILES if n <= form.width):
             across = grid(form.rows, form.width, 1, count)
+            there = segments.nbytes(end) * (form.width - across[-1].cols) // form.width
+            if segments.nbytes(begin) + there > self.all.ceiling:
+                return  # before the last tile is begun
             # Tiles of equal width that touch no edge of the map are alike.
             alike = [(k == 0, k == count - 1, r.cols) for k, r in enumerate(across)]
-            cut = {kind: self._regions(ops, end_name, across[alike.index(kind)]) for kind in dict.fromkeys(alike)}
-            regions = {
-                kind: {op.outputs[0]: c[op.outputs[0]] for op in ops} for kind, c in cut.items() if c is not None
+            regions = {kind: self._regions(ops, end_name, across[alike.index(kind)]) for kind in dict.fromkeys(alike)}
+            pieces = {
+                kind: [self.cutter.piece(graph, op, r[op.outputs[0]]) for op in ops]
+                for kind, r in regions.items()
+                if r is not None
             }
-            if len(regions) < len(cut):
+            if len(pieces) < len(regions):
                 continue
-            work_of = {
-                kind: sum(self.cutter.macs(graph, op, c[op.outputs[0]]) for op in ops) for kind, c in regions.items()
-            }
+            work_of = {kind: sum(macs for macs, _ in made) for kind, made in pieces.items()}
             work = sum(work_of[kind] for kind in alike)
             if work > WORST_TILED * once and not self.few:
                 return
-            held = {
-                kind: {op.outputs[0]: self.cutter.held(graph, op, c[op.outputs[0]]) for op in ops}
-                for kind, c in regions.items()
+            tile = {
+                kind: {op.outputs[0]: held for op, (_, held) in zip(ops, made, strict=True)}
+                for kind, made in pieces.items()
             }
-            tiling = Tiling(begin, end, tuple(held[kind] for kind in alike))
+            tiling = Tiling(begin, end, tuple(tile[kind] for kind in alike))
             between = segments.between(profile, tiling)
             if between <= self.all.ceiling:
                 half = Half(Stage(begins, end_name, 1, count), how)
                 yield _Tiled(half, tiling, self._own(begin, end) - once + work, between)
 
     def _through(self, tiled: _Tiled) -> Iterable[Choice]:
-        """The choices that lead to a segment in tiles, and on from there."""
+        """The choices that lead to a segment in tiles, and on from there. In a network of many, rows stream on only
+        where the last tile needs most, as far as that helps, and into the first tile not at all."""
         begin, end = tiled.tiling.begin, tiled.tiling.end
-        for start in (c for c in (ENTRY, *self.cuts) if c <= begin):
-            if start == begin or (self.few and not self._outputs_between(start, begin)):
+        into = list(self._into(tiled, begin))
+        if not into and not self.few:
+            return
+        on = list(self._on(tiled, end))
+        yield from (*into, *on)
+        for start in (c for c in (ENTRY, *self.cuts) if c < begin and self.few):
+            if not self._outputs_between(start, begin):
                 yield from self._into(tiled, start)
-        for stop in (c for c in self.cuts if c >= end):
-            if stop == end or self.few:
-                yield from self._on(tiled, stop)
+        for stop in (c for c in self.cuts if c > end):
+            if not self.few and (not on or on[-1].peak_bytes <= into[0].peak_bytes or not self._worth(begin, stop)):
+                break
+            before, on = on, list(self._on(tiled, stop))
+            yield from on
+            if not self.few and on and on[0].peak_bytes >= before[0].peak_bytes:
+                break
 
     def _into(self, tiled: _Tiled, start: int, leaving: _Tiled | None = None) -> Iterable[Choice]:
         begin, end = tiled.tiling.begin, tiled.tiling.end

@@ -197,40 +197,41 @@ class Segments:
         """Peak of live bytes of a segment. `last_of`: its beginning is the last tile of these, the others being there;
         rows are joined as they are wanted. `first_of`: its end is the first tile of these, for which what they begin
         with stays whole."""
-        model = self.model
-        bytes_of = {v: self.rows.bytes[v] for v in profile.column}
-        scratch = {m: model.makers[m].scratch_bytes for m in range(profile.begin + 1, profile.end + 1)}
-        kept = {m: model.makers[m].kept_bytes for m in scratch}
-        making = {m: bytes_of[model.makers[m].value] for m in scratch}  # for a row of its own
+        makers, first = self.model.makers, profile.begin + 1
+        bytes_of = [self.rows.bytes[v] for v in profile.column]
+        within = makers[first : profile.end + 1]
+        scratch, kept = [m.scratch_bytes for m in within], [m.kept_bytes for m in within]
+        making = [self.rows.bytes[m.value] for m in within]  # for a row of its own
         live = profile.live
-        for tiling, tile in ((last_of, -1), (first_of, 0)):
-            for m in () if tiling is None else range(tiling.begin + 1, tiling.end + 1):
-                part = (
-                    tiling.tiles[tile].get(model.values[model.makers[m].value].tensor) if tiling is not None else None
-                )
+        parts = [] if last_of is None else [(last_of, last_of.tiles[-1])]
+        parts += [] if first_of is None else [(first_of, first_of.tiles[0])]
+        for tiling, tile in parts:
+            for k in range(tiling.begin + 1 - first, tiling.end + 1 - first):
+                part = tile.get(self.model.values[within[k].value].tensor)
                 if part is not None:
-                    bytes_of[model.makers[m].value] = part.row_bytes
-                    making[m] = 0 if part.over else part.row_bytes
-                    scratch[m], kept[m] = part.scratch_bytes, part.kept_bytes
+                    bytes_of[profile.column[within[k].value]] = part.row_bytes
+                    making[k] = 0 if part.over else part.row_bytes
+                    scratch[k], kept[k] = part.scratch_bytes, part.kept_bytes
         if first_of is not None:
             live = live.copy()
-            begins = self.entry if first_of.begin == ENTRY else [model.makers[first_of.begin].value]
-            for v in (*begins, model.makers[first_of.end].value):
+            begins = self.entry if first_of.begin == ENTRY else [makers[first_of.begin].value]
+            for v in (*begins, makers[first_of.end].value):
                 live[:, profile.column[v]] = profile.made[:, profile.column[v]]
         if last_of is not None:
-            bytes_of[model.makers[last_of.end].value] = self.rows.bytes[model.makers[last_of.end].value]
-        state = live @ np.array([bytes_of[v] for v in profile.column], dtype=np.int64) + profile.outputs_bytes
-        for m, nbytes in kept.items():
-            if nbytes:
-                state = state + nbytes * profile.begun[:, m - profile.begin - 1]
-        waiting = self._joined(profile, live, state, last_of) if last_of is not None else 0
+            joined = makers[last_of.end].value
+            bytes_of[profile.column[joined]] = self.rows.bytes[joined]
+        state = live @ np.array(bytes_of, dtype=np.int64) + profile.outputs_bytes
+        maker = profile.order - first
+        during = np.array(scratch, dtype=np.int64)[maker] + np.array(making, dtype=np.int64)[maker] * profile.own
+        if any(kept):
+            state += profile.begun @ np.array(kept, dtype=np.int64)
+            begins_now = ~profile.begun[np.arange(len(maker)), maker]
+            during += np.array(kept, dtype=np.int64)[maker] * begins_now
+        waiting = 0
         if last_of is not None:
-            state = state + self._unjoined(profile, last_of)
-        steps = np.array([[scratch[m], kept[m], making[m]] for m in scratch], dtype=np.int64)[
-            profile.order - profile.begin - 1
-        ]
-        first = ~profile.begun[np.arange(len(profile.order)), profile.order - profile.begin - 1]
-        during = state[:-1] + steps[:, 0] + steps[:, 1] * first + steps[:, 2] * profile.own
+            state += self._unjoined(profile, last_of)
+            waiting = self._joined(profile, live, state, last_of)
+        during += state[:-1]
         if first_of is not None:  # what else is made before its end waits until the last tile is
             during = during[: np.flatnonzero(profile.order == first_of.end)[-1] + 1]
         return max(int(during.max(initial=0)), waiting)
@@ -249,7 +250,6 @@ class Segments:
         if rows == 1:
             return 0  # tiles of one row lie side by side
         after = np.flatnonzero(profile.order == tiling.end) + 1
-        state = state + self._unjoined(profile, tiling)
         gone = live[after - 1, k] + profile.made[after, k] - profile.made[after - 1, k] - live[after, k]
         return int((state[after] + each * (1 + np.maximum(gone, 0))).max(initial=0))
 
