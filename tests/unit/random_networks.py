@@ -40,6 +40,32 @@ def networks(draw: st.DrawFn, ops: int = 6, inputs: int = 1) -> Graph:
 
 
 @st.composite
+def tileable_networks(draw: st.DrawFn, ops: int = 5) -> Graph:
+    """Maps of a few columns, some of many channels, that lead to one another: what it pays to cut into tiles. Now and
+    then an addition, and a reduction at the end."""
+    b = GraphBuilder(np.random.default_rng(draw(st.integers(0, 2**16))))
+    x = b.input((1, draw(st.integers(3, 9)), draw(st.integers(2, 7)), draw(st.integers(1, 2))))
+    for _ in range(draw(st.integers(2, ops))):
+        shape = b.tensors[x].shape
+        kernel, stride, dilation, pad = _window(draw, shape)
+        if draw(st.booleans()):
+            stride = (1, 1)
+        kind = draw(st.sampled_from(("conv", "conv", "conv", "depthwise", "pool", "add")))
+        if kind == "conv":  # few channels behind many
+            channels = (1, 1, 2) if shape[3] > 2 else (1, 4, 8, 8)
+            x = conv(b, x, draw(st.sampled_from(channels)), kernel, stride, dilation, pad)
+        elif kind == "depthwise":
+            x = depthwise(b, x, kernel, stride, dilation, pad)
+        elif kind == "pool":
+            x = b.op("max_pool2d", (x,), MaxPool2dAttrs(kernel, stride, pad, None, dilation))
+        else:
+            x = b.add(x, conv(b, x, shape[3], (1, 1)))
+    if draw(st.booleans()):
+        x = b.mean(x)
+    return b.graph([x])
+
+
+@st.composite
 def fused_networks(draw: st.DrawFn) -> tuple[Graph, Graph]:
     """A network of bottlenecks, and the same with one or more of them fused: some keep what they expand, others expand
     it again for every row, or every few rows."""

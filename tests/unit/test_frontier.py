@@ -149,7 +149,7 @@ def least_of_segments(segments: Segments) -> int:
         for begin in [b for b in best if b < end]:
             profile = segments.profile(begin, end, 1 << 40)
             assert profile is not None
-            best[end] = min(best.get(end, 1 << 40), max(best[begin], segments.whole_peak(profile)))
+            best[end] = min(best.get(end, 1 << 40), max(best[begin], segments.peak(profile)))
     return best[segments.cuts[-1]]
 
 

@@ -266,8 +266,8 @@ def test_the_estimate_of_a_segment_is_the_live_peak_of_its_order(mode: InputMode
         adds, change, state = rows.step(m, state)
         peaks.append(live + adds)
         live += change
-    assert segments.whole_peak(profile) == max(peaks[before:])
-    assert before or segments.whole_peak(profile) == peak_bytes(model, tuple(sequence))
+    assert segments.peak(profile) == max(peaks[before:])
+    assert before or segments.peak(profile) == peak_bytes(model, tuple(sequence))
 
 
 # Tiles.

@@ -1,13 +1,16 @@
-"""What it costs to make one cut from an earlier one, rows streaming between them: whole, or in tiles of columns.
+"""What it costs to make one cut from an earlier one, rows streaming between them: whole, or some of it in tiles of
+columns.
 
 Rows live and die alike in every tile of columns, only narrower, so that one run over the rows gives the peak for any
-number of tiles: live rows of each value at each step, times the bytes that a tile's rows have. The figures are
-estimates for choosing (what lies between tiles is rounded up); plans are made, packed and proven afterwards.
+number of tiles: live rows of each value at each step, times the bytes that a tile's rows have. Tiles are made one
+after another; rows stream into the first one and on from the last one. The figures never exceed what an order needs
+that makes the same rows (`stages.phase_peaks`), and are what it needs but for rows in tiles that cannot be written over
+others, or lie otherwise, because of their width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,15 +26,43 @@ ENTRY = -1  # the cut before the first maker: the network input
 
 @dataclass(frozen=True)
 class Profile:
-    """Live rows during each step of a segment, by step and value; `scratch_bytes` beside them, with those that are kept
-    (of tiles that is too much: each keeps its own columns) and network outputs made before. `given`: rows of what the
-    segment makes that the caller has taken, as it does of a streamed output; pops are no steps here, they come at
-    once."""
+    """The rows of a segment streamed to full depth: what is `made` and what of it is `live` before each step and at the
+    end, by value (`column`). `order`: the maker of each step; `own`: how many rows it makes that need bytes of their
+    own. `begun`: makers between their first step and their last, before each step and at the end. Pops are no steps
+    here, they come at once. `outputs_bytes`: of network outputs made before."""
 
-    values: tuple[int, ...]
-    live: NDArray[np.int64]
-    scratch_bytes: NDArray[np.int64]
-    given: NDArray[np.int64]
+    begin: int
+    end: int
+    column: Mapping[int, int]
+    order: Numbers
+    own: Numbers
+    made: Numbers
+    live: Numbers
+    begun: NDArray[np.bool_]
+    outputs_bytes: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a tile holds of a tensor: bytes of a row, and of the scratch of the operator that makes it. `over`: its rows
+    may be written over others in this width, though not in the whole one."""
+
+    row_bytes: int
+    scratch_bytes: int = 0
+    kept_bytes: int = 0
+    over: bool = False
+
+
+Tile = Mapping[str, Held]  # by tensor
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The part of a network from cut `begin` to cut `end` in tiles of columns."""
+
+    begin: int
+    end: int
+    tiles: tuple[Tile, ...]
 
 
 class Segments:
@@ -67,36 +98,29 @@ class Segments:
         return bool(readers) and all(self.model.makers[m].pops is not None for m, _ in readers)
 
     def profile(self, begin: int, end: int, ceiling_bytes: int) -> Profile | None:
-        """The live rows of a segment streamed to full depth; None where those that it makes itself exceed
-        `ceiling_bytes`."""
+        """The rows of a segment; None where those that it makes itself exceed `ceiling_bytes`."""
         rows, model = self.rows, self.model
-        order, made = self._streamed(end)
+        order, own = self._streamed(end)
         inner = order > begin  # what is made for a cut does not depend on what was there before
-        order, made = order[inner], made[inner]
+        order, own = order[inner], own[inner]
         within = range(begin + 1, end + 1)
         taken = order[:, None] == np.arange(begin + 1, end + 1)
-        done = np.cumsum(taken, axis=0) - taken  # steps of each maker before each step
+        done = np.zeros((len(order) + 1, len(within)), dtype=np.int64)  # steps of each maker
+        np.cumsum(taken, axis=0, out=done[1:])
         held = self.entry if begin == ENTRY else [model.makers[begin].value]
-        inside = [model.makers[m].value for m in within]
-        column = {v: k for k, v in enumerate((*held, *inside))}
-        live = np.zeros((len(order), len(column)), dtype=np.int64)
+        column = {v: k for k, v in enumerate((*held, *(model.makers[m].value for m in within)))}
+        made = np.zeros((len(done), len(column)), dtype=np.int64)
+        live = np.zeros_like(made)
         for v, k in column.items():
             value = model.values[v]
-            there = value.rows if v in held else self._made[value.maker or 0][done[:, (value.maker or 0) - begin - 1]]
-            live[:, k] = np.maximum(there - self._dead_rows(v, begin, end, done), 0)
-        live[np.arange(len(order)), np.array([column[model.makers[m].value] for m in order], dtype=np.int64)] += made
-        own = np.array([0 if v in held else rows.bytes[v] for v in column], dtype=np.int64)
-        if int((live @ own).max(initial=0)) > ceiling_bytes:
+            maker = value.maker or 0
+            made[:, k] = value.rows if v in held else self._made[maker][done[:, maker - begin - 1]]
+            live[:, k] = np.maximum(made[:, k] - self._dead_rows(v, begin, end, done), 0)
+        weights = np.array([0 if v in held else rows.bytes[v] for v in column], dtype=np.int64)
+        if int((live @ weights).max(initial=0)) > ceiling_bytes:
             return None
-        scratch = np.array([model.makers[m].scratch_bytes for m in order], dtype=np.int64) + self._outputs_before(begin)
-        for k, m in enumerate(within):
-            if model.makers[m].kept_bytes:
-                begun = taken[:, k] | ((done[:, k] > 0) & (done[:, k] < rows.goal[m]))
-                scratch += model.makers[m].kept_bytes * begun
-        out = model.makers[end].value
-        given = np.zeros(len(order), dtype=np.int64)
-        given += self._dead_rows(out, begin, end, done) if self._given(out) else 0
-        return Profile(tuple(column), live, scratch, given)
+        begun = (done > 0) & (done < np.array([rows.goal[m] for m in within], dtype=np.int64))
+        return Profile(begin, end, column, order, own, made, live, begun, self._outputs_before(begin))
 
     def _outputs_before(self, cut: int) -> int:
         """Bytes of the network outputs that are there before a cut, and stay."""
@@ -169,28 +193,75 @@ class Segments:
             self._over[key] = len(self.rows.in_place(m, tuple(state), after))
         return self._over[key]
 
-    def whole_peak(self, profile: Profile) -> int:
-        """Peak of live bytes of a segment that is not in tiles."""
-        weights = np.array([self.rows.bytes[v] for v in profile.values], dtype=np.int64)
-        return int((profile.live @ weights + profile.scratch_bytes).max())
+    def peak(self, profile: Profile, last_of: Tiling | None = None, first_of: Tiling | None = None) -> int:
+        """Peak of live bytes of a segment. `last_of`: its beginning is the last tile of these, the others being there;
+        rows are joined as they are wanted. `first_of`: its end is the first tile of these, for which what they begin
+        with stays whole."""
+        makers, first = self.model.makers, profile.begin + 1
+        bytes_of = [self.rows.bytes[v] for v in profile.column]
+        within = makers[first : profile.end + 1]
+        scratch, kept = [m.scratch_bytes for m in within], [m.kept_bytes for m in within]
+        making = [self.rows.bytes[m.value] for m in within]  # for a row of its own
+        live = profile.live
+        parts = [] if last_of is None else [(last_of, last_of.tiles[-1])]
+        parts += [] if first_of is None else [(first_of, first_of.tiles[0])]
+        for tiling, tile in parts:
+            for k in range(tiling.begin + 1 - first, tiling.end + 1 - first):
+                part = tile.get(self.model.values[within[k].value].tensor)
+                if part is not None:
+                    bytes_of[profile.column[within[k].value]] = part.row_bytes
+                    making[k] = 0 if part.over else part.row_bytes
+                    scratch[k], kept[k] = part.scratch_bytes, part.kept_bytes
+        if first_of is not None:
+            live = live.copy()
+            begins = self.entry if first_of.begin == ENTRY else [makers[first_of.begin].value]
+            for v in (*begins, makers[first_of.end].value):
+                live[:, profile.column[v]] = profile.made[:, profile.column[v]]
+        if last_of is not None:
+            joined = makers[last_of.end].value
+            bytes_of[profile.column[joined]] = self.rows.bytes[joined]
+        state = live @ np.array(bytes_of, dtype=np.int64) + profile.outputs_bytes
+        maker = profile.order - first
+        during = np.array(scratch, dtype=np.int64)[maker] + np.array(making, dtype=np.int64)[maker] * profile.own
+        if any(kept):
+            state += profile.begun @ np.array(kept, dtype=np.int64)
+            begins_now = ~profile.begun[np.arange(len(maker)), maker]
+            during += np.array(kept, dtype=np.int64)[maker] * begins_now
+        waiting = 0
+        if last_of is not None:
+            state += self._unjoined(profile, last_of)
+            waiting = self._joined(profile, live, state, last_of)
+        during += state[:-1]
+        if first_of is not None:  # what else is made before its end waits until the last tile is
+            during = during[: np.flatnonzero(profile.order == first_of.end)[-1] + 1]
+        return max(int(during.max(initial=0)), waiting)
 
-    def tiled_peak(self, begin: int, end: int, profile: Profile, tiles: Sequence[Mapping[str, int]]) -> int:
-        """Peak of live bytes of a segment in tiles of columns, made one after another. `tiles[k]`: bytes of a row of
-        tile k of each tensor that the segment makes."""
-        model, out = self.model, self.model.makers[end].value
-        out_name, out_row = model.values[out].tensor, self.rows.bytes[out]
-        peak = done = 0
-        known: dict[tuple[int, bool], int] = {}
-        for k, row_bytes in enumerate(tiles):
-            last = k == len(tiles) - 1
-            alike = id(row_bytes), last
-            if alike not in known:
-                # Until the last tile takes rows away, the map that the segment begins with is there whole.
-                own = [row_bytes.get(model.values[v].tensor, self.rows.bytes[v] if last else 0) for v in profile.values]
-                # Joined rows are complete, and given, only while the last tile is made.
-                waiting = profile.given * (0 if last else row_bytes[out_name])
-                held = profile.live @ np.array(own, dtype=np.int64) + profile.scratch_bytes + waiting
-                known[alike] = int(held.max())
-            peak = max(peak, known[alike] + done + (out_row if last else self.nbytes(begin)))
-            done += model.values[out].rows * row_bytes[out_name]
+    def _unjoined(self, profile: Profile, tiling: Tiling) -> Numbers:
+        """Bytes of the rows of all tiles but the last that are not joined yet, at each time."""
+        out = self.model.values[self.model.makers[tiling.end].value]
+        earlier = sum(tile[out.tensor].row_bytes for tile in tiling.tiles[:-1])
+        found: Numbers = (out.rows - profile.made[:, profile.column[self.model.makers[tiling.end].value]]) * earlier
+        return found
+
+    def _joined(self, profile: Profile, live: Numbers, state: Numbers, tiling: Tiling) -> int:
+        """Peak while the rows of tiles are joined to whole ones."""
+        v = self.model.makers[tiling.end].value
+        rows, each, k = self.model.values[v].rows, self.rows.bytes[v], profile.column[v]
+        if rows == 1:
+            return 0  # tiles of one row lie side by side
+        after = np.flatnonzero(profile.order == tiling.end) + 1
+        gone = live[after - 1, k] + profile.made[after, k] - profile.made[after - 1, k] - live[after, k]
+        return int((state[after] + each * (1 + np.maximum(gone, 0))).max(initial=0))
+
+    def between(self, profile: Profile, tiling: Tiling) -> int:
+        """Peak of the tiles that are neither the first nor the last. `profile`: of the segment from `begin` to
+        `end`."""
+        v = self.model.makers[tiling.end].value
+        out = self.model.values[v]
+        peak, done, known = 0, out.rows * tiling.tiles[0][out.tensor].row_bytes, dict[int, int]()
+        for tile in tiling.tiles[1:-1]:
+            if id(tile) not in known:
+                known[id(tile)] = self.peak(profile, None, Tiling(tiling.begin, tiling.end, (tile,)))
+            peak = max(peak, known[id(tile)] + done)
+            done += out.rows * tile[out.tensor].row_bytes
         return peak

@@ -8,6 +8,7 @@ that it streams to full depth. A shortest path over the cuts, by the peak of liv
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tinycompile.schedule.interleave import Interleaving, exact_interleaving, gentle_interleaving
@@ -123,16 +124,38 @@ def _stream(
 ) -> tuple[tuple[int, ...], State, int, int] | None:
     """All makers up to `cut` to their ends, rows of the cut as early as they can be, pops at once; None when the peak
     reaches `limit`. Steps taken, then state, live bytes and peak."""
-    taken: list[int] = []
-    while (pop := rows.due(state)) is not None:  # rows of an input that is an output
-        _, change, state = rows.step(pop, state)
-        live += change
-        taken.append(pop)
     last = len(state) - 1
     targets = [m for m in stops if m < cut]
     targets += [cut] if cut < last else [last, *range(last)]
     # What else was begun or leads elsewhere (network outputs) is made after the cut's own rows.
     targets += [m for m in range(cut) if m not in targets]
+    return _reach(rows, targets, state, live, peak, limit)
+
+
+def phase_peaks(model: RowModel, phases: Sequence[Sequence[int]]) -> list[int]:
+    """Peak of live bytes of each phase of an order: makers that make all their rows in turn, each row when it is asked
+    for."""
+    rows = LiveRows(model)
+    state, live, peak = rows.start, rows.start_bytes, rows.entry_bytes
+    peaks = []
+    for targets in phases:
+        reached = _reach(rows, targets, state, live, max(peak, live), 1 << 62)
+        assert reached is not None
+        _, state, live, found = reached
+        peaks.append(found)
+        peak = 0
+    return peaks
+
+
+def _reach(
+    rows: LiveRows, targets: Sequence[int], state: State, live: int, peak: int, limit: int
+) -> tuple[tuple[int, ...], State, int, int] | None:
+    """Makers to their ends in turn, as `_stream` does."""
+    taken: list[int] = []
+    while (pop := rows.due(state)) is not None:  # rows of an input that is an output
+        _, change, state = rows.step(pop, state)
+        live += change
+        taken.append(pop)
     for target in targets:
         while state[target] < rows.goal[target]:
             wanted = [target]
