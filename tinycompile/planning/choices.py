@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, product
+from typing import Literal
 
 from tinycompile.ir.graph import Graph, Op
 from tinycompile.ir.interface import InputMode, OutputMode
@@ -29,6 +30,7 @@ TILES = (2, 3, 4, 5, 6, 8, 10)  # columns of tiles that are tried
 ROWS = (2, 3, 4, 5, 6, 8, 10)  # made in one step by bottlenecks that expand rows again
 FEW_CUTS = 8  # of networks with no more, every choice is looked at
 FEW_BLOCKS = 3  # bottlenecks that are fused in every combination, there
+NEVER = 1 << 62
 MOST_ALIVE = 4  # a segment whose own rows need this many times the bytes is not tried in tiles
 WORST_TILED = 3  # a segment in tiles is left out where it would take this many times its own work
 
@@ -147,8 +149,9 @@ class _Cutter:
     def __init__(self) -> None:
         self.ops: dict[int, Op] = {}  # keeps them, so that no other gets their identity
         self.known_needs: dict[tuple[int, Region], dict[str, Region] | None] = {}
-        self.pieces: dict[tuple[int, Region], tuple[int, Held]] = {}
-        self.alike: dict[tuple[object, ...], tuple[int, int]] = {}
+        self.known_macs: dict[tuple[int, Region], int] = {}
+        self.known_held: dict[tuple[int, Region], Held] = {}
+        self.alike: dict[tuple[object, ...], int] = {}
 
     def needs(self, graph: Graph, op: Op, out: Region) -> dict[str, Region] | None:
         """The rectangles of its inputs, and `out` itself; None when the operator cannot be cut so."""
@@ -157,28 +160,41 @@ class _Cutter:
             self.known_needs[key] = tile_regions(graph, (op,), op.outputs[0], out)
         return self.known_needs[key]
 
-    def piece(self, graph: Graph, op: Op, out: Region) -> tuple[int, Held]:
-        """MACs of an operator that makes rectangle `out` of its output, and what a tile holds of that."""
+    def macs(self, graph: Graph, op: Op, out: Region) -> int:
+        """MACs of an operator that makes rectangle `out` of its output."""
         key = id(self.ops.setdefault(id(op), op)), out
-        if key not in self.pieces:
-            self.pieces[key] = self._piece(graph, op, out)
-        return self.pieces[key]
+        if key not in self.known_macs:
+            self.known_macs[key] = self._of_cut(graph, op, out, "macs")
+        return self.known_macs[key]
 
-    def _piece(self, graph: Graph, op: Op, out: Region) -> tuple[int, Held]:
+    def held(self, graph: Graph, op: Op, out: Region) -> Held:
+        """What a tile holds of the tensor that an operator makes, `out` of it."""
+        key = id(self.ops.setdefault(id(op), op)), out
+        if key not in self.known_held:
+            self.known_held[key] = self._held(graph, op, out)
+        return self.known_held[key]
+
+    def _held(self, graph: Graph, op: Op, out: Region) -> Held:
         node, oper = graph.node(op), operator(op.kind)
         row_bytes = out.cols * node.out.form.channels * node.out.dtype.itemsize
         if op.kind == "concat" and out.rows * out.cols == 1:
             row_bytes = 0  # laid out as a view
-        needs = oper.in_region(node, out)
-        shape = (None if n is None else replace(n, region=_at_origin(n)) for n in needs)
-        key = (id(op), out.rows, out.cols, *shape)
-        if key not in self.alike:
-            cut = node if out == whole(node.out) else cut_node(graph, op, out)
-            self.alike[key] = oper.macs(cut), oper.scratch_bytes(cut)
-        macs, scratch = self.alike[key]
+        scratch = self._of_cut(graph, op, out, "scratch_bytes") if oper.scratch_bytes(node) else 0
         kept = scratch if oper.keeps(node) else 0
         over = oper.over_window(node) is not None and node.out.row_bytes > node.tensor(0).row_bytes
-        return macs, Held(row_bytes, scratch - kept, kept, over)
+        return Held(row_bytes, scratch - kept, kept, over)
+
+    def _of_cut(self, graph: Graph, op: Op, out: Region, asked: Literal["macs", "scratch_bytes"]) -> int:
+        """What an operator says of itself when it is cut to a rectangle: the same wherever that lies."""
+        node, oper = graph.node(op), operator(op.kind)
+        if out == whole(node.out):
+            return int(getattr(oper, asked)(node))
+        needs = oper.in_region(node, out)
+        shape = (None if n is None else replace(n, region=_at_origin(n)) for n in needs)
+        key = (id(op), asked, out.rows, out.cols, *shape)
+        if key not in self.alike:
+            self.alike[key] = int(getattr(oper, asked)(cut_node(graph, op, out)))
+        return self.alike[key]
 
 
 @dataclass(frozen=True)
@@ -310,36 +326,34 @@ class _Variant:
         if profile is None or ops is None:
             return
         once = sum(self.macs[op.outputs[0]] for op in ops)
+        # What needs no less than the segment that is not in tiles is of use only for what streams on behind it.
+        limit = NEVER if self.few else min(self.all.ceiling, segments.peak(profile) - 1)
         for count in (n for n in TILES if n <= form.width):
             across = grid(form.rows, form.width, 1, count)
             there = segments.nbytes(end) * (form.width - across[-1].cols) // form.width
             if segments.nbytes(begin) + there > self.all.ceiling:
                 return  # before the last tile is begun
+            if segments.nbytes(begin) + profile.own_bytes * across[-2].cols // form.width > limit:
+                continue  # rows in tiles are at least as wide as their part of the map
             # Tiles of equal width that touch no edge of the map are alike.
             alike = [(k == 0, k == count - 1, r.cols) for k, r in enumerate(across)]
             regions = {kind: self._regions(ops, end_name, across[alike.index(kind)]) for kind in dict.fromkeys(alike)}
-            pieces = {
-                kind: [self.cutter.piece(graph, op, r[op.outputs[0]]) for op in ops]
-                for kind, r in regions.items()
-                if r is not None
-            }
-            if len(pieces) < len(regions):
+            cut = {kind: [(op, r[op.outputs[0]]) for op in ops] for kind, r in regions.items() if r is not None}
+            if len(cut) < len(regions):
                 continue
-            work_of = {kind: sum(macs for macs, _ in made) for kind, made in pieces.items()}
+            tile = {k: {op.outputs[0]: self.cutter.held(graph, op, r) for op, r in c} for k, c in cut.items()}
+            tiling = Tiling(begin, end, tuple(tile[kind] for kind in alike))
+            between = segments.between(profile, tiling)
+            if between > self.all.ceiling or max(between, segments.peak(profile, None, tiling)) > limit:
+                continue
+            work_of = {kind: sum(self.cutter.macs(graph, op, r) for op, r in c) for kind, c in cut.items()}
             work = sum(work_of[kind] for kind in alike)
             if work - once > self._spare(begin, end):
                 continue
             if work > WORST_TILED * once and not self.few:
                 return
-            tile = {
-                kind: {op.outputs[0]: held for op, (_, held) in zip(ops, made, strict=True)}
-                for kind, made in pieces.items()
-            }
-            tiling = Tiling(begin, end, tuple(tile[kind] for kind in alike))
-            between = segments.between(profile, tiling)
-            if between <= self.all.ceiling:
-                half = Half(Stage(begins, end_name, 1, count), how)
-                yield _Tiled(half, tiling, self._own(begin, end) - once + work, between)
+            half = Half(Stage(begins, end_name, 1, count), how)
+            yield _Tiled(half, tiling, self._own(begin, end) - once + work, between)
 
     def _through(self, tiled: _Tiled) -> Iterable[Choice]:
         """The choices that lead to a segment in tiles, and on from there. In a network of many, rows stream on only

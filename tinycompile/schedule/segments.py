@@ -29,7 +29,8 @@ class Profile:
     """The rows of a segment streamed to full depth: what is `made` and what of it is `live` before each step and at the
     end, by value (`column`). `order`: the maker of each step; `own`: how many rows it makes that need bytes of their
     own. `begun`: makers between their first step and their last, before each step and at the end. Pops are no steps
-    here, they come at once. `outputs_bytes`: of network outputs made before."""
+    here, they come at once. `own_bytes`: of the rows that it makes, at most.
+    `outputs_bytes`: of network outputs made before."""
 
     begin: int
     end: int
@@ -39,6 +40,7 @@ class Profile:
     made: Numbers
     live: Numbers
     begun: NDArray[np.bool_]
+    own_bytes: int
     outputs_bytes: int
 
 
@@ -117,10 +119,11 @@ class Segments:
             made[:, k] = value.rows if v in held else self._made[maker][done[:, maker - begin - 1]]
             live[:, k] = np.maximum(made[:, k] - self._dead_rows(v, begin, end, done), 0)
         weights = np.array([0 if v in held else rows.bytes[v] for v in column], dtype=np.int64)
-        if int((live @ weights).max(initial=0)) > ceiling_bytes:
+        own_bytes = int((live @ weights).max(initial=0))
+        if own_bytes > ceiling_bytes:
             return None
         begun = (done > 0) & (done < np.array([rows.goal[m] for m in within], dtype=np.int64))
-        return Profile(begin, end, column, order, own, made, live, begun, self._outputs_before(begin))
+        return Profile(begin, end, column, order, own, made, live, begun, own_bytes, self._outputs_before(begin))
 
     def _outputs_before(self, cut: int) -> int:
         """Bytes of the network outputs that are there before a cut, and stay."""
