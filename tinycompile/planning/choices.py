@@ -296,8 +296,8 @@ class _Variant:
             there = segments.nbytes(end) * (form.width - across[-1].cols) // form.width
             if segments.nbytes(begin) + there > self.all.ceiling:
                 return  # before the last tile is begun
-            # Tiles of equal width that touch no edge of the map are alike.
-            alike = [(k == 0, k == count - 1, r.cols) for k, r in enumerate(across)]
+            # Tiles of equal width that touch no edge of the map are alike, but for narrow ones near to it.
+            alike = [(k == 0, k == count - 1, r.cols, k if self.few else 0) for k, r in enumerate(across)]
             regions = {kind: self._regions(ops, end_name, across[alike.index(kind)]) for kind in dict.fromkeys(alike)}
             pieces = {
                 kind: [self.cutter.piece(graph, op, r[op.outputs[0]]) for op in ops]
