@@ -71,13 +71,16 @@ def grid(rows: int, width: int, tile_rows: int, tile_columns: int) -> tuple[Regi
 
 
 def tile_regions(graph: Graph, ops: Sequence[Op], end: str, tile: Region) -> dict[str, Region] | None:
-    """What a tile needs of each tensor of the stage; None when an operator cannot be cut to it."""
+    """What a tile needs of each tensor of the stage; None when an operator cannot be cut to it, or needs nothing of
+    one."""
     needed = {end: tile}
     for op in reversed(ops):
         node, out = graph.node(op), needed[op.outputs[0]]
         if out != whole(node.out) and operator(op.kind).tile(node, operator(op.kind).in_region(node, out)) is None:
             return None
         for tensor, need in _needs(node, out):
+            if not need.region.rows or not need.region.cols:
+                return None  # the tile lies in the padding: there is no map that it is made from
             known = needed.get(tensor.name)
             needed[tensor.name] = need.region if known is None else known.around(need.region)
     return needed

@@ -335,8 +335,8 @@ class _Variant:
                 return  # before the last tile is begun
             if segments.nbytes(begin) + profile.own_bytes * across[-2].cols // form.width > limit:
                 continue  # rows in tiles are at least as wide as their part of the map
-            # Tiles of equal width that touch no edge of the map are alike.
-            alike = [(k == 0, k == count - 1, r.cols) for k, r in enumerate(across)]
+            # Tiles of equal width that touch no edge of the map are alike, but for narrow ones near to it.
+            alike = [(k == 0, k == count - 1, r.cols, k if self.few else 0) for k, r in enumerate(across)]
             regions = {kind: self._regions(ops, end_name, across[alike.index(kind)]) for kind in dict.fromkeys(alike)}
             cut = {kind: [(op, r[op.outputs[0]]) for op in ops] for kind, r in regions.items() if r is not None}
             if len(cut) < len(regions):
