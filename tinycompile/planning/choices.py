@@ -10,18 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, product
-from typing import Literal
 
 from tinycompile.ir.graph import Graph, Op
 from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.types import Region
-from tinycompile.ops.base import Need, whole
-from tinycompile.ops.registry import operator
 from tinycompile.passes.fuse_bottlenecks import bottlenecks, fuse_bottlenecks
-from tinycompile.passes.tile_stage import Stage, cut_node, grid, stage_ops, tile_regions
+from tinycompile.passes.tile_stage import Stage, grid, stage_ops
+from tinycompile.planning.operator_cuts import OperatorCuts, macs_by_tensor
 from tinycompile.planning.recompute import Recompute
 from tinycompile.schedule.row_model import build_row_model
-from tinycompile.schedule.segments import ENTRY, Held, Profile, Segments, Tiling
+from tinycompile.schedule.segments import ENTRY, Profile, Segments, Tiling
 from tinycompile.schedule.stages import cuts
 from tinycompile.schedule.storage import analyse_storage
 from tinycompile.watch import Watch
@@ -74,12 +72,12 @@ class Choices:
     ) -> None:
         self.graph, self.input_mode, self.output_mode = graph, input_mode, output_mode
         self.ceiling, self.more_macs, self.watch = ceiling, more_macs, watch
-        once = _macs(graph)
+        once = macs_by_tensor(graph)
         # By the bottlenecks' names: the MACs of what each consists of.
         self.blocks = {b.name: sum(once[name] for name in (*b.inside, b.name)) for b in bottlenecks(graph)}
         self.position = {op.outputs[0]: k for k, op in enumerate(graph.ops)}
         self.seen: set[tuple[Node, Node, Recompute]] = set()
-        self.cutter = _Cutter()
+        self.cutter = OperatorCuts()
         apart = frozenset() if input_mode is InputMode.RESIDENT else frozenset(graph.inputs)
         model = build_row_model(graph, analyse_storage(graph, apart), input_mode, output_mode=output_mode)
         self.few = len(cuts(model)) <= FEW_CUTS
@@ -112,7 +110,7 @@ class Choices:
         """Which bottlenecks are fused, and how."""
         blocks, everyone = list(self.blocks), frozenset(self.blocks)
         fused = [Recompute(), Recompute(kept=everyone)]
-        macs = _macs(fuse_bottlenecks(self.graph, dict.fromkeys(blocks, 1)))
+        macs = macs_by_tensor(fuse_bottlenecks(self.graph, dict.fromkeys(blocks, 1)))
         more = list(accumulate(macs[name] - self.blocks[name] for name in blocks))
         for k in range(len(blocks), 0, -1):
             if k < len(blocks) and more[k - 1] > self.more_macs:
@@ -143,60 +141,6 @@ def _undominated(choices: Iterable[Choice]) -> Iterable[Choice]:
                 yield choice
 
 
-class _Cutter:
-    """Operators cut to rectangles of their outputs. Variants of a network share most of its operators."""
-
-    def __init__(self) -> None:
-        self.ops: dict[int, Op] = {}  # keeps them, so that no other gets their identity
-        self.known_needs: dict[tuple[int, Region], dict[str, Region] | None] = {}
-        self.known_macs: dict[tuple[int, Region], int] = {}
-        self.known_held: dict[tuple[int, Region], Held] = {}
-        self.alike: dict[tuple[object, ...], int] = {}
-
-    def needs(self, graph: Graph, op: Op, out: Region) -> dict[str, Region] | None:
-        """The rectangles of its inputs, and `out` itself; None when the operator cannot be cut so."""
-        key = id(self.ops.setdefault(id(op), op)), out
-        if key not in self.known_needs:
-            self.known_needs[key] = tile_regions(graph, (op,), op.outputs[0], out)
-        return self.known_needs[key]
-
-    def macs(self, graph: Graph, op: Op, out: Region) -> int:
-        """MACs of an operator that makes rectangle `out` of its output."""
-        key = id(self.ops.setdefault(id(op), op)), out
-        if key not in self.known_macs:
-            self.known_macs[key] = self._of_cut(graph, op, out, "macs")
-        return self.known_macs[key]
-
-    def held(self, graph: Graph, op: Op, out: Region) -> Held:
-        """What a tile holds of the tensor that an operator makes, `out` of it."""
-        key = id(self.ops.setdefault(id(op), op)), out
-        if key not in self.known_held:
-            self.known_held[key] = self._held(graph, op, out)
-        return self.known_held[key]
-
-    def _held(self, graph: Graph, op: Op, out: Region) -> Held:
-        node, oper = graph.node(op), operator(op.kind)
-        row_bytes = out.cols * node.out.form.channels * node.out.dtype.itemsize
-        if op.kind == "concat" and out.rows * out.cols == 1:
-            row_bytes = 0  # laid out as a view
-        scratch = self._of_cut(graph, op, out, "scratch_bytes") if oper.scratch_bytes(node) else 0
-        kept = scratch if oper.keeps(node) else 0
-        over = oper.over_window(node) is not None and node.out.row_bytes > node.tensor(0).row_bytes
-        return Held(row_bytes, scratch - kept, kept, over)
-
-    def _of_cut(self, graph: Graph, op: Op, out: Region, asked: Literal["macs", "scratch_bytes"]) -> int:
-        """What an operator says of itself when it is cut to a rectangle: the same wherever that lies."""
-        node, oper = graph.node(op), operator(op.kind)
-        if out == whole(node.out):
-            return int(getattr(oper, asked)(node))
-        needs = oper.in_region(node, out)
-        shape = (None if n is None else replace(n, region=_at_origin(n)) for n in needs)
-        key = (id(op), asked, out.rows, out.cols, *shape)
-        if key not in self.alike:
-            self.alike[key] = int(getattr(oper, asked)(cut_node(graph, op, out)))
-        return self.alike[key]
-
-
 @dataclass(frozen=True)
 class _Tiled:
     """A segment in tiles: what is fused in it, MACs, and the peak of its tiles between the first and the last."""
@@ -221,7 +165,7 @@ class _Variant:
         self.segments = Segments(model)
         self.cutter = choices.cutter
         self.needed: dict[tuple[str, Region], tuple[dict[str, Region], set[str]]] = {}
-        self.macs = _macs(graph)
+        self.macs = macs_by_tensor(graph)
         self.more_macs = {name: self.macs[name] - macs for name, macs in choices.blocks.items()}
         self.profiles: dict[tuple[int, int], Profile | None] = {}
         self.within: dict[tuple[int, int], Recompute] = {}
@@ -423,12 +367,3 @@ class _Variant:
             for name, region in more.items():
                 needed[name] = region if name not in needed else needed[name].around(region)
         return needed
-
-
-def _macs(graph: Graph) -> dict[str, int]:
-    """MACs by the tensor that they make."""
-    return {node.out.name: operator(node.op.kind).macs(node) for node in graph.nodes()}
-
-
-def _at_origin(need: Need) -> Region:
-    return Region(0, need.region.rows, 0, need.region.cols)

@@ -61,7 +61,8 @@ class _Patience(Watch):
 
 
 def _more(moves: int, effort: int) -> int:
-    return moves * MORE ** max(effort - 1, 0)
+    more: int = MORE ** max(effort - 1, 0)
+    return moves * more
 
 
 def pack_orders(

@@ -44,8 +44,8 @@ class Valleys:
         self.involved += [(m,) for m in self.keepers]
         self.values = [[v for v, found in enumerate(self.involved) if m in found] for m in makers]
         self.plain = len(model.values)
-        # Per maker, those that need it, with the steps of it that their first u steps need, never falling; and the other
-        # way round.
+        # Per maker, those that need it, with the steps of it that their first u steps need (never fewer for more of
+        # them); and the other way round.
         self.followers: list[list[tuple[int, list[int]]]] = [[] for _ in makers]
         self.leaders: list[list[tuple[int, list[int]]]] = [[] for _ in makers]
         for m in makers:
@@ -144,8 +144,8 @@ class Valleys:
                 for k, u in zip(opened, key, strict=True):
                     state[k] = u
                 top = high[m]
-                for o, steps in leaders[m]:
-                    top = min(top, bisect_right(steps, state[o]) - 1)
+                for o, needed in leaders[m]:
+                    top = min(top, bisect_right(needed, state[o]) - 1)
                 for u in range(low[m], top + 1):
                     state[m] = u
                     total = cost
