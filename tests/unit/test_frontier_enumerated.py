@@ -106,15 +106,33 @@ def equal(graph: Graph, mode: InputMode) -> None:
         assert needed(graph, point.how, mode) == (point.peak_bytes, pytest.approx(point.recompute))
 
 
-@settings(SETTINGS, max_examples=60)
-@given(st.one_of(networks(ops=6), tileable_networks()), MODES)
+CUT = given(st.one_of(networks(ops=6), tileable_networks()), MODES)
+FUSED = given(bottleneck_networks(blocks=2), MODES)
+
+
+@settings(SETTINGS, max_examples=15)
+@CUT
 def test_the_frontier_is_that_of_all_ways_to_cut_a_network(graph: Graph, mode: InputMode) -> None:
     equal(graph, mode)
 
 
-@settings(SETTINGS, max_examples=30)
-@given(bottleneck_networks(blocks=2), MODES)
+@settings(SETTINGS, max_examples=6)
+@FUSED
 def test_the_frontier_is_that_of_all_ways_to_fuse_and_cut_bottlenecks(graph: Graph, mode: InputMode) -> None:
+    equal(graph, mode)
+
+
+@pytest.mark.slow
+@settings(SETTINGS, max_examples=200)
+@CUT
+def test_of_many_networks_the_frontier_is_that_of_all_ways_to_cut_them(graph: Graph, mode: InputMode) -> None:
+    equal(graph, mode)
+
+
+@pytest.mark.slow
+@settings(SETTINGS, max_examples=80)
+@FUSED
+def test_of_many_networks_the_frontier_is_that_of_all_ways_to_fuse_and_cut_them(graph: Graph, mode: InputMode) -> None:
     equal(graph, mode)
 
 
