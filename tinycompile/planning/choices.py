@@ -172,7 +172,8 @@ class _Variant:
         self.tiled: dict[tuple[int, int], list[_Tiled]] = {}
         self.outputs = [m for m, maker in enumerate(model.makers) if model.values[maker.value].is_output]
         fits = (self.segments.nbytes(c) <= choices.ceiling for c in self.segments.cuts)
-        self.cuts = [c for c, ok in zip(self.segments.cuts, fits, strict=True) if ok]
+        # A map in tiles need not be held whole: rows stream on from it.
+        self.cuts = [c for c, ok in zip(self.segments.cuts, fits, strict=True) if ok or self.few]
 
     def choices(self, *, entry: bool) -> Iterable[Choice]:
         """Those that begin with the network input (`entry`), or all others."""
@@ -343,14 +344,15 @@ class _Variant:
             peak = self.segments.peak(profile, tiled.tiling)
             if peak <= self.all.ceiling:
                 yield Choice(tiled.half, self._name(stop), peak, self._own(end, stop), how)
-        if not self.few or self._outputs_between(end, stop):
+        if not self.few or self._outputs_between(begin, stop):
             return
         for later in (c for c in self.cuts if c > stop):
             for other in self._tiled(stop, later):
                 yield from self._into(other, begin, tiled)
 
     def _outputs_between(self, begin: int, end: int) -> bool:
-        """Whether rows of network outputs are made between two cuts that a tile does not wait for."""
+        """Whether rows of network outputs are made between two cuts that a tile does not wait for: they come behind the
+        next cut, so that what is behind a tile would depend on how it was reached."""
         return any(begin < m < end for m in self.outputs)
 
     def _regions(self, ops: Sequence[Op], end: str, tile: Region) -> dict[str, Region] | None:
