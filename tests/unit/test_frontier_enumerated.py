@@ -1,4 +1,5 @@
-"""The frontier of small networks against the enumeration of all ways to cut them into stages and these into tiles."""
+"""The frontier of small networks equals the enumeration of all ways to cut them into stages, these into tiles, and to
+fuse their bottlenecks."""
 
 from __future__ import annotations
 
@@ -12,11 +13,13 @@ from random_networks import bottleneck_networks, conv, networks, tileable_networ
 from schedule_graphs import GraphBuilder
 
 from tinycompile.ir.graph import Graph
-from tinycompile.ir.interface import InputMode
+from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.passes.fuse_bottlenecks import bottlenecks
 from tinycompile.passes.stream_reductions import stream_reductions
 from tinycompile.passes.tile_stage import Stage, stage_ops, tile_stage
-from tinycompile.planning.choices import FEW_CUTS, TILES
+from tinycompile.planning import choices
+from tinycompile.planning import frontier as frontier_module
+from tinycompile.planning.choices import FEW_CUTS, TILES, Choice
 from tinycompile.planning.frontier import Point, frontier
 from tinycompile.planning.recompute import Recompute, rewrite
 from tinycompile.schedule.assembly import network_macs
@@ -134,6 +137,48 @@ def test_of_many_networks_the_frontier_is_that_of_all_ways_to_cut_them(graph: Gr
 @FUSED
 def test_of_many_networks_the_frontier_is_that_of_all_ways_to_fuse_and_cut_them(graph: Graph, mode: InputMode) -> None:
     equal(graph, mode)
+
+
+def test_no_estimate_exceeds_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, seen = frontier_module.measured_peaks, list[tuple[int, int]]()
+
+    def noted(
+        graph: Graph, how: Recompute, path: Sequence[Choice], input_mode: InputMode, output_mode: OutputMode
+    ) -> list[int]:
+        peaks = real(graph, how, path, input_mode, output_mode)
+        seen.extend((c.peak_bytes, p) for c, p in zip(path, peaks, strict=True))
+        return peaks
+
+    monkeypatch.setattr(frontier_module, "measured_peaks", noted)
+
+    @settings(SETTINGS, max_examples=12)
+    @given(st.one_of(tileable_networks(), bottleneck_networks(blocks=2)), MODES)
+    def check(graph: Graph, mode: InputMode) -> None:
+        graph = stream_reductions(graph)
+        assume(mode is InputMode.RESIDENT or not set(graph.inputs) & set(graph.outputs))
+        seen.clear()
+        frontier(graph, mode, needed(graph, Recompute(), mode)[0], MOST)
+        assert [(estimate, peak) for estimate, peak in seen if estimate > peak] == []
+
+    check()
+
+
+def tapered(channels: int) -> Graph:
+    b = GraphBuilder()
+    x = conv(b, b.input((1, 9, 6, 2)), 6, (3, 3), pad=(1, 1, 1, 1))
+    x = conv(b, conv(b, x, channels, (1, 1)), 1, (3, 3), (2, 2), pad=(1, 1, 1, 1))
+    return stream_reductions(b.graph([b.mean(x)]))
+
+
+@pytest.mark.parametrize("channels", [2, 6])
+def test_control_a_frontier_that_holds_what_is_in_tiles_whole_is_beaten(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, mode, real = tapered(channels), InputMode.EXTERNAL, choices._Variant._on
+    ceiling, _ = needed(graph, Recompute(), mode)
+    assert better(graph, mode, frontier(graph, mode, ceiling, MOST), ceiling) == []
+    monkeypatch.setattr(choices._Variant, "_on", lambda v, t, stop: real(v, t, stop) if stop == t.tiling.end else ())
+    assert better(graph, mode, frontier(graph, mode, ceiling, MOST), ceiling) != []
 
 
 def test_control_a_frontier_without_tiles_is_beaten() -> None:

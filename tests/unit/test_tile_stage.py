@@ -197,3 +197,12 @@ def test_wrong_tiles_are_found_and_would_compute_something_else(kind: str) -> No
     with pytest.raises(InternalError):
         verify_tiles(graph, wrong)
     assert not same_outputs(graph, wrong.graph)
+
+
+def test_a_tile_that_lies_in_the_padding_cannot_be_cut() -> None:
+    b = GraphBuilder()
+    x = conv(b, b.input((1, 4, 4, 2)), 3, (1, 1))
+    x = conv(b, x, 2, (1, 2), pad=(0, 2, 0, 0))  # its first column is made from padding alone
+    graph = b.graph([x])
+    assert tile_stage(graph, Stage(graph.inputs, x, 1, 2)) is not None
+    assert tile_stage(graph, Stage(graph.inputs, x, 1, 5)) is None
