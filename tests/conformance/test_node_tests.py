@@ -16,6 +16,15 @@ from conformance import run_test
 
 PASSING = [
     "test_qlinearconv",
+    "test_conv_with_strides_padding",
+    "test_conv_with_autopad_same",
+    "test_convtranspose_output_shape",
+    "test_convtranspose_autopad_same",
+    "test_averagepool_2d_ceil",
+    "test_averagepool_2d_dilations",
+    "test_maxpool_2d_ceil",
+    "test_matmul_4d",
+    "test_resize_upsample_scales_linear_align_corners",
     "test_qlinearmatmul_2D_int8_float32",
     "test_qlinearmatmul_2D_uint8_float32",
     "test_maxpool_2d_uint8",
@@ -32,7 +41,6 @@ PASSING = [
 REFUSED = [
     "test_relu",
     "test_lstm_defaults",
-    "test_conv_with_strides_padding",
     "test_add",
     "test_quantizelinear_blocked_asymmetric",
 ]

@@ -441,7 +441,7 @@ def test_operator_set_versions(version: int, tmp_path: Path) -> None:
         node("LeakyRelu", "x", alpha=float("nan")),
         node("Clip", "x two one"),
         node("Gemm", "x w"),
-        node("MatMul", "x x"),
+        node("MatMul", "x w"),
         node("ReduceMean", "x", axes=[7]),
         node("Cast", "x", to=12345),
         node("BatchNormalization", "x one one one minus"),

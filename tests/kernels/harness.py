@@ -176,19 +176,19 @@ class _Writer:
     def over_window(self, name: str, region: Region, out_bytes: int) -> str:
         """A block that holds one of the rows that the call reads, for its output: of several rows the one of its number
         in the call."""
-        each = self.run.operator.step_rows(self.node)
+        each, size = self.run.operator.step_rows(self.node), self.node.out.dtype.itemsize
         y = region.y0 - (region.y0 - self.region.y0) % each
         need = self.run.operator.step_region(self.node, y)[0]
         assert need is not None
         r = need.region
         row = r.y0 + (region.y0 - y if each > 1 else region.y0 % max(r.rows, 1))
         if row >= r.y1:
-            self.body.append(f"uint8_t *const {name} = block({out_bytes}, 1, NULL, 0, 0);")
+            self.body.append(f"uint8_t *const {name} = block({out_bytes}, {size}, NULL, 0, 0);")
             return name
         values = self.input_form(0)[row, r.x0 : r.x1]
         self.data.append(_bytes_array(f"{self.tag}_eaten{region.y0}", values))
         self.body.append(
-            f"uint8_t *const {name} = block({max(out_bytes, values.nbytes)}, 1, {self.tag}_eaten{region.y0}, 0,"
+            f"uint8_t *const {name} = block({max(out_bytes, values.nbytes)}, {size}, {self.tag}_eaten{region.y0}, 0,"
             f" {values.nbytes});"
         )
         self.overlaid[row] = name

@@ -10,6 +10,7 @@ from tinycompile.ops.base import Operator
 from tinycompile.ops.clip import Clip
 from tinycompile.ops.concat import Concat
 from tinycompile.ops.conv2d import Conv2d
+from tinycompile.ops.conv_transpose2d import ConvTranspose2d
 from tinycompile.ops.crop import Crop
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d
 from tinycompile.ops.dequantize import Dequantize
@@ -19,6 +20,7 @@ from tinycompile.ops.hard_swish import HardSwish
 from tinycompile.ops.inverted_bottleneck import InvertedBottleneck
 from tinycompile.ops.leaky_relu import LeakyRelu
 from tinycompile.ops.logistic import Logistic
+from tinycompile.ops.matmul import Matmul
 from tinycompile.ops.max_pool2d import MaxPool2d
 from tinycompile.ops.mean import Mean
 from tinycompile.ops.mean_of_sums import MeanOfSums
@@ -40,8 +42,10 @@ OPERATORS: dict[str, Operator] = {
     for op in (
         Conv2d(),
         DepthwiseConv2d(),
+        ConvTranspose2d(),
         InvertedBottleneck(),
         FullyConnected(),
+        Matmul(),
         AvgPool2d(),
         MaxPool2d(),
         Mean(),

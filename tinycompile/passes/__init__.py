@@ -10,6 +10,7 @@ from tinycompile.passes.fold_activation import fold_activation
 from tinycompile.passes.fold_batch_norm import fold_batch_norm
 from tinycompile.passes.fold_bias import fold_bias
 from tinycompile.passes.fold_constants import fold_constants
+from tinycompile.passes.fold_dequantize import fold_dequantize
 from tinycompile.passes.fold_flatten import fold_flatten
 from tinycompile.passes.fold_pad import fold_pad
 from tinycompile.passes.fold_reshape import fold_reshape
@@ -28,6 +29,7 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("fold_bias", fold_bias),
     ("move_integers", move_integers),
     ("fuse_qdq", fuse_qdq),
+    ("fold_dequantize", fold_dequantize),
     ("layout_integers", layout),
     ("move_integers_edges", move_integers),
     ("fold_activation", fold_activation),

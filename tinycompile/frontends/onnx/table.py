@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tinycompile.frontends.onnx import elementwise, layers, movement, pooling, quantization
+from tinycompile.frontends.onnx import elementwise, layers, movement, pooling, products, quantization
 from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.source import SourceNode
 
@@ -19,22 +19,23 @@ _ONNX: dict[str, Importer] = {
     "Concat": movement.concat,
     "Constant": movement.constant,
     "Conv": layers.conv,
+    "ConvTranspose": layers.conv_transpose,
     "DequantizeLinear": quantization.dequantize_linear,
     "Div": elementwise.div,
     "Dropout": movement.dropout,
     "Flatten": movement.flatten,
-    "Gemm": layers.gemm,
+    "Gemm": products.gemm,
     "GlobalAveragePool": pooling.global_average_pool,
     "GlobalMaxPool": pooling.global_max_pool,
     "HardSwish": elementwise.hard_swish,
     "Identity": movement.identity,
     "LeakyRelu": elementwise.leaky_relu,
-    "MatMul": layers.matmul,
+    "MatMul": products.matmul,
     "MaxPool": pooling.max_pool,
     "Mul": elementwise.mul,
     "Pad": movement.pad,
     "QLinearConv": layers.qlinear_conv,
-    "QLinearMatMul": layers.qlinear_matmul,
+    "QLinearMatMul": products.qlinear_matmul,
     "QuantizeLinear": quantization.quantize_linear,
     "ReduceMean": pooling.reduce_mean,
     "Relu": elementwise.relu,
@@ -54,7 +55,7 @@ _ONNX: dict[str, Importer] = {
 
 _MICROSOFT: dict[str, Importer] = {
     "DequantizeLinear": quantization.dequantize_linear,
-    "QGemm": layers.qgemm,
+    "QGemm": products.qgemm,
     "QLinearAdd": elementwise.qlinear_add,
     "QLinearAveragePool": pooling.qlinear_average_pool,
     "QLinearConcat": movement.qlinear_concat,
