@@ -23,6 +23,7 @@ class MaxPool2dAttrs(PoolAttrs):
 class MaxPool2d(Pool):
     kind = "max_pool2d"
     attrs_class = MaxPool2dAttrs
+    scale_free = True
 
     def dilation(self, node: Node) -> Pair:
         pair: Pair = node.attrs.dilation

@@ -13,6 +13,7 @@ from tinycompile.ops.conv2d import Conv2d
 from tinycompile.ops.crop import Crop
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d
 from tinycompile.ops.dequantize import Dequantize
+from tinycompile.ops.elementwise_operator import Elementwise
 from tinycompile.ops.fully_connected import FullyConnected
 from tinycompile.ops.fully_connected_rows import FullyConnectedRows
 from tinycompile.ops.hard_swish import HardSwish
@@ -68,6 +69,7 @@ OPERATORS: dict[str, Operator] = {
         Requantize(),
         ResizeNearest(),
         ResizeBilinear(),
+        Elementwise(),
     )
 }
 

@@ -15,6 +15,7 @@ from tinycompile.ops.resize import Resize, bilinear_taps
 
 class ResizeBilinear(Resize):
     kind = "resize_bilinear"
+    scale_free = True
 
     def _taps(self, node: Node, axis: int, start: int, stop: int) -> NDArray[np.int64]:
         """(positions, 3): first index, second index, weight of the second."""
