@@ -15,6 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from conformance import run_test
 
 PASSING = [
+    "test_relu",
+    "test_add_bcast",
+    "test_clip",
+    "test_leakyrelu",
     "test_qlinearconv",
     "test_conv_with_strides_padding",
     "test_conv_with_autopad_same",
@@ -39,9 +43,7 @@ PASSING = [
     "test_reshape_reordered_all_dims",
 ]
 REFUSED = [
-    "test_relu",
     "test_lstm_defaults",
-    "test_add",
     "test_quantizelinear_blocked_asymmetric",
 ]
 

@@ -92,7 +92,19 @@ def resize(builtin: str, align: bool, half: bool) -> Case:
     return build
 
 
+def binary(builtin: str, activation: int) -> Case:
+    def build(m: ModelMaker) -> int:
+        x, y, out = given(m, (1, 4, 5, 3)), floats(m, (3,), True), floats(m, (1, 4, 5, 3))
+        return m.op(builtin, [x, y], out, f"{builtin.capitalize()}Options", fusedActivationFunction=activation)
+
+    return build
+
+
 FLOAT_CASES: dict[str, Case] = {
+    "add": binary("ADD", NO_ACT),
+    "add_relu": binary("ADD", RELU),
+    "sub_relu6": binary("SUB", RELU6),
+    "mul_relu_n1": binary("MUL", RELU_N1),
     "conv": conv(NO_ACT, 1, SAME, 1, (8, 7)),
     "conv_relu_stride_2": conv(RELU, 2, SAME, 1, (4, 4)),
     "conv_relu6_valid": conv(RELU6, 2, VALID, 1, (3, 3)),

@@ -24,6 +24,7 @@ class MaxPool2dAttrs(PoolAttrs):
 class MaxPool2d(Pool):
     kind = "max_pool2d"
     attrs_class = MaxPool2dAttrs
+    scale_free = True
 
     def unsupported(self, node: Node) -> str | None:
         reason = super().unsupported(node)

@@ -14,6 +14,7 @@ from tinycompile.ops.conv_transpose2d import ConvTranspose2d
 from tinycompile.ops.crop import Crop
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d
 from tinycompile.ops.dequantize import Dequantize
+from tinycompile.ops.elementwise_operator import Elementwise
 from tinycompile.ops.fully_connected import FullyConnected
 from tinycompile.ops.fully_connected_rows import FullyConnectedRows
 from tinycompile.ops.hard_swish import HardSwish
@@ -72,6 +73,7 @@ OPERATORS: dict[str, Operator] = {
         Requantize(),
         ResizeNearest(),
         ResizeBilinear(),
+        Elementwise(),
     )
 }
 

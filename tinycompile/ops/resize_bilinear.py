@@ -17,6 +17,7 @@ from tinycompile.ops.resize import Resize, bilinear_taps, linear_taps
 
 class ResizeBilinear(Resize):
     kind = "resize_bilinear"
+    scale_free = True
 
     def _taps(self, node: Node, axis: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:
         """(positions, 2): first and second index; (positions,): weight of the second, in 1/1024 or as float32."""

@@ -26,6 +26,7 @@ class TransposeAttrs(Attrs):
 class Transpose(Operator):
     kind = "transpose"
     attrs_class = TransposeAttrs
+    scale_free = True
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
         x, perm = node.tensor(0), node.attrs.perm

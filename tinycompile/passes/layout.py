@@ -21,7 +21,7 @@ from tinycompile.passes.rewriter import MOVES, Rewriter
 
 UNARY = ("quantize", "dequantize", "requantize", "clip", "logistic", "tanh", "hard_swish", "leaky_relu")
 BINARY = ("add", "mul")
-AGNOSTIC = (*UNARY, *BINARY, "concat", "pad", "mean")
+AGNOSTIC = (*UNARY, *BINARY, "elementwise", "concat", "pad", "mean")
 
 
 def to_last(rank: int) -> tuple[int, ...]:
@@ -109,7 +109,7 @@ def _sink_moves(rewriter: Rewriter, op: Op) -> bool:
     """Re-emits `op` on what its operands were before they were moved, and moves the output instead; False when it
     cannot."""
     before = rewriter.tensor(op.outputs[0])
-    if op.kind in UNARY:
+    if op.kind in UNARY or (op.kind == "elementwise" and len(op.inputs) == 1):
         moves: list[Op] = []
         name = rewriter.current(op.inputs[0])
         while (made := rewriter.made_by(name)) is not None and made.kind in MOVES:
@@ -122,7 +122,7 @@ def _sink_moves(rewriter: Rewriter, op: Op) -> bool:
             out = rewriter.move_like(out, move, op)
         rewriter.replace(op.outputs[0], out)
         return True
-    if op.kind not in (*BINARY, "concat"):
+    if op.kind not in (*BINARY, "elementwise", "concat"):
         return False
     operands = _before_same_reshape(rewriter, op)
     if operands is None:
