@@ -200,3 +200,16 @@ def test_a_float_island_in_an_integer_network(tmp_path: Path) -> None:
     x = np.random.default_rng(2).uniform(-3, 3, (1, 3, 6, 5)).astype(np.float32)
     (want,) = runtime(path, {"x": x})
     assert np.abs(onnx_models.evaluate(graph, [x])[graph.outputs[0]] - want).max() <= 0.0301
+
+
+@pytest.mark.parametrize(("shape", "axes"), [([1, 3, 6, 5], [2, 3]), ([1, 4, 9], [2]), ([1, 3, 6, 5], [-1, -2])])
+@pytest.mark.parametrize("keep", [0, 1])
+def test_means_of_whole_maps_are_pooling(shape: list[int], axes: list[int], keep: int, tmp_path: Path) -> None:
+    m = ModelMaker(shape, 3)
+    y = m.node("ReduceMean", m.node("Relu", "x"), axes=axes, keepdims=keep)
+    assert "mean" not in kinds(assert_onnxruntime(m.model(y), tmp_path, {"x": shape}))
+
+
+def test_global_average_pool(tmp_path: Path) -> None:
+    of_one(tmp_path, [1, 3, 6, 5], "GlobalAveragePool")
+    of_one(tmp_path, [1, 3, 6], "GlobalAveragePool")

@@ -18,6 +18,7 @@ from tinycompile.passes.fuse_qdq import fuse_qdq
 from tinycompile.passes.layout import layout
 from tinycompile.passes.lower_floats import lower_floats
 from tinycompile.passes.move_integers import move_integers
+from tinycompile.passes.pool_means import pool_means
 from tinycompile.passes.split_dequantize import split_dequantize
 from tinycompile.passes.uint8_to_int8 import uint8_to_int8
 
@@ -37,6 +38,7 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("fold_pad", fold_pad),
     ("fold_flatten", fold_flatten),
     ("fold_reshape", fold_reshape),
+    ("pool_means", pool_means),
     ("lower_floats", lower_floats),
     ("drop_dead", drop_dead),
 )
