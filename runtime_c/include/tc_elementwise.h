@@ -127,6 +127,41 @@ TC_INLINE uint64_t tc_signed_power(int64_t base, int64_t exponent)
     TC_BINARY(shift_right_##S, T, T, b < 8u * sizeof(T) ? (W)a >> b : 0u)                                              \
     TC_UNARY(sign_##S, T, T, a != 0)
 
+/* a in T's range [lo, hi], both exact or one beyond it; NaN is 0. */
+#define TC_SATURATED(a, T, lo, hi, least, most) ((a) != (a) ? (T)0 : (a) < (lo) ? (T)(least) : (a) >= (hi) ? (T)(most) : (T)(a))
+
+/* From T to every type: integers wrap. */
+#define TC_CAST_FROM_INTEGER(S, T)                                                                                     \
+    TC_UNARY(to_s8_##S, T, int8_t, a)                                                                                  \
+    TC_UNARY(to_s16_##S, T, int16_t, a)                                                                                \
+    TC_UNARY(to_s32_##S, T, int32_t, a)                                                                                \
+    TC_UNARY(to_s64_##S, T, int64_t, a)                                                                                \
+    TC_UNARY(to_u8_##S, T, uint8_t, a)                                                                                 \
+    TC_UNARY(to_u16_##S, T, uint16_t, a)                                                                               \
+    TC_UNARY(to_u32_##S, T, uint32_t, a)                                                                               \
+    TC_UNARY(to_u64_##S, T, uint64_t, a)                                                                               \
+    TC_UNARY(to_f32_##S, T, float, a)                                                                                  \
+    TC_UNARY(to_bool_##S, T, uint8_t, a != 0)
+
+TC_CAST_FROM_INTEGER(s8, int8_t)
+TC_CAST_FROM_INTEGER(s16, int16_t)
+TC_CAST_FROM_INTEGER(s32, int32_t)
+TC_CAST_FROM_INTEGER(s64, int64_t)
+TC_CAST_FROM_INTEGER(u8, uint8_t)
+TC_CAST_FROM_INTEGER(u16, uint16_t)
+TC_CAST_FROM_INTEGER(u32, uint32_t)
+TC_CAST_FROM_INTEGER(u64, uint64_t)
+TC_CAST_FROM_INTEGER(bool, uint8_t)
+TC_UNARY(to_s8_f32, float, int8_t, TC_SATURATED(a, int8_t, -128.0f, 128.0f, INT8_MIN, INT8_MAX))
+TC_UNARY(to_s16_f32, float, int16_t, TC_SATURATED(a, int16_t, -32768.0f, 32768.0f, INT16_MIN, INT16_MAX))
+TC_UNARY(to_s32_f32, float, int32_t, TC_SATURATED(a, int32_t, -0x1p31f, 0x1p31f, INT32_MIN, INT32_MAX))
+TC_UNARY(to_s64_f32, float, int64_t, TC_SATURATED(a, int64_t, -0x1p63f, 0x1p63f, INT64_MIN, INT64_MAX))
+TC_UNARY(to_u8_f32, float, uint8_t, TC_SATURATED(a, uint8_t, 0.0f, 256.0f, 0, UINT8_MAX))
+TC_UNARY(to_u16_f32, float, uint16_t, TC_SATURATED(a, uint16_t, 0.0f, 65536.0f, 0, UINT16_MAX))
+TC_UNARY(to_u32_f32, float, uint32_t, TC_SATURATED(a, uint32_t, 0.0f, 0x1p32f, 0, UINT32_MAX))
+TC_UNARY(to_u64_f32, float, uint64_t, TC_SATURATED(a, uint64_t, 0.0f, 0x1p64f, 0, UINT64_MAX))
+TC_UNARY(to_bool_f32, float, uint8_t, a != 0.0f)
+
 TC_SIGNED(s8, int8_t, uint32_t)
 TC_SIGNED(s16, int16_t, uint32_t)
 TC_SIGNED(s32, int32_t, uint32_t)

@@ -341,13 +341,13 @@ def test_names_that_collide_once_tamed(tmp_path: Path) -> None:
 
 def test_all_unsupported_operators_are_named_at_once(tmp_path: Path) -> None:
     nodes = [
-        helper.make_node("Erf", ["x"], ["a"], name="first"),
+        helper.make_node("Det", ["x"], ["a"], name="first"),
         helper.make_node("Relu", ["a"], ["b"], name="between"),
         helper.make_node("Einsum", ["b"], ["c"], name="second", equation="ij->ij"),
         helper.make_node("Mystery", ["c"], ["y"], name="third", domain="com.acme"),
     ]
     error = rejected(make(nodes), tmp_path, UnsupportedError)
-    for word in ("Erf", "first", "Einsum", "second", "com.acme.Mystery", "third"):
+    for word in ("Det", "first", "Einsum", "second", "com.acme.Mystery", "third"):
         assert word in error.what
     assert "between" not in error.what
 
@@ -411,7 +411,7 @@ def test_function_bombs_and_recursion(tmp_path: Path) -> None:
     assert len(load_model(path).ops) == 8
 
 
-@pytest.mark.parametrize("version", [0, 1, 9, 10_000, -5])
+@pytest.mark.parametrize("version", [0, 1, 5, 10_000, -5])
 def test_operator_set_versions(version: int, tmp_path: Path) -> None:
     model = make([node("Relu", "x")], opset_imports=[helper.make_opsetid("", version)])
     rejected(model, tmp_path, UnsupportedError)
@@ -443,7 +443,7 @@ def test_operator_set_versions(version: int, tmp_path: Path) -> None:
         node("Squeeze", "x axes"),
         node("Unsqueeze", "x axes"),
         node("LeakyRelu", "x", alpha=float("nan")),
-        node("Clip", "x two one"),
+        node("Clip", "x one one", unknown=1),
         node("Gemm", "x w"),
         node("MatMul", "x w"),
         node("ReduceMean", "x", axes=[7]),
@@ -469,9 +469,6 @@ def test_attributes_and_inputs_without_meaning(bad: Any, tmp_path: Path) -> None
 
 
 def test_outputs_that_nothing_computes(tmp_path: Path) -> None:
-    model = make([node("Relu", "x", "z")])
-    model.graph.output[0].name = "x"
-    rejected(model, tmp_path, UnsupportedError)
     model = make([node("Identity", "c")], {"c": np.ones(3, dtype=np.float32)})
     rejected(model, tmp_path, UnsupportedError)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import pi
+from math import erf, erfc, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -84,16 +84,8 @@ def _shifted(shift: Callable[..., Any]) -> Callable[[Array, Array], Array]:
     return lambda a, b: np.where(b < 8 * a.itemsize, shift(a, np.minimum(b, 8 * a.itemsize - 1)), 0).astype(a.dtype)
 
 
-def _erf(x: Array) -> Array:
-    from math import erf
-
-    return np.asarray(np.vectorize(erf, otypes=[np.float64])(x))
-
-
-def _half_erfc(x: Array) -> Array:
-    from math import erfc
-
-    return np.asarray(np.vectorize(lambda v: 0.5 * erfc(-v / np.sqrt(2.0)), otypes=[np.float64])(x))
+def _each(function: Callable[[float], float]) -> Callable[[Array], Array]:
+    return np.vectorize(function, otypes=[np.float64])
 
 
 def _sigmoid(x: Array) -> Array:
@@ -116,8 +108,18 @@ def _shrink(x: Array, bound: Any, bias: Any) -> Array:
     return np.where(x < -bound, x + bias, np.where(x > bound, x - bias, 0.0))
 
 
-def _wrapping_abs(x: Array) -> Array:
-    return np.asarray(np.abs(x))
+def _cast(dtype: DType) -> Callable[[Array], Array]:
+    """Integers wrap; floats round towards zero and saturate, NaN gives 0."""
+
+    def cast(x: Array) -> Array:
+        if x.dtype.kind != "f" or not dtype.is_integer:
+            return np.asarray(x.astype(dtype.numpy))
+        low, high = dtype.int_range
+        inside = np.where((x < float(low)) | (x >= float(high + 1)) | np.isnan(x), 0.0, x).astype(dtype.numpy)
+        ends = np.array([low, high], dtype=dtype.numpy)
+        return np.where(x < float(low), ends[0], np.where(x >= float(high + 1), ends[1], inside))
+
+    return cast
 
 
 _MATH: dict[str, tuple[Callable[..., Any], int, int]] = {  # function of one operand, parameters, ULP
@@ -139,11 +141,11 @@ _MATH: dict[str, tuple[Callable[..., Any], int, int]] = {  # function of one ope
     "asinh": (np.arcsinh, 0, 3),
     "acosh": (np.arccosh, 0, 3),
     "atanh": (np.arctanh, 0, 3),
-    "erf": (_erf, 0, 2),
+    "erf": (_each(erf), 0, 2),
     "sigmoid": (_sigmoid, 0, 4),
     "softplus": (_softplus, 0, 4),
     "mish": (lambda x: x * np.tanh(_softplus(x)), 0, 8),
-    "gelu": (lambda x: x * _half_erfc(x), 0, 64),
+    "gelu": (_each(lambda x: 0.5 * x * erfc(-x / sqrt(2))), 0, 64),
     "gelu_tanh": (lambda x: x * _sigmoid(np.sqrt(8 / pi) * (x + 0.044715 * x**3)), 0, 256),
     "hard_swish": (lambda x: x * _hard_sigmoid(x, 1 / 6, 0.5), 0, 256),
     "swish": (lambda x, alpha: x * _sigmoid(alpha * x), 1, 64),
@@ -180,10 +182,11 @@ FUNCTIONS: dict[str, Function] = {
     "or": Function(2, BOOL, np.logical_or),
     "xor": Function(2, BOOL, np.logical_xor),
     **{k: Function(2, ANY if k == "equal" else NUMBER, f, result=DType.BOOL) for k, f in _COMPARISONS.items()},
+    **{f"to_{s}": Function(1, ANY - {d}, _cast(d), result=d) for d, s in SUFFIX.items()},
     "where": Function(3, ANY, np.where),
     "relu": Function(1, FLOAT | SIGNED, lambda x: np.where(x < 0, 0, x)),
     "neg": Function(1, FLOAT | SIGNED, np.negative),
-    "abs": Function(1, FLOAT | SIGNED, _wrapping_abs, header=MATH),
+    "abs": Function(1, FLOAT | SIGNED, np.abs, header=MATH),
     "sign": Function(1, NUMBER, np.sign),
     "reciprocal": Function(1, FLOAT, lambda x: 1.0 / x),
     "softsign": Function(1, FLOAT, lambda x: x / (1.0 + np.abs(x)), ulp=1),

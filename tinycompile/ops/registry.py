@@ -28,12 +28,14 @@ from tinycompile.ops.mean_of_sums import MeanOfSums
 from tinycompile.ops.mul import Mul
 from tinycompile.ops.pad import Pad
 from tinycompile.ops.quantize import Quantize
+from tinycompile.ops.reduce import Reduce
 from tinycompile.ops.requantize import Requantize
 from tinycompile.ops.requantize_sums import RequantizeSums
 from tinycompile.ops.reshape import Reshape
 from tinycompile.ops.resize_bilinear import ResizeBilinear
 from tinycompile.ops.resize_nearest import ResizeNearest
 from tinycompile.ops.row_sum import RowSum
+from tinycompile.ops.select import Select
 from tinycompile.ops.softmax import Softmax
 from tinycompile.ops.tanh import Tanh
 from tinycompile.ops.transpose import Transpose
@@ -74,6 +76,8 @@ OPERATORS: dict[str, Operator] = {
         ResizeNearest(),
         ResizeBilinear(),
         Elementwise(),
+        Select(),
+        Reduce(),
     )
 }
 

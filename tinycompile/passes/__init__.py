@@ -16,6 +16,7 @@ from tinycompile.passes.fold_pad import fold_pad
 from tinycompile.passes.fold_reshape import fold_reshape
 from tinycompile.passes.fuse_qdq import fuse_qdq
 from tinycompile.passes.layout import layout
+from tinycompile.passes.lower_float_reductions import lower_float_reductions
 from tinycompile.passes.lower_floats import lower_floats
 from tinycompile.passes.move_integers import move_integers
 from tinycompile.passes.pool_means import pool_means
@@ -39,6 +40,7 @@ PASSES: tuple[tuple[str, Callable[[Graph], Graph]], ...] = (
     ("fold_flatten", fold_flatten),
     ("fold_reshape", fold_reshape),
     ("pool_means", pool_means),
+    ("lower_float_reductions", lower_float_reductions),
     ("lower_floats", lower_floats),
     ("drop_dead", drop_dead),
 )

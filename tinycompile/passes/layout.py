@@ -16,12 +16,13 @@ from tinycompile.ir.graph import Attrs, Graph, Op
 from tinycompile.ops.concat import ConcatAttrs
 from tinycompile.ops.mean import MeanAttrs
 from tinycompile.ops.pad import PadAttrs
+from tinycompile.ops.select import SelectAttrs
 from tinycompile.ops.transpose import TransposeAttrs
 from tinycompile.passes.rewriter import MOVES, Rewriter
 
 UNARY = ("quantize", "dequantize", "requantize", "clip", "logistic", "tanh", "hard_swish", "leaky_relu")
 BINARY = ("add", "mul")
-AGNOSTIC = (*UNARY, *BINARY, "elementwise", "concat", "pad", "mean")
+AGNOSTIC = (*UNARY, *BINARY, "elementwise", "concat", "pad", "select", "mean")
 
 
 def to_last(rank: int) -> tuple[int, ...]:
@@ -100,6 +101,8 @@ def _channels_last_attrs(attrs: Attrs, last: tuple[int, ...]) -> Any:
         return replace(attrs, axis=last.index(attrs.axis % rank))
     if isinstance(attrs, MeanAttrs):
         return replace(attrs, axes=tuple(sorted(last.index(a % rank) for a in attrs.axes)))
+    if isinstance(attrs, SelectAttrs):
+        return replace(attrs, indices=tuple(attrs.indices[p] for p in last))
     if isinstance(attrs, PadAttrs):
         return replace(attrs, before=tuple(attrs.before[p] for p in last), after=tuple(attrs.after[p] for p in last))
     return attrs

@@ -16,17 +16,18 @@ from tinycompile.errors import MalformedModelError, QuantError, UnsupportedError
 from tinycompile.frontends.limits import checked_activation, checked_shape
 from tinycompile.frontends.naming import UniqueNames, plain_name
 from tinycompile.frontends.onnx.source import SourceNode
-from tinycompile.ir.graph import Array, Attrs, Graph, Op, Tensor, const_tensor
+from tinycompile.ir.graph import Array, Attrs, Graph, Op, SourceLoc, Tensor, const_tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.construct import make_op
 from tinycompile.ops.reshape import ReshapeAttrs
+from tinycompile.ops.select import SelectAttrs
 from tinycompile.ops.transpose import TransposeAttrs
 
 Value = Tensor | Array
 _DTYPES = {d.value: d for d in DType}
 # Movement of stored values: quantisation passes through unchanged.
-_COPYING = ("reshape", "transpose", "max_pool2d", "pad", "concat", "resize_nearest")
+_COPYING = ("reshape", "transpose", "max_pool2d", "pad", "concat", "select", "resize_nearest")
 
 
 class Builder:
@@ -132,6 +133,15 @@ class Builder:
             raise n.unsupported(f"arithmetic on {x.dtype.value}", "quantise the model in QDQ or QOperator format")
         return x
 
+    def copy(self, x: Tensor, name: str) -> Tensor:
+        """A tensor of its own with the value of `x`."""
+        indices = tuple(tuple(range(d)) for d in x.shape)
+        out = Tensor(self.new_name(name), (), x.dtype, x.quant)
+        op, tensor = make_op("select", [x], SelectAttrs(indices), SourceLoc("Identity", out.name), out)
+        self._tensors[tensor.name] = tensor
+        self._ops.append(op)
+        return tensor
+
     def is_weight(self, tensor: Tensor) -> bool:
         """Whether the value is known at compile time: a constant, or one that is dequantised."""
         return tensor.is_const or tensor.name in self._weights
@@ -212,14 +222,16 @@ class Builder:
         return named
 
     def finish(self, name: str, inputs: Sequence[Tensor], outputs: Sequence[str], where: str) -> Graph:
-        """The graph. Raises UnsupportedError when an output is a constant or an input."""
+        """The graph. Raises UnsupportedError when an output is a constant."""
         made = {o for op in self._ops for o in op.outputs}
         ports = []
         for port in outputs:
             value = self.values[port]
-            if not isinstance(value, Tensor) or value.name not in made:
+            if isinstance(value, Tensor) and value.name not in made:  # a copy of an input
+                value = self.copy(value, port)
+            if not isinstance(value, Tensor):
                 raise UnsupportedError(
-                    f"output '{one_line(port, 80)}' is a constant or a copy of an input",
+                    f"output '{one_line(port, 80)}' is a constant",
                     where,
                     "remove this output from the model",
                 )

@@ -80,7 +80,8 @@ def _mean(b: Builder, n: SourceNode, x: Tensor, axes: tuple[int, ...] | None) ->
 
 
 def reduce_mean(b: Builder, n: SourceNode) -> Tensor:
-    axes = b.integers(n, 1, "the axes") if b.optional(n, 1) is not None else n.ints("axes")
+    given = b.optional(n, 1)
+    axes = b.integers(n, 1, "the axes") if given is not None and 0 not in given.shape else n.ints("axes")
     return _mean(b, n, b.real(n, 0), axes)
 
 
