@@ -1,4 +1,7 @@
-"""pool_means: the mean of a float map over its rows and columns is average pooling of all of it."""
+"""pool_means: the mean of a float map over its rows and columns is average pooling of all of it.
+
+Other means stay for `lower_float_reductions`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from tinycompile.ir.graph import Graph, Node
 from tinycompile.ops.avg_pool2d import AvgPool2dAttrs
 from tinycompile.ops.float_layers import is_float
 from tinycompile.ops.mean import reduced_parts
-from tinycompile.passes.layout import to_last
 from tinycompile.passes.rewriter import Rewriter
 
 
@@ -33,6 +35,4 @@ def _map(rewriter: Rewriter, node: Node) -> str | None:
     rows, columns, channels = reduced
     if rows and not channels and (columns or x.form.width == 1):
         return rewriter.reshape(x.name, (1, x.form.rows, x.form.width, x.form.channels), node.op)
-    if columns and not rows and (channels or x.form.channels == 1) and len(x.shape) == 4 and x.shape[0] == 1:
-        return rewriter.transpose(x.name, to_last(4), node.op)
     return None
