@@ -188,6 +188,9 @@ def resize(b: Builder, n: SourceNode) -> Tensor:
             raise n.unsupported("resize with scales out of range")
         sizes = tuple(math.floor(d * s + 1e-9) for d, s in zip(x.shape, values, strict=True))
         scales = tuple(float(s) for s in values[2:])
+        if coordinates == "align_corners" and any(s * d % 1 for s, d in zip(values, x.shape, strict=True)):
+            # ONNX's reference divides by the size before it is rounded down, onnxruntime by the size.
+            raise n.unsupported("resize to aligned corners with scales that give no whole size", "give the sizes")
     else:
         sizes = b.integers(n, 3, "resize sizes")
     if len(sizes) != rank or sizes[:2] != x.shape[:2] or min(sizes) < 1 or max(sizes) > MAX_DIM:
