@@ -1,4 +1,4 @@
-"""select and reduce: every way in which they lie in rows, columns and channels, against NumPy."""
+"""select, reduce, cumsum and constant: every way in which they lie in rows, columns and channels, against NumPy."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from operator_cases import Case, activation, make_node
+from operator_cases import Case, activation, constant, make_node
 
 from tinycompile.errors import ShapeError, UnsupportedError
-from tinycompile.ir.graph import Array, Node, Tensor
+from tinycompile.ir.graph import Array, Attrs, Node, Tensor
 from tinycompile.ir.types import DType
 from tinycompile.ops.base import Grain
+from tinycompile.ops.constant import Constant
+from tinycompile.ops.cumsum import Cumsum, CumsumAttrs
+from tinycompile.ops.elementwise_functions import NUMBER
 from tinycompile.ops.reduce import REDUCTIONS, Reduce, ReduceAttrs, arrangement
 from tinycompile.ops.select import Select, SelectAttrs
 
@@ -45,6 +48,11 @@ def reduction(name: str, shape: tuple[int, ...], first: int, end: int, dtype: DT
     return make_node(Reduce(), (activation("x", shape, dtype=dtype),), OUT, ReduceAttrs(name, first, end))
 
 
+def running_sums(dtype: DType, axis: int, exclusive: bool, reverse: bool) -> Node:
+    x = activation("x", (2, 3, 4, 5), dtype=dtype)
+    return make_node(Cumsum(), (x,), OUT, CumsumAttrs(axis, exclusive, reverse))
+
+
 def few(node: Node, rng: np.random.Generator) -> tuple[Array | None, ...]:
     """Values with ties; floats whose sums and products are exact."""
     x = node.tensor(0)
@@ -60,6 +68,12 @@ def cases() -> list[Case]:
         for d in DType
         if d in types
     ]
+    result += [
+        Case(f"cumsum_{k}", Cumsum(), running_sums(d, k % 4, k % 2 > 0, k % 3 > 0), values=few)
+        for k, d in enumerate(sorted(NUMBER, key=lambda d: d.value))
+    ]
+    fixed = constant("c", np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4))
+    result.append(Case("constant", Constant(), make_node(Constant(), (fixed,), OUT, Attrs())))
     for k, shape in enumerate(SHAPES):
         for first in range(len(shape)):
             for end in range(first + 1, len(shape) + 1):
@@ -77,6 +91,19 @@ def test_a_selection_is_numpys(name: str) -> None:
     filled = np.any(np.broadcast_arrays(*(g < 0 for g in grid)), axis=0)
     want = np.where(filled, np.asarray(node.attrs.value, x.dtype), x[grid])
     np.testing.assert_array_equal(Select().reference(node, [x]), want)
+
+
+def test_running_sums() -> None:
+    x = np.zeros((2, 3, 4, 5), dtype=np.int32)
+    x[0, 0, 0] = [1, 2, 3, 4, 5]
+    for exclusive, reverse, want in (
+        (False, False, [1, 3, 6, 10, 15]),
+        (True, False, [0, 1, 3, 6, 10]),
+        (False, True, [15, 14, 12, 9, 5]),
+        (True, True, [14, 12, 9, 5, 0]),
+    ):
+        got = Cumsum().reference(running_sums(DType.INT32, 3, exclusive, reverse), [x])
+        assert got[0, 0, 0].tolist() == want
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -9,9 +9,11 @@ from tinycompile.ops.avg_pool2d_of_sums import AvgPool2dOfSums
 from tinycompile.ops.base import Operator
 from tinycompile.ops.clip import Clip
 from tinycompile.ops.concat import Concat
+from tinycompile.ops.constant import Constant
 from tinycompile.ops.conv2d import Conv2d
 from tinycompile.ops.conv_transpose2d import ConvTranspose2d
 from tinycompile.ops.crop import Crop
+from tinycompile.ops.cumsum import Cumsum
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d
 from tinycompile.ops.dequantize import Dequantize
 from tinycompile.ops.elementwise_operator import Elementwise
@@ -78,6 +80,8 @@ OPERATORS: dict[str, Operator] = {
         Elementwise(),
         Select(),
         Reduce(),
+        Cumsum(),
+        Constant(),
     )
 }
 

@@ -133,14 +133,25 @@ class Builder:
             raise n.unsupported(f"arithmetic on {x.dtype.value}", "quantise the model in QDQ or QOperator format")
         return x
 
-    def copy(self, x: Tensor, name: str) -> Tensor:
-        """A tensor of its own with the value of `x`."""
-        indices = tuple(tuple(range(d)) for d in x.shape)
+    def _output(self, kind: str, x: Tensor, attrs: Attrs, name: str) -> Tensor:
+        """A network output that no node makes."""
         out = Tensor(self.new_name(name), (), x.dtype, x.quant)
-        op, tensor = make_op("select", [x], SelectAttrs(indices), SourceLoc("Identity", out.name), out)
+        op, tensor = make_op(kind, [x], attrs, SourceLoc("Identity", out.name), out)
         self._tensors[tensor.name] = tensor
         self._ops.append(op)
         return tensor
+
+    def _output_constant(self, value: Array, port: str) -> Tensor:
+        if value.dtype.name not in _DTYPES:
+            raise UnsupportedError(
+                f"a constant output of type {value.dtype.name}",
+                f"output '{one_line(port, 80)}'",
+                "remove this output from the model",
+            )
+        shape = checked_shape(value.shape, f"output '{one_line(port, 80)}'")
+        constant = const_tensor(self.new_name(f"{port}/value"), value.reshape(shape))
+        self._tensors[constant.name] = constant
+        return self._output("constant", constant, Attrs(), port)
 
     def is_weight(self, tensor: Tensor) -> bool:
         """Whether the value is known at compile time: a constant, or one that is dequantised."""
@@ -228,13 +239,10 @@ class Builder:
         for port in outputs:
             value = self.values[port]
             if isinstance(value, Tensor) and value.name not in made:  # a copy of an input
-                value = self.copy(value, port)
+                indices = tuple(tuple(range(d)) for d in value.shape)
+                value = self._output("select", value, SelectAttrs(indices), port)
             if not isinstance(value, Tensor):
-                raise UnsupportedError(
-                    f"output '{one_line(port, 80)}' is a constant",
-                    where,
-                    "remove this output from the model",
-                )
+                value = self._output_constant(value, port)
             ports.append(value.name)
         graph = Graph(name, self._tensors, tuple(self._ops), tuple(t.name for t in inputs), tuple(ports), "onnx")
         return graph.rebuild(_needed(graph))

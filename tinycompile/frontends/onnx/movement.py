@@ -25,11 +25,12 @@ def identity(b: Builder, n: SourceNode) -> Value:
     return b.value(n, 0)
 
 
-def dropout(b: Builder, n: SourceNode) -> Value:
-    """Inference: the first output is the input."""
+def dropout(b: Builder, n: SourceNode) -> tuple[Value, ...]:
+    """Inference: the first output is the input, the second, the mask, all true."""
     if b.optional(n, 2) is not None and bool(np.any(b.constant(n, 2, "training_mode"))):
         raise n.unsupported("dropout in training mode", "export the model for inference")
-    return b.value(n, 0)
+    x = b.value(n, 0)
+    return (x, np.ones(x.shape, dtype=np.bool_)) if len(n.outputs) > 1 else (x,)
 
 
 def cast(b: Builder, n: SourceNode) -> Value:

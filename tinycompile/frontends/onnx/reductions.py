@@ -14,6 +14,7 @@ from tinycompile.frontends.onnx.functions import apply, to_type
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Tensor
 from tinycompile.ir.types import DType
+from tinycompile.ops.cumsum import CumsumAttrs
 from tinycompile.ops.reduce import ReduceAttrs, arrangement
 
 _EXPORT_AGAIN = "export the model again"
@@ -223,10 +224,33 @@ def one_hot(b: Builder, n: SourceNode) -> Tensor:
     return apply(b, n, "where", [hit, on, off])
 
 
+def cumsum(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    (axis,) = axes_in(n, b.integers(n, 1, "the axis"), len(x.shape))
+    attrs = CumsumAttrs(axis, bool(n.integer("exclusive", 0)), bool(n.integer("reverse", 0)))
+    return b.emit(n, "cumsum", [x], attrs)
+
+
+def dynamic_quantize_linear(b: Builder, n: SourceNode) -> tuple[Value, ...]:
+    """uint8 in a range that holds all of the input and 0; its scale and zero point are outputs."""
+    x = b.real(n, 0)
+    zero, every = number(b, n, 0.0), set(range(len(x.shape)))
+    low = apply(b, n, "min", [reduce(b, n, "min", x, every, False), zero])
+    high = apply(b, n, "max", [reduce(b, n, "max", x, every, False), zero])
+    scale = apply(b, n, "div", [apply(b, n, "sub", [high, low]), number(b, n, 255.0)])
+    start = apply(b, n, "div", [apply(b, n, "sub", [zero, low]), scale])
+    zero_point = apply(b, n, "round", [apply(b, n, "clip", [start], 0.0, 255.0)])
+    steps = apply(b, n, "round", [apply(b, n, "div", [x, scale])])
+    y = apply(b, n, "clip", [apply(b, n, "add", [steps, zero_point])], 0.0, 255.0)
+    return to_type(b, n, y, DType.UINT8), scale, to_type(b, n, zero_point, DType.UINT8)
+
+
 REDUCTIONS: dict[str, Importer] = {
     **{kind: _reduction(kind) for kind in _REDUCTIONS},
     "ArgMax": _place("argmax"),
     "ArgMin": _place("argmin"),
+    "CumSum": cumsum,
+    "DynamicQuantizeLinear": dynamic_quantize_linear,
     "GroupNormalization": group_normalization,
     "Hardmax": hardmax,
     "InstanceNormalization": instance_normalization,
