@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinycompile.ir.plan import Plan, Step
+from tinycompile.ir.types import DType
 from tinycompile.ops.registry import operator
 from tinycompile.target import Target
 
@@ -58,9 +59,11 @@ def work_of(plan: Plan) -> Work:
 
 
 def estimated_cycles(plan: Plan, target: Target) -> int | None:
-    """Cycles of one inference, None for a target without costs."""
+    """Cycles of one inference, None for a target without costs, and where MACs are of float32: the costs are those of
+    integer ones, and some cores have no floating-point unit."""
     c, work = target.costs, work_of(plan)
-    if c is None:
+    nodes = (plan.graph.node(op) for op in plan.ops)
+    if c is None or any(n.out.dtype == DType.FLOAT32 and operator(n.op.kind).macs(n) > 0 for n in nodes):
         return None
     computing = work.macs * c.mac + work.depthwise_macs * c.depthwise_mac + work.elems * c.elem
     return round(computing + work.rows * c.row + work.runs * c.run + work.weight_bytes * c.weight_byte)

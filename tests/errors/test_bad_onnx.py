@@ -313,11 +313,12 @@ def test_hostile_names_are_tamed(name: str, tmp_path: Path) -> None:
     graph = helper.make_graph(
         [
             helper.make_node("Relu", [text], [text + "1"], name=text),
-            helper.make_node("Tanh", [text + "1"], [text + "2"]),
+            helper.make_node("QuantizeLinear", [text + "1", "scale", "zero"], [text + "2"]),
         ],
         text,
         [value(text, (1, 4))],
         [value(text + "2", None)],
+        [numpy_helper.from_array(np.float32(1), "scale"), numpy_helper.from_array(np.int16(0), "zero")],
     )
     path = tmp_path / "names.onnx"
     path.write_bytes(helper.make_model(graph, opset_imports=OPSET, ir_version=9).SerializeToString())
@@ -327,7 +328,7 @@ def test_hostile_names_are_tamed(name: str, tmp_path: Path) -> None:
         assert word
         assert len(word) < 200
         assert not set(word) & set("\"'`\n\r{}*\\\x1b")
-    rejected(path.read_bytes(), tmp_path, UnsupportedError)  # the message about the float operators is printable too
+    rejected(path.read_bytes(), tmp_path, UnsupportedError)  # the message about int16 is printable too
 
 
 def test_names_that_collide_once_tamed(tmp_path: Path) -> None:
@@ -340,21 +341,24 @@ def test_names_that_collide_once_tamed(tmp_path: Path) -> None:
 
 def test_all_unsupported_operators_are_named_at_once(tmp_path: Path) -> None:
     nodes = [
-        helper.make_node("Erf", ["x"], ["a"], name="first"),
+        helper.make_node("Det", ["x"], ["a"], name="first"),
         helper.make_node("Relu", ["a"], ["b"], name="between"),
         helper.make_node("Einsum", ["b"], ["c"], name="second", equation="ij->ij"),
         helper.make_node("Mystery", ["c"], ["y"], name="third", domain="com.acme"),
     ]
     error = rejected(make(nodes), tmp_path, UnsupportedError)
-    for word in ("Erf", "first", "Einsum", "second", "com.acme.Mystery", "third"):
+    for word in ("Det", "first", "Einsum", "second", "com.acme.Mystery", "third"):
         assert word in error.what
     assert "between" not in error.what
 
 
-def test_float_compute_is_refused_by_name(tmp_path: Path) -> None:
-    error = rejected(make([node("Relu", "x", "a"), node("Tanh", "a")]), tmp_path, UnsupportedError)
-    assert "clip" in error.what
-    assert "tanh" in error.what
+def test_what_has_no_kernel_is_refused_by_name(tmp_path: Path) -> None:
+    consts = {"s": np.float32(1), "z": np.int16(0)}
+    model = make([node("Relu", "x", "a"), node("QuantizeLinear", "a s z")], consts)
+    error = rejected(model, tmp_path, UnsupportedError)
+    assert "quantize" in error.what
+    assert "int16" in error.what
+    assert "clip" not in error.what
     assert "quantise" in error.fix
 
 
@@ -407,7 +411,7 @@ def test_function_bombs_and_recursion(tmp_path: Path) -> None:
     assert len(load_model(path).ops) == 8
 
 
-@pytest.mark.parametrize("version", [0, 1, 9, 10_000, -5])
+@pytest.mark.parametrize("version", [0, 1, 5, 10_000, -5])
 def test_operator_set_versions(version: int, tmp_path: Path) -> None:
     model = make([node("Relu", "x")], opset_imports=[helper.make_opsetid("", version)])
     rejected(model, tmp_path, UnsupportedError)
@@ -439,9 +443,9 @@ def test_operator_set_versions(version: int, tmp_path: Path) -> None:
         node("Squeeze", "x axes"),
         node("Unsqueeze", "x axes"),
         node("LeakyRelu", "x", alpha=float("nan")),
-        node("Clip", "x two one"),
+        node("Clip", "x one one", unknown=1),
         node("Gemm", "x w"),
-        node("MatMul", "x x"),
+        node("MatMul", "x w"),
         node("ReduceMean", "x", axes=[7]),
         node("Cast", "x", to=12345),
         node("BatchNormalization", "x one one one minus"),
@@ -465,9 +469,6 @@ def test_attributes_and_inputs_without_meaning(bad: Any, tmp_path: Path) -> None
 
 
 def test_outputs_that_nothing_computes(tmp_path: Path) -> None:
-    model = make([node("Relu", "x", "z")])
-    model.graph.output[0].name = "x"
-    rejected(model, tmp_path, UnsupportedError)
     model = make([node("Identity", "c")], {"c": np.ones(3, dtype=np.float32)})
     rejected(model, tmp_path, UnsupportedError)
 
@@ -483,6 +484,10 @@ def test_input_types(kind: int, tmp_path: Path) -> None:
 
 def test_thousands_of_nodes_are_quick_or_refused(tmp_path: Path) -> None:
     chain = [node("Relu", f"a{k}" if k else "x", f"a{k + 1}") for k in range(3000)]
-    rejected(make([*chain, node("Relu", "a3000")]), tmp_path, UnsupportedError)
+    path = tmp_path / "chain.onnx"
+    path.write_bytes(make([*chain, node("Relu", "a3000")]).SerializeToString())
+    start = time.monotonic()
+    compile_model(path)
+    assert time.monotonic() - start < SECONDS
     chain = [node("Relu", "x", f"a{k}") for k in range(30_000)]
     rejected(make([*chain, node("Relu", "a0")]), tmp_path, MalformedModelError)

@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from tinycompile.codegen.literals import element_literals
 from tinycompile.ir.graph import Array, Node, Tensor
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import OWN_OUTPUT, Grain, KernelCall, Operator, RowWindow, whole
@@ -84,8 +85,7 @@ def _bytes_array(name: str, data: Array) -> str:
 
 def _typed_array(name: str, data: Array) -> str:
     dtype = DType(data.dtype.name)
-    values = data.reshape(-1).tolist()
-    body = ",".join(float(v).hex() + "f" if dtype == DType.FLOAT32 else _literal(int(v)) for v in values)
+    body = ",".join(element_literals(data))
     return f"static const {dtype.c_type} {name}[] = {{{body}}};\n"
 
 
@@ -176,19 +176,19 @@ class _Writer:
     def over_window(self, name: str, region: Region, out_bytes: int) -> str:
         """A block that holds one of the rows that the call reads, for its output: of several rows the one of its number
         in the call."""
-        each = self.run.operator.step_rows(self.node)
+        each, size = self.run.operator.step_rows(self.node), self.node.out.dtype.itemsize
         y = region.y0 - (region.y0 - self.region.y0) % each
         need = self.run.operator.step_region(self.node, y)[0]
         assert need is not None
         r = need.region
         row = r.y0 + (region.y0 - y if each > 1 else region.y0 % max(r.rows, 1))
         if row >= r.y1:
-            self.body.append(f"uint8_t *const {name} = block({out_bytes}, 1, NULL, 0, 0);")
+            self.body.append(f"uint8_t *const {name} = block({out_bytes}, {size}, NULL, 0, 0);")
             return name
         values = self.input_form(0)[row, r.x0 : r.x1]
         self.data.append(_bytes_array(f"{self.tag}_eaten{region.y0}", values))
         self.body.append(
-            f"uint8_t *const {name} = block({max(out_bytes, values.nbytes)}, 1, {self.tag}_eaten{region.y0}, 0,"
+            f"uint8_t *const {name} = block({max(out_bytes, values.nbytes)}, {size}, {self.tag}_eaten{region.y0}, 0,"
             f" {values.nbytes});"
         )
         self.overlaid[row] = name
@@ -257,12 +257,16 @@ class _Writer:
             args.append("scratch")
         arrays = [_typed_array("{name}", a.data) for a in call.arrays]
         constants = [_literal(value) for _, value in call.consts]
-        key = (call.kernel, *params, *arrays, *constants)
+        key = (call.kernel, *params, *arrays, *constants, str(call.arguments))
         if key not in self.instances:
             name = self.instances[key] = f"call{len(self.instances)}"
             names = [f"{name}_{a.param}" for a in call.arrays]
             self.data += [text.replace("{name}", n) for text, n in zip(arrays, names, strict=True)]
-            body = f"{call.kernel}({', '.join([*args, *names, *constants])});"
+            own = dict(zip((a.param for a in call.arrays), names, strict=True))
+            if call.arguments is not None:
+                renamed = tuple((own.get(n, n), pitch) for n, pitch in call.arguments)
+                call = replace(call, arguments=renamed)
+            body = f"{call.kernel}({', '.join([*call.ordered([*args, *names]), *constants])});"
             self.data.append(f"static void {name}({', '.join(params)})\n{{\n    {body}\n}}\n")
         self.functions.append(self.instances[key])
 
@@ -324,7 +328,7 @@ def run_kernels(runs: Sequence[Run], folder: Path, cc: str = "gcc") -> list[Arra
     source.write_text(c_source(runs), encoding="utf-8")
     flags = [*WARNINGS, "-Wcast-align=strict" if cc == "gcc" else "-Wcast-align", "-O1", "-g"]
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    command = [cc, *flags, *sanitize, "-I", str(INCLUDE), "-o", str(program), str(source)]
+    command = [cc, *flags, *sanitize, "-I", str(INCLUDE), "-o", str(program), str(source), "-lm"]
     compiled = subprocess.run(command, capture_output=True, text=True, check=False)
     assert compiled.returncode == 0, compiled.stderr[:4000]
     done = subprocess.run(

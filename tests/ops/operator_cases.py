@@ -38,7 +38,8 @@ class Case:
     """`macs` counts multiply-accumulates by brute force, taps in the padding included; None: not counted in MACs.
 
     `values(node, rng)` makes run-time inputs where uniformly random bytes of the type will not do. `columns`:
-    the kernel can make a part of a row.
+    the kernel can make a part of a row. `ulp`: how far a float kernel may be from the reference, in units of the last
+    place.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Case:
     macs: Callable[[Node], int] | None = None
     values: Callable[[Node, np.random.Generator], tuple[Array | None, ...]] | None = None
     columns: bool = True
+    ulp: int = 0
 
     def inputs(self, seed: int) -> tuple[Array | None, ...]:
         """Run-time inputs in their own shapes, None elsewhere: extremes of the type for seeds 0 to 2, then random."""
@@ -59,6 +61,12 @@ class Case:
                 result.append(None)
             elif tensor.dtype == DType.FLOAT32:
                 result.append((rng.standard_normal(tensor.shape) * 10.0 ** rng.integers(-3, 4)).astype(np.float32))
+            elif tensor.dtype == DType.BOOL:
+                result.append(rng.integers(0, 2, tensor.shape).astype(np.bool_))
+            elif tensor.dtype.itemsize == 8:
+                ends = np.array(tensor.dtype.int_range, dtype=tensor.dtype.numpy)
+                wide = rng.integers(*tensor.dtype.int_range, tensor.shape, tensor.dtype.numpy, endpoint=True)
+                result.append(np.where(wide % 3 == 0, ends[seed & 1], wide))
             else:
                 lo, hi = tensor.dtype.int_range
                 value = rng.integers(lo, hi, tensor.shape, endpoint=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from float_models import FLOAT_CASES
 from tflite_models import ModelMaker, evaluate, litert, lower, random_value
 
 from tinycompile.errors import QuantError, ShapeError, UnsupportedError
@@ -385,7 +386,7 @@ def test_ties_of_round_scales_are_bit_exact(name: str, tmp_path: Path) -> None:
 
 def test_every_operator_of_the_table_has_a_case() -> None:
     made = set()
-    for build in CASES.values():
+    for build in (*CASES.values(), *FLOAT_CASES.values()):
         maker = ModelMaker()
         maker.build(build(maker))
         names = {v: k for k, v in vars(maker.schema.BuiltinOperator).items() if isinstance(v, int)}
@@ -459,13 +460,13 @@ def test_what_depends_on_unsupported_shape_arithmetic_is_not_reported_as_well(tm
         load(maker, y, tmp_path)
 
 
-def test_float_compute_is_imported_and_refused_by_name(tmp_path: Path) -> None:
+def test_weights_that_are_no_numbers_are_imported_and_refused(tmp_path: Path) -> None:
     maker = ModelMaker()
     x = maker.input((1, 4), None, dtype="FLOAT32")
-    w = maker.tensor((3, 4), None, dtype="FLOAT32", data=np.ones((3, 4)))
+    w = maker.tensor((3, 4), None, dtype="FLOAT32", data=np.full((3, 4), np.nan))
     y = maker.op("FULLY_CONNECTED", [x, w, -1], maker.tensor((1, 3), None, dtype="FLOAT32"), "FullyConnectedOptions")
     assert [op.kind for op in load(maker, y, tmp_path).ops] == ["fully_connected"]
-    with pytest.raises(UnsupportedError, match="float32"):
+    with pytest.raises(UnsupportedError, match="finite"):
         lower(tmp_path / "model.tflite")
 
 

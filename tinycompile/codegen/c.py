@@ -136,6 +136,7 @@ def _instance(module: _Module, node: Node, call: KernelCall) -> tuple[Instance, 
         call.scratch_bytes > 0,
         tuple(zip(array_types, (a.param for a in call.arrays), strict=True)),
         call.consts,
+        call.arguments,
     )
     if key not in module.instances:
         params, args = [f"{out_type} *{'' if call.out_rows is None else 'const *'}out"], ["out"]
@@ -151,6 +152,7 @@ def _instance(module: _Module, node: Node, call: KernelCall) -> tuple[Instance, 
         for array, c_type in zip(call.arrays, array_types, strict=True):
             params.append(f"const {c_type} *{array.param}")
             args.append(array.param)
+        args = call.ordered(args)
         args.extend(f"/* {name} */ {int_literal(value)}" for name, value in call.consts)
         stem = call.kernel.removeprefix("tc_")
         number = sum(i.kernel == call.kernel for i in module.instances.values())

@@ -13,14 +13,16 @@ _COMMENT_UNSAFE = re.compile(r"[^A-Za-z0-9_.,:;()\[\]<>=+ -]")
 
 
 def int_literal(value: int) -> str:
-    """A decimal int constant of type int (32-bit); INT32_MIN has no literal of its own."""
-    return "(-2147483647 - 1)" if value == -(2**31) else str(value)
+    """A decimal constant of a signed type; the least int32 and int64 have no literals of their own."""
+    if value in (-(2**31), -(2**63)):
+        return f"({int_literal(value + 1)} - 1)"
+    return str(value) if -(2**31) < value < 2**31 else f"{value}LL"
 
 
 def float_literal(value: float) -> str:
-    """An exact C99 hexadecimal float constant of a float32 value."""
+    """An exact C99 float constant of a float32 value: hexadecimal, or a quotient where it is not finite."""
     if math.isnan(value) or math.isinf(value):
-        raise ValueError(f"{value} has no C99 constant")
+        return "(0.0f / 0.0f)" if math.isnan(value) else f"({'' if value > 0 else '-'}1.0f / 0.0f)"
     return f"{float(np.float32(value)).hex()}f"
 
 
@@ -29,8 +31,8 @@ def element_literals(data: Array) -> list[str]:
     flat = data.ravel()
     if flat.dtype == np.float32:
         return [float_literal(float(v)) for v in flat]
-    if flat.dtype.kind == "u" and flat.dtype.itemsize == 4:
-        return [f"{int(v)}u" for v in flat]
+    if flat.dtype.kind == "u" and flat.dtype.itemsize >= 4:
+        return [f"{int(v)}{'u' if flat.dtype.itemsize == 4 else 'ULL'}" for v in flat]
     return [int_literal(int(v)) for v in flat]
 
 

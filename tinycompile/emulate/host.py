@@ -54,7 +54,9 @@ def run_host(
         sources = [str((folder / f"{interface.prefix}{part}.c").resolve()) for part in ("", "_weights")]
         flags = [*cc.strict_flags, "-g", *(("-O1", *_SANITIZE) if sanitize else ("-O2",))]
         compile_or_raise(
-            [*cc.command, *flags, f"-I{folder.resolve()}", *sources, "harness.c", "-o", "harness"], "host build", work
+            [*cc.command, *flags, f"-I{folder.resolve()}", *sources, "harness.c", "-o", "harness", "-lm"],
+            "host build",
+            work,
         )
         for fill in FILLS:
             command = [str(work / "harness"), str(size), str(samples), str(fill)]

@@ -172,5 +172,5 @@ class Graph:
 
 def const_tensor(name: str, data: Array, quant: Quant | None = None) -> Tensor:
     """A constant tensor of `data`'s own shape and type."""
-    data = np.ascontiguousarray(data)
+    data = np.ascontiguousarray(data).reshape(np.shape(data))  # a scalar stays one
     return Tensor(name, data.shape, DType(data.dtype.name), quant, data)

@@ -17,8 +17,6 @@ from tinycompile.ir.types import DType
 IMPORT_STAGE = "import"
 MAX_TENSOR_BYTES = 1 << 30
 MAX_OPS = 100_000
-# Operators that move or compare bytes: these alone make sense of int8 values of unknown scale.
-_SCALE_FREE = frozenset({"reshape", "transpose", "concat", "pad", "max_pool2d", "resize_nearest", "resize_bilinear"})
 
 
 class OperatorRules(Protocol):
@@ -26,6 +24,9 @@ class OperatorRules(Protocol):
 
     @property
     def attrs_class(self) -> type[Attrs]: ...
+
+    @property
+    def scale_free(self) -> bool: ...
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]: ...
 
@@ -133,7 +134,7 @@ class _Checker:
                 where,
                 "check this node's shapes in the exported model",
             )
-        if op.kind not in _SCALE_FREE:
+        if not rules.scale_free:
             for tensor in self.scaled(node):
                 if tensor.quant is None:
                     self.model(

@@ -21,7 +21,7 @@ class AddAttrs(Attrs):
     """`subtract`: first operand minus second."""
 
     subtract: bool = False
-    clamp: tuple[int, int] | None = None
+    clamp: tuple[float, float] | None = None
 
 
 class Add(Binary):

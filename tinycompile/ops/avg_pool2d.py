@@ -4,28 +4,34 @@ With equal input and output quantisation this is LiteRT's kernel: integer sum ov
 their number (or by the window's size with `include_pad`, ONNX count_include_pad, where padding counts as real zero).
 Otherwise the offset sum is requantised by ``s_x / (s_y * count)`` in one rounding, one multiplier per possible count.
 A window without taps gives 0, or the output's zero point.
+
+Of floats: the sum of the taps, one after the other, divided by their number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinycompile.ir.graph import Array, Node
+from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import Region
-from tinycompile.ops.base import ConstArray, KernelCall, pad_region
+from tinycompile.ops.base import ConstArray, KernelCall, Need, pad_region
 from tinycompile.ops.convolution import clamp_range, tensor_quant
-from tinycompile.ops.geometry import row_windows
+from tinycompile.ops.float_layers import F32, clamp_array, clamp_consts, clamped, is_float, taps
+from tinycompile.ops.geometry import Pair, row_windows, tile_padding
 from tinycompile.ops.pooling import Pool, PoolAttrs
 from tinycompile.ops.single_rounding import nearest_multipliers, requantize_nearest
 
 
 @dataclass(frozen=True)
 class AvgPool2dAttrs(PoolAttrs):
+    """`grown`: rows and columns of the padding after the map that do not count with `include_pad` (ONNX ceil_mode)."""
+
     include_pad: bool = False
+    grown: Pair = (0, 0)
 
 
 def rounded_mean(total: NDArray[np.int64], count: NDArray[np.int64] | int) -> NDArray[np.int64]:
@@ -36,6 +42,21 @@ def rounded_mean(total: NDArray[np.int64], count: NDArray[np.int64] | int) -> ND
 class AvgPool2d(Pool):
     kind = "avg_pool2d"
     attrs_class = AvgPool2dAttrs
+
+    def unsupported(self, node: Node) -> str | None:
+        reason = super().unsupported(node)
+        if reason is None and not is_float(node) and (node.attrs.dilation != (1, 1) or node.attrs.grown != (0, 0)):
+            return "average pooling of int8 with dilation, or with count_include_pad and ceil_mode"
+        return reason
+
+    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
+        pad, a = tile_padding(needs), node.attrs
+        if pad is None:
+            return None
+        counted = a.pad[1] - a.grown[0], a.pad[3] - a.grown[1]
+        grown = pad[1] - min(pad[1], counted[0]), pad[3] - min(pad[3], counted[1])
+        attrs: Attrs = replace(a, pad=pad, grown=grown)
+        return attrs
 
     def _multipliers(self, node: Node) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Multipliers and shifts for windows of 1, 2, ... taps."""
@@ -48,6 +69,8 @@ class AvgPool2d(Pool):
         need = self.in_region(node, out)[0]
         assert need is not None
         assert inputs[0] is not None
+        if is_float(node):
+            return self._float_mean(node, out, pad_region(inputs[0], need, 0))
         (s_x, zp_x), (s_y, zp_y) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
         x = pad_region(inputs[0].astype(np.int64) - zp_x, need, 0)
         inside = pad_region(np.ones((*inputs[0].shape[:2], 1), dtype=np.int64), need, 1 if a.include_pad else 0)
@@ -66,8 +89,48 @@ class AvgPool2d(Pool):
         multiplier, shift = self._multipliers(node)
         return requantize_nearest(total, (multiplier[entry], shift[entry]), zp_y, a.clamp)
 
+    def _taps_counted(self, node: Node, axis: int, start: int, stop: int) -> NDArray[np.int64]:
+        """For each position along an axis, how many of the window's taps count."""
+        a, form = node.attrs, node.tensor(0).form
+        size = form.width if axis else form.rows
+        first = np.arange(start, stop)[:, None] * a.stride[axis] - a.pad[2 * axis]
+        taps = first + np.arange(a.kernel[axis]) * a.dilation[axis]
+        low, high = 0, size
+        if a.include_pad:
+            low, high = -a.pad[2 * axis], size + a.pad[2 * axis + 1] - a.grown[axis]
+        return np.asarray(((taps >= low) & (taps < high)).sum(axis=1))
+
+    def _float_mean(self, node: Node, out: Region, x: F32) -> F32:
+        total = np.zeros((out.rows, out.cols, x.shape[2]), dtype=np.float32)
+        rows, columns = self._taps_counted(node, 0, out.y0, out.y1), self._taps_counted(node, 1, out.x0, out.x1)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            for ky in range(node.attrs.kernel[0]):
+                for kx in range(node.attrs.kernel[1]):
+                    total += taps(x, out, ky, kx, node)
+            count = np.maximum(np.outer(rows, columns), 1).astype(np.float32)
+            return clamped(total / count[:, :, None], node.attrs.clamp)
+
+    def _float_call(self, node: Node, out: Region) -> KernelCall:
+        a, need, form = node.attrs, self.in_region(node, out)[0], node.tensor(0).form
+        assert need is not None
+        consts = (
+            *self.window_consts(node, out),
+            ("dilation_w", a.dilation[1]),
+            ("stride_h", a.stride[0]),
+            ("pad_top", a.pad[0]),
+            ("dilation_h", a.dilation[0]),
+            ("include_pad", int(a.include_pad)),
+            ("counted_h", form.rows + a.pad[1] - a.grown[0]),
+            ("counted_w", form.width + a.pad[3] - a.grown[1] - out.x0 * a.stride[1] + a.pad[2] - need.left),
+            *clamp_consts(a.clamp),
+        )
+        windows = row_windows(a.kernel, a.stride, a.dilation, a.pad)
+        return KernelCall("tc_avg_pool2d_f32", windows, (clamp_array(a.clamp),), consts, row_index=True)
+
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         a = node.attrs
+        if is_float(node):
+            return (self._float_call(node, out),)
         lo, hi = clamp_range(a.clamp)
         (s_x, zp_x), (s_y, zp_y) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
         windows = row_windows(a.kernel, a.stride, (1, 1), a.pad)

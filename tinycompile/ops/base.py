@@ -87,7 +87,10 @@ class KernelCall:
     ``T *const *out``, NULL for rows beyond the output; None: one row, by its pointer. `consts` are compile-time
     constants in the order of the kernel's parameters (their names appear as comments in the generated code). `element`
     overrides the C type of output and input pointers (data movement works on ``uint8_t``).
-    `row_index` passes the output row `y`.
+    `row_index` passes the output row `y`. `include`: the kernel's header, where it is not one of its own.
+
+    `arguments`: the input pointers and arrays that the kernel takes after `out`, in this order, each advanced by so
+    many elements per output row (of `row_index`, which the kernel itself then does not take); None: as above.
     """
 
     kernel: str
@@ -98,11 +101,20 @@ class KernelCall:
     row_index: bool = False
     element: str | None = None
     out_rows: int | None = None
+    include: str | None = None
+    arguments: tuple[tuple[str, int], ...] | None = None
 
     @property
     def header(self) -> str:
         """The one C header of the kernel, in ``runtime_c/include``."""
-        return f"{self.kernel}.h"
+        return self.include or f"{self.kernel}.h"
+
+    def ordered(self, given: Sequence[str]) -> list[str]:
+        """The C arguments of the kernel, constants left out, from `given`: those that a caller gives it, by name."""
+        if self.arguments is None:
+            return list(given)
+        first = [name for name in given if name in ("out", "scratch")]
+        return [*first, *(name if not pitch else f"{name} + {pitch} * y" for name, pitch in self.arguments)]
 
 
 class Grain(enum.Enum):
@@ -130,6 +142,8 @@ class Operator(abc.ABC):
     kind: ClassVar[str]
     attrs_class: ClassVar[type[Attrs]] = Attrs
     variants: ClassVar[tuple[Variant, ...]] = (GENERIC,)
+    scale_free: ClassVar[bool] = False
+    """Whether it makes sense of int8 values of unknown scale: as integers, or as bytes that it moves or compares."""
 
     @abc.abstractmethod
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:

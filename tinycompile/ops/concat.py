@@ -23,6 +23,7 @@ class ConcatAttrs(Attrs):
 class Concat(Operator):
     kind = "concat"
     attrs_class = ConcatAttrs
+    scale_free = True
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
         shapes = [t.shape for t in node.inputs if t is not None]

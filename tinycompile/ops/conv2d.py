@@ -15,25 +15,27 @@ from tinycompile.ops.convolution import (
     bias_values,
     clamp_range,
     conv_kernel_name,
-    integer_unsupported,
+    layer_unsupported,
     offset_weights,
     output_arrays,
     output_multipliers,
     requantize_output,
     tensor_quant,
 )
+from tinycompile.ops.float_layers import Clamp, clamp_consts, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
 
 
 @dataclass(frozen=True)
 class Conv2dAttrs(Attrs):
-    """`pad` is (top, bottom, left, right); `clamp` the activation's range in quantised output units."""
+    """`pad` is (top, bottom, left, right); `clamp` the activation's range in quantised output units, of floats in real
+    ones."""
 
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
     pad: Padding = (0, 0, 0, 0)
     groups: int = 1
-    clamp: tuple[int, int] | None = None
+    clamp: Clamp = None
 
 
 class Conv2d(Operator):
@@ -57,7 +59,7 @@ class Conv2d(Operator):
         return out, x.dtype
 
     def unsupported(self, node: Node) -> str | None:
-        return integer_unsupported(node)
+        return layer_unsupported(node)
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         a = node.attrs
@@ -69,6 +71,8 @@ class Conv2d(Operator):
         need = self.in_region(node, out)[0]
         assert need is not None
         assert inputs[0] is not None
+        if is_float(node):
+            return float_convolution(node, out, pad_region(inputs[0], need, 0), node.const(1), a.groups)
         _, zp_x = tensor_quant(node, node.tensor(0))
         _, zp_y = tensor_quant(node, node.out)
         w = node.const(1)
@@ -99,18 +103,20 @@ class Conv2d(Operator):
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         w = node.const(1)
         co = w.shape[0]
-        arrays = output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co))
         consts = conv_consts(node, out, self._kernel(node), co, node.attrs.groups)
         windows = row_windows(self._kernel(node), node.attrs.stride, node.attrs.dilation, node.attrs.pad)
+        if is_float(node):
+            return (KernelCall("tc_conv2d_f32", windows, layer_arrays(node, w), consts),)
+        arrays = output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co))
         return (KernelCall(conv_kernel_name(arrays), windows, arrays, consts),)
 
 
 def conv_consts(node: Node, out: Region, kernel: Pair, channels: int, groups: int) -> tuple[tuple[str, int], ...]:
-    """Compile-time parameters of ``tc_conv2d_s8`` and its wide-weight form, for one row of `out`."""
+    """Compile-time parameters of ``tc_conv2d_s8`` and its wide-weight form, or ``tc_conv2d_f32``, for one row of
+    `out`."""
     a = node.attrs
     need = window_need(node, out, kernel, a.stride, a.dilation, a.pad)
-    lo, hi = clamp_range(a.clamp)
-    return (
+    geometry = (
         ("in_w", need.region.cols),
         ("in_ch", node.tensor(0).form.channels),
         ("out_w", out.cols),
@@ -121,6 +127,12 @@ def conv_consts(node: Node, out: Region, kernel: Pair, channels: int, groups: in
         ("dilation_w", a.dilation[1]),
         ("pad_left", need.left),
         ("groups", groups),
+    )
+    if is_float(node):
+        return (*geometry, *clamp_consts(a.clamp))
+    lo, hi = clamp_range(a.clamp)
+    return (
+        *geometry,
         ("in_zero_point", tensor_quant(node, node.tensor(0))[1]),
         ("out_zero_point", tensor_quant(node, node.out)[1]),
         ("lo", lo),

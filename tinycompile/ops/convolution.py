@@ -13,6 +13,7 @@ from tinycompile.ir.graph import Array, Node, Tensor
 from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_multiplier
 from tinycompile.ir.types import DType
 from tinycompile.ops.base import ConstArray
+from tinycompile.ops.float_layers import Clamp, float_layer_unsupported, is_float
 
 
 def tensor_quant(node: Node, tensor: Tensor) -> tuple[float, int]:
@@ -26,9 +27,9 @@ def tensor_quant(node: Node, tensor: Tensor) -> tuple[float, int]:
     return tensor.quant.scalar()
 
 
-def clamp_range(clamp: tuple[int, int] | None) -> tuple[int, int]:
-    """The activation's range in output units: all of int8 when there is none."""
-    return clamp if clamp is not None else (-128, 127)
+def clamp_range(clamp: Clamp) -> tuple[int, int]:
+    """The activation's range in quantised output units: all of int8 when there is none."""
+    return (int(clamp[0]), int(clamp[1])) if clamp is not None else (-128, 127)
 
 
 def weight_quant(node: Node, channels: int) -> tuple[tuple[float, ...], tuple[int, ...]]:
@@ -39,13 +40,16 @@ def weight_quant(node: Node, channels: int) -> tuple[tuple[float, ...], tuple[in
     return quant.channels(channels)
 
 
+def layer_unsupported(node: Node) -> str | None:
+    """Why a convolution-like node cannot run on the kernels of its input's type, or None."""
+    return float_layer_unsupported(node) if is_float(node) else integer_unsupported(node)
+
+
 def integer_unsupported(node: Node) -> str | None:
     """Why a convolution-like node cannot run on integer kernels, or None."""
     x, w = node.tensor(0), node.tensor(1)
-    if DType.FLOAT32 in (x.dtype, w.dtype, node.out.dtype):
-        return "float32 compute has no kernel: quantise the model to int8"
     if x.dtype != DType.INT8 or node.out.dtype != DType.INT8 or w.dtype != DType.INT8:
-        return f"types {x.dtype.value} x {w.dtype.value} -> {node.out.dtype.value}: only int8 has kernels"
+        return f"types {x.dtype.value} x {w.dtype.value} -> {node.out.dtype.value}: only int8 and float32 have kernels"
     if not w.is_const:
         return "weights computed at run time: only constant weights have kernels"
     bias = node.inputs[2] if len(node.inputs) > 2 else None
@@ -83,7 +87,7 @@ def requantize_output(
     acc: NDArray[np.int64],
     multipliers: tuple[NDArray[np.int64], NDArray[np.int64]],
     zero_point: int,
-    clamp: tuple[int, int] | None,
+    clamp: Clamp,
 ) -> NDArray[np.int8]:
     """int32 accumulators (..., channels) -> int8."""
     scaled = multiply_by_quantized_multiplier(acc.astype(np.int32), *multipliers) + zero_point

@@ -17,24 +17,26 @@ from tinycompile.ops.conv2d import conv_consts
 from tinycompile.ops.convolution import (
     bias_values,
     conv_kernel_name,
-    integer_unsupported,
+    layer_unsupported,
     offset_weights,
     output_arrays,
     output_multipliers,
     requantize_output,
     tensor_quant,
 )
+from tinycompile.ops.float_layers import Clamp, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
 
 
 @dataclass(frozen=True)
 class DepthwiseConv2dAttrs(Attrs):
-    """`pad` is (top, bottom, left, right); `clamp` the activation's range in quantised output units."""
+    """`pad` is (top, bottom, left, right); `clamp` the activation's range in quantised output units, of floats in real
+    ones."""
 
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
     pad: Padding = (0, 0, 0, 0)
-    clamp: tuple[int, int] | None = None
+    clamp: Clamp = None
 
 
 IN_PLACE = "in place"
@@ -66,7 +68,7 @@ class DepthwiseConv2d(Operator):
     def unsupported(self, node: Node) -> str | None:
         if math.prod(self._kernel(node)) >= 1 << 16:
             return "a depthwise window of 65536 taps or more"
-        return integer_unsupported(node)
+        return layer_unsupported(node)
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         a = node.attrs
@@ -78,6 +80,10 @@ class DepthwiseConv2d(Operator):
         need = self.in_region(node, out)[0]
         assert need is not None
         assert inputs[0] is not None
+        if is_float(node):
+            filters = np.moveaxis(node.const(1)[0], -1, 0)[..., None]
+            x = pad_region(inputs[0], need, 0)
+            return float_convolution(node, out, x, filters, node.tensor(0).form.channels)
         _, zp_x = tensor_quant(node, node.tensor(0))
         _, zp_y = tensor_quant(node, node.out)
         filters = self._filters(node)
@@ -101,26 +107,30 @@ class DepthwiseConv2d(Operator):
         return node.out.elems * kh * kw
 
     def over_window(self, node: Node) -> str | None:
-        filters = self._filters(node)
-        narrow = -128 <= filters.min() and filters.max() <= 127
         one_each = node.out.form.channels == node.tensor(0).form.channels
-        return IN_PLACE if narrow and one_each and node.attrs.pad[2] < MAX_LATE_PIXELS else None
+        if not one_each or node.attrs.pad[2] >= MAX_LATE_PIXELS:
+            return None
+        if is_float(node):
+            return IN_PLACE
+        filters = self._filters(node)
+        return IN_PLACE if -128 <= filters.min() and filters.max() <= 127 else None
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
-        filters = self._filters(node)
-        channels = filters.shape[0]
-        in_channels = node.tensor(0).form.channels
-        arrays = output_arrays(filters, node, output_multipliers(node, channels))
-        kernel = self._kernel(node)
+        kernel, in_channels, channels = self._kernel(node), node.tensor(0).form.channels, node.out.form.channels
         consts = dict(conv_consts(node, out, kernel, channels, in_channels))
         windows = row_windows(kernel, node.attrs.stride, node.attrs.dilation, node.attrs.pad)
-        if arrays[0].data.dtype == np.int16:
-            # Weights with a zero point are rare: a grouped convolution of one channel each computes the same sums.
-            return (KernelCall(conv_kernel_name(arrays), windows, arrays, tuple(consts.items())),)
-        weights = ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1))  # (KH, KW, C*M): channels run fastest
+        if is_float(node):
+            arrays, suffix = layer_arrays(node, node.const(1)[0]), "f32"
+        else:
+            arrays, suffix = output_arrays(self._filters(node), node, output_multipliers(node, channels)), "s8"
+            if arrays[0].data.dtype == np.int16:
+                # Weights with a zero point are rare: a grouped convolution of one channel each computes the same sums.
+                return (KernelCall(conv_kernel_name(arrays), windows, arrays, tuple(consts.items())),)
+            # (KH, KW, C*M): channels run fastest
+            arrays = (ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1)), *arrays[1:])
         del consts["groups"]
-        kernel_name = "tc_depthwise_conv2d_s8"
+        kernel_name = f"tc_depthwise_conv2d_{suffix}"
         if variant == IN_PLACE:
-            kernel_name = "tc_depthwise_conv2d_in_place_s8"
+            kernel_name = f"tc_depthwise_conv2d_in_place_{suffix}"
             del consts["out_ch"]
-        return (KernelCall(kernel_name, windows, (weights, *arrays[1:]), tuple(consts.items())),)
+        return (KernelCall(kernel_name, windows, arrays, tuple(consts.items())),)

@@ -19,11 +19,20 @@ from tinycompile.ops.base import Grain, KernelCall, Need, Operator, RowWindow
 from tinycompile.ops.convolution import (
     bias_values,
     clamp_range,
-    integer_unsupported,
+    layer_unsupported,
     offset_weights,
     output_arrays,
     tensor_quant,
     weight_quant,
+)
+from tinycompile.ops.float_layers import (
+    Clamp,
+    clamp_consts,
+    clamped,
+    float_bias,
+    float_products,
+    is_float,
+    layer_arrays,
 )
 from tinycompile.ops.single_rounding import nearest_multipliers, requantize_nearest
 
@@ -31,7 +40,7 @@ from tinycompile.ops.single_rounding import nearest_multipliers, requantize_near
 @dataclass(frozen=True)
 class FullyConnectedAttrs(Attrs):
     keep_dims: bool = False
-    clamp: tuple[int, int] | None = None
+    clamp: Clamp = None
 
 
 class FullyConnected(Operator):
@@ -50,7 +59,7 @@ class FullyConnected(Operator):
         return (*lead, w.shape[0]), x.dtype
 
     def unsupported(self, node: Node) -> str | None:
-        return integer_unsupported(node)
+        return layer_unsupported(node)
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         x, y = node.tensor(0).form, node.out.form
@@ -70,18 +79,21 @@ class FullyConnected(Operator):
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         x = inputs[0]
         assert x is not None
-        _, zp_x = tensor_quant(node, node.tensor(0))
-        _, zp_y = tensor_quant(node, node.out)
         n, k = node.tensor(1).shape
-        weights = offset_weights(node, node.const(1), n).astype(np.float64)
         pixels = x.reshape(-1, k)
         if pixels.shape[0] != out.rows * out.cols:
             y, form = node.out.form, node.tensor(0).form
             start = out.y0 * y.width + out.x0 - (out.y0 * y.width + out.x0) // form.width * form.width
             pixels = pixels[start : start + out.rows * out.cols]
+        if is_float(node):
+            values = clamped(float_products(pixels, node.const(1), float_bias(node, n)), node.attrs.clamp)
+            return values.reshape(out.rows, out.cols, n)
+        _, zp_x = tensor_quant(node, node.tensor(0))
+        _, zp_y = tensor_quant(node, node.out)
+        weights = offset_weights(node, node.const(1), n).astype(np.float64)
         acc = ((pixels.astype(np.float64) - zp_x) @ weights.T).astype(np.int64) + bias_values(node, n)
-        values = requantize_nearest(acc, self._multipliers(node), zp_y, node.attrs.clamp)
-        return values.reshape(out.rows, out.cols, n)
+        rounded = requantize_nearest(acc, self._multipliers(node), zp_y, node.attrs.clamp)
+        return rounded.reshape(out.rows, out.cols, n)
 
     def grain(self, node: Node) -> Grain:
         return Grain.FLAT if node.tensor(0).form.width == node.out.form.width else Grain.WHOLE
@@ -91,18 +103,15 @@ class FullyConnected(Operator):
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         n, k = node.tensor(1).shape
+        window = RowWindow(0, whole=self.grain(node) is Grain.WHOLE)
+        sizes = (("pixels", out.rows * out.cols), ("in_ch", k), ("out_ch", n))
+        if is_float(node):
+            floats = (*sizes, *clamp_consts(node.attrs.clamp))
+            return (KernelCall("tc_fully_connected_f32", (window,), layer_arrays(node, node.const(1)), floats),)
         arrays = output_arrays(offset_weights(node, node.const(1), n), node, self._multipliers(node))
         lo, hi = clamp_range(node.attrs.clamp)
         wide = arrays[0].data.dtype == np.int16
-        consts = (
-            ("pixels", out.rows * out.cols),
-            ("in_ch", k),
-            ("out_ch", n),
-            ("out_zero_point", tensor_quant(node, node.out)[1]),
-            ("lo", lo),
-            ("hi", hi),
-        )
-        window = RowWindow(0, whole=self.grain(node) is Grain.WHOLE)
+        consts = (*sizes, ("out_zero_point", tensor_quant(node, node.out)[1]), ("lo", lo), ("hi", hi))
         return (
             KernelCall("tc_fully_connected_s8_w16" if wide else "tc_fully_connected_s8", (window,), arrays, consts),
         )

@@ -11,22 +11,20 @@ from tinycompile.ir.graph import Array, Node
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import KernelCall, pad_region
 from tinycompile.ops.convolution import clamp_range
-from tinycompile.ops.geometry import Pair, row_windows
+from tinycompile.ops.float_layers import clamp_array, clamp_consts, clamped, is_float, taps
+from tinycompile.ops.geometry import row_windows
 from tinycompile.ops.pooling import Pool, PoolAttrs
 
 
 @dataclass(frozen=True)
 class MaxPool2dAttrs(PoolAttrs):
-    dilation: Pair = (1, 1)
+    """As those of all pooling."""
 
 
 class MaxPool2d(Pool):
     kind = "max_pool2d"
     attrs_class = MaxPool2dAttrs
-
-    def dilation(self, node: Node) -> Pair:
-        pair: Pair = node.attrs.dilation
-        return pair
+    scale_free = True
 
     def unsupported(self, node: Node) -> str | None:
         reason = super().unsupported(node)
@@ -39,17 +37,23 @@ class MaxPool2d(Pool):
         need = self.in_region(node, out)[0]
         assert need is not None
         assert inputs[0] is not None
-        x = pad_region(inputs[0], need, -128)
-        result = np.full((out.rows, out.cols, x.shape[2]), -128, dtype=np.int8)
+        least = -np.inf if is_float(node) else -128
+        x = pad_region(inputs[0], need, least)
+        result = np.full((out.rows, out.cols, x.shape[2]), least, dtype=x.dtype)
         for ky in range(a.kernel[0]):
             for kx in range(a.kernel[1]):
-                y0, x0 = ky * a.dilation[0], kx * a.dilation[1]
-                tap = x[y0 : y0 + out.rows * a.stride[0] : a.stride[0], x0 : x0 + out.cols * a.stride[1] : a.stride[1]]
-                result = np.maximum(result, tap)
+                tap = taps(x, out, ky, kx, node)
+                result = np.where((tap <= result) | (result != result), result, tap)  # a NaN wins
+        if is_float(node):
+            return clamped(result, a.clamp)
         return np.asarray(np.clip(result, *clamp_range(a.clamp)).astype(np.int8))
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         a = node.attrs
+        windows = row_windows(a.kernel, a.stride, a.dilation, a.pad)
+        consts = (*self.window_consts(node, out), ("dilation_w", a.dilation[1]))
+        if is_float(node):
+            consts = (*consts, *clamp_consts(a.clamp))
+            return (KernelCall("tc_max_pool2d_f32", windows, (clamp_array(a.clamp),), consts),)
         lo, hi = clamp_range(a.clamp)
-        consts = (*self.window_consts(node, out), ("dilation_w", a.dilation[1]), ("lo", lo), ("hi", hi))
-        return (KernelCall("tc_max_pool2d_s8", row_windows(a.kernel, a.stride, a.dilation, a.pad), (), consts),)
+        return (KernelCall("tc_max_pool2d_s8", windows, (), (*consts, ("lo", lo), ("hi", hi))),)

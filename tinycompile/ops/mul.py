@@ -15,7 +15,7 @@ from tinycompile.ops.convolution import tensor_quant
 
 @dataclass(frozen=True)
 class MulAttrs(Attrs):
-    clamp: tuple[int, int] | None = None
+    clamp: tuple[float, float] | None = None
 
 
 class Mul(Binary):

@@ -25,6 +25,7 @@ class PadAttrs(Attrs):
 class Pad(Operator):
     kind = "pad"
     attrs_class = PadAttrs
+    scale_free = True
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
         x, a = node.tensor(0), node.attrs

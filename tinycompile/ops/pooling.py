@@ -9,36 +9,36 @@ from tinycompile.ir.graph import Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import Need, Operator
 from tinycompile.ops.elementwise import int8_unsupported
+from tinycompile.ops.float_layers import Clamp, float_unsupported, is_float
 from tinycompile.ops.geometry import Padding, Pair, tile_padding, window_need, windowed_shape
 
 
 @dataclass(frozen=True)
 class PoolAttrs(Attrs):
-    """`pad` is (top, bottom, left, right); `clamp` the activation's range in quantised output units."""
+    """`pad` is (top, bottom, left, right); `clamp` the activation's range in quantised output units, of floats in real
+    ones."""
 
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     pad: Padding = (0, 0, 0, 0)
-    clamp: tuple[int, int] | None = None
+    clamp: Clamp = None
+    dilation: Pair = (1, 1)
 
 
 class Pool(Operator):
     """A window over a map, each channel by itself."""
 
-    def dilation(self, node: Node) -> Pair:
-        return 1, 1
-
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
         a = node.attrs
         channels = node.tensor(0).form.channels
-        return windowed_shape(node, a.kernel, a.stride, self.dilation(node), a.pad, channels), node.tensor(0).dtype
+        return windowed_shape(node, a.kernel, a.stride, node.attrs.dilation, a.pad, channels), node.tensor(0).dtype
 
     def unsupported(self, node: Node) -> str | None:
-        return int8_unsupported(node)
+        return float_unsupported(node) if is_float(node) else int8_unsupported(node)
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         a = node.attrs
-        return (window_need(node, out, a.kernel, a.stride, self.dilation(node), a.pad),)
+        return (window_need(node, out, a.kernel, a.stride, node.attrs.dilation, a.pad),)
 
     def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
         pad = tile_padding(needs)

@@ -9,28 +9,35 @@ from tinycompile.ops.avg_pool2d_of_sums import AvgPool2dOfSums
 from tinycompile.ops.base import Operator
 from tinycompile.ops.clip import Clip
 from tinycompile.ops.concat import Concat
+from tinycompile.ops.constant import Constant
 from tinycompile.ops.conv2d import Conv2d
+from tinycompile.ops.conv_transpose2d import ConvTranspose2d
 from tinycompile.ops.crop import Crop
+from tinycompile.ops.cumsum import Cumsum
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d
 from tinycompile.ops.dequantize import Dequantize
+from tinycompile.ops.elementwise_operator import Elementwise
 from tinycompile.ops.fully_connected import FullyConnected
 from tinycompile.ops.fully_connected_rows import FullyConnectedRows
 from tinycompile.ops.hard_swish import HardSwish
 from tinycompile.ops.inverted_bottleneck import InvertedBottleneck
 from tinycompile.ops.leaky_relu import LeakyRelu
 from tinycompile.ops.logistic import Logistic
+from tinycompile.ops.matmul import Matmul
 from tinycompile.ops.max_pool2d import MaxPool2d
 from tinycompile.ops.mean import Mean
 from tinycompile.ops.mean_of_sums import MeanOfSums
 from tinycompile.ops.mul import Mul
 from tinycompile.ops.pad import Pad
 from tinycompile.ops.quantize import Quantize
+from tinycompile.ops.reduce import Reduce
 from tinycompile.ops.requantize import Requantize
 from tinycompile.ops.requantize_sums import RequantizeSums
 from tinycompile.ops.reshape import Reshape
 from tinycompile.ops.resize_bilinear import ResizeBilinear
 from tinycompile.ops.resize_nearest import ResizeNearest
 from tinycompile.ops.row_sum import RowSum
+from tinycompile.ops.select import Select
 from tinycompile.ops.softmax import Softmax
 from tinycompile.ops.tanh import Tanh
 from tinycompile.ops.transpose import Transpose
@@ -40,8 +47,10 @@ OPERATORS: dict[str, Operator] = {
     for op in (
         Conv2d(),
         DepthwiseConv2d(),
+        ConvTranspose2d(),
         InvertedBottleneck(),
         FullyConnected(),
+        Matmul(),
         AvgPool2d(),
         MaxPool2d(),
         Mean(),
@@ -68,6 +77,11 @@ OPERATORS: dict[str, Operator] = {
         Requantize(),
         ResizeNearest(),
         ResizeBilinear(),
+        Elementwise(),
+        Select(),
+        Reduce(),
+        Cumsum(),
+        Constant(),
     )
 }
 

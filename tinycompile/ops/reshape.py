@@ -20,6 +20,7 @@ class ReshapeAttrs(Attrs):
 class Reshape(Operator):
     kind = "reshape"
     attrs_class = ReshapeAttrs
+    scale_free = True
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
         x = node.tensor(0)

@@ -10,6 +10,7 @@ from tinycompile.ir.graph import Attrs, Node
 from tinycompile.ir.types import DType
 from tinycompile.ops.base import Operator
 from tinycompile.ops.elementwise import int8_unsupported
+from tinycompile.ops.float_layers import float_unsupported, is_float
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Resize(Operator):
     def unsupported(self, node: Node) -> str | None:
         if node.tensor(0).quant != node.out.quant:
             return "resize that changes the quantisation parameters"
-        return int8_unsupported(node)
+        return float_unsupported(node) if is_float(node) else int8_unsupported(node)
 
 
 def onnx_coordinate(out: int, attrs: ResizeAttrs, axis: int, in_size: int) -> float:
@@ -93,3 +94,18 @@ def bilinear_taps(out: int, attrs: ResizeAttrs, axis: int, in_size: int) -> tupl
     value = round(min(max(onnx_coordinate(out, attrs, axis, in_size), 0.0), in_size - 1.0) * 1024)
     first = value // 1024
     return first, min(first + 1, in_size - 1), value - 1024 * first
+
+
+def linear_taps(out: int, attrs: ResizeAttrs, axis: int, in_size: int) -> tuple[int, int, float]:
+    """(first index, second index, weight of the second) for output index `out`, of floats (LiteRT
+    ``ComputeInterpolationValues``, ONNX Resize)."""
+    out_size = attrs.size[axis]
+    if attrs.mode != "litert":
+        value = onnx_coordinate(out, attrs, axis, in_size)
+    elif attrs.align_corners and out_size > 1:
+        value = out * ((in_size - 1) / (out_size - 1))
+    else:
+        value = (out + 0.5) * (in_size / out_size) - 0.5 if attrs.half_pixel else out * (in_size / out_size)
+    value = min(max(value, 0.0), in_size - 1.0)
+    first = math.floor(value)
+    return first, min(first + 1, in_size - 1), value - first

@@ -14,6 +14,7 @@ from tinycompile.ops.resize import Resize, nearest_index
 
 class ResizeNearest(Resize):
     kind = "resize_nearest"
+    scale_free = True
 
     def _rows(self, node: Node) -> tuple[int, ...]:
         size = node.tensor(0).form.rows

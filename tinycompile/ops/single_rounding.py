@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tinycompile.ir.quant import quantize_multiplier
 from tinycompile.ops.convolution import clamp_range
+from tinycompile.ops.float_layers import Clamp
 
 LARGEST = 256
 """Magnitudes from here on are beyond any int8 output, whatever its zero point."""
@@ -33,7 +34,7 @@ def requantize_nearest(
     acc: Int64Array,
     multipliers: tuple[Int64Array | int, Int64Array | int],
     zero_point: int,
-    clamp: tuple[int, int] | None,
+    clamp: Clamp,
 ) -> NDArray[np.int8]:
     """int32 accumulators (..., channels) -> int8."""
     scaled = multiply_nearest(acc.astype(np.int32).astype(np.int64), *multipliers) + zero_point

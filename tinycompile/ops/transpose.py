@@ -13,7 +13,7 @@ from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import Grain, KernelCall, Need, Operator, RowWindow, whole
 
-MAX_LOOPS = 4
+FEW_LOOPS, MAX_LOOPS = 4, 8
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class TransposeAttrs(Attrs):
 class Transpose(Operator):
     kind = "transpose"
     attrs_class = TransposeAttrs
+    scale_free = True
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
         x, perm = node.tensor(0), node.attrs.perm
@@ -80,7 +81,9 @@ class Transpose(Operator):
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         loops, block = self._loops(node)
-        padded = [(1, 0)] * (MAX_LOOPS - len(loops)) + loops
+        few = len(loops) <= FEW_LOOPS
+        padded = [(1, 0)] * ((FEW_LOOPS if few else MAX_LOOPS) - len(loops)) + loops
         consts = [c for i, (n, stride) in enumerate(padded) for c in ((f"n{i}", n), (f"stride{i}", stride))]
         window = RowWindow(0, whole=True)
-        return (KernelCall("tc_transpose", (window,), (), (*consts, ("block", block)), element="uint8_t"),)
+        kernel = "tc_transpose" if few else "tc_transpose8"
+        return (KernelCall(kernel, (window,), (), (*consts, ("block", block)), element="uint8_t"),)

@@ -1,14 +1,20 @@
-"""fold_activation: an int8 clip with equal quantisation on both sides becomes the clamp of the operator before it."""
+"""fold_activation: a clip becomes the clamp of the operator before it: of floats, or of int8 with equal quantisation on
+both sides."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from typing import Any
 
 from tinycompile.ir.graph import Graph, Op
 from tinycompile.ir.types import DType
 from tinycompile.ops.clip import ClipAttrs, quantized_range
+from tinycompile.passes.fold_batch_norm import CHANNEL_AXIS
 from tinycompile.passes.rewriter import Rewriter
+
+# The operators whose float kernels clamp.
+FLOAT = (*CHANNEL_AXIS, "avg_pool2d", "max_pool2d")
 
 
 def fold_activation(graph: Graph) -> Graph:
@@ -24,23 +30,22 @@ def fold_activation(graph: Graph) -> Graph:
             rewriter.keep(op)
             continue
         out = rewriter.tensor(op.outputs[0])
-        assert out.quant is not None
         assert isinstance(op.attrs, ClipAttrs)
-        lo, hi = quantized_range(op.attrs.lo, op.attrs.hi, *out.quant.scalar())
+        lo, hi, everything = op.attrs.lo, op.attrs.hi, (-math.inf, math.inf)
+        if out.quant is not None:
+            (lo, hi), everything = quantized_range(lo, hi, *out.quant.scalar()), (-128, 127)
         attrs: Any = made.attrs
         if attrs.clamp is not None:
             lo, hi = (min(max(bound, lo), hi) for bound in attrs.clamp)
-        clamp = None if (lo, hi) == (-128, 127) else (lo, hi)
+        clamp = None if (lo, hi) == everything else (lo, hi)
         rewriter.emit(made.kind, made.inputs, replace(attrs, clamp=clamp), made, quant=out.quant, name=out.name)
     return rewriter.finish()
 
 
 def _foldable(rewriter: Rewriter, op: Op, made: Op) -> bool:
     x, out = rewriter.tensor(op.inputs[0]), rewriter.tensor(op.outputs[0])
-    return (
-        op.kind == "clip"
-        and x.dtype == out.dtype == DType.INT8
-        and x.quant is not None
-        and x.quant == out.quant
-        and any(f.name == "clamp" for f in fields(made.attrs))
-    )
+    if op.kind != "clip" or not any(f.name == "clamp" for f in fields(made.attrs)):
+        return False
+    if x.dtype == out.dtype == DType.FLOAT32:
+        return made.kind in FLOAT
+    return x.dtype == out.dtype == DType.INT8 and x.quant is not None and x.quant == out.quant

@@ -18,7 +18,7 @@ from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
 from tinycompile.passes.rewriter import Rewriter
 
 # Axis of the output channels in the weights.
-CHANNEL_AXIS = {"conv2d": 0, "depthwise_conv2d": 3, "fully_connected": 0}
+CHANNEL_AXIS = {"conv2d": 0, "depthwise_conv2d": 3, "conv_transpose2d": 0, "fully_connected": 0}
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
@@ -50,6 +50,8 @@ def _fold(rewriter: Rewriter, op: Op, read_once: set[str]) -> bool:
         return False
     if rewriter.tensor(name).dtype != DType.FLOAT32 or len(op.inputs) < 3 or not op.inputs[2]:
         return False
+    if clamps(made):
+        return False
     gain = rewriter.tensor(op.inputs[1]).data
     offset = rewriter.tensor(op.inputs[2]).data
     bias = _real(rewriter, made.inputs[2]) if len(made.inputs) > 2 and made.inputs[2] else np.zeros(1)
@@ -65,6 +67,11 @@ def _fold(rewriter: Rewriter, op: Op, read_once: set[str]) -> bool:
     shape = rewriter.tensor(op.outputs[0]).shape
     rewriter.replace(op.outputs[0], rewriter.reshape(out, shape, op))
     return True
+
+
+def clamps(op: Op) -> bool:
+    """Whether an operator limits its output, so that what follows cannot be folded into it."""
+    return getattr(op.attrs, "clamp", None) is not None
 
 
 def _real(rewriter: Rewriter, name: str) -> NDArray[np.float64] | None:

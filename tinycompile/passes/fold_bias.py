@@ -7,7 +7,7 @@ import math
 from tinycompile.ir.graph import Graph, Op
 from tinycompile.ir.types import DType
 from tinycompile.ops.add import AddAttrs
-from tinycompile.passes.fold_batch_norm import CHANNEL_AXIS
+from tinycompile.passes.fold_batch_norm import CHANNEL_AXIS, clamps
 from tinycompile.passes.rewriter import Rewriter
 
 
@@ -34,7 +34,7 @@ def _layer(rewriter: Rewriter, op: Op) -> tuple[Op, str] | None:
         return None
     for x, constant in (op.inputs, op.inputs[::-1]):
         made, tensor, out = rewriter.made_by(x), rewriter.tensor(constant), rewriter.tensor(op.outputs[0])
-        if made is None or made.kind not in CHANNEL_AXIS or (len(made.inputs) > 2 and made.inputs[2]):
+        if made is None or made.kind not in CHANNEL_AXIS or (len(made.inputs) > 2 and made.inputs[2]) or clamps(made):
             continue
         is_constant = tensor.is_const or rewriter.dequantized_constant(constant) is not None
         per_channel = tensor.shape[-1:] == out.shape[-1:] and math.prod(tensor.shape) == out.shape[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +34,13 @@ def fold_pad(graph: Graph) -> Graph:
 def _padded(rewriter: Rewriter, op: Op, pad: Op) -> Any | None:
     """The attributes of `op` with the border of `pad` added to its padding; None when that computes something else."""
     x, border, attrs = rewriter.tensor(pad.inputs[0]), pad.attrs, op.attrs
-    if not isinstance(border, PadAttrs) or x.dtype != DType.INT8 or x.quant is None or len(x.shape) != 4:
+    if not isinstance(border, PadAttrs) or len(x.shape) != 4:
+        return None
+    if x.dtype == DType.FLOAT32:
+        zero, least = 0.0, -math.inf
+    elif x.dtype == DType.INT8 and x.quant is not None:
+        zero, least = x.quant.scalar()[1], -128
+    else:
         return None
     if border.before[0] or border.after[0] or border.before[3] or border.after[3]:
         return None
@@ -43,8 +50,8 @@ def _padded(rewriter: Rewriter, op: Op, pad: Op) -> Any | None:
     total = (top, bottom, left, right)
     if isinstance(attrs, MaxPool2dAttrs):
         # Padding of a maximum never wins: the same only for the least value.
-        return replace(attrs, pad=total) if border.value == -128 else None
-    if border.value != x.quant.scalar()[1]:
+        return replace(attrs, pad=total) if border.value == least else None
+    if border.value != zero:
         return None
     if isinstance(attrs, AvgPool2dAttrs):
         inside = max(total[:2]) < attrs.kernel[0] and max(total[2:]) < attrs.kernel[1]

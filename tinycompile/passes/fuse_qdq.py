@@ -18,13 +18,14 @@ from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.clip import ClipAttrs
 from tinycompile.ops.pad import PadAttrs
+from tinycompile.ops.select import SelectAttrs
 from tinycompile.passes.integer_layer import layer_inputs
 from tinycompile.passes.rewriter import Rewriter
 
 LAYERS = ("conv2d", "depthwise_conv2d", "fully_connected")
 BINARY = ("add", "mul")
 REQUANTISING = ("avg_pool2d", "mean", "concat", "softmax", "logistic", "tanh", "hard_swish", "leaky_relu")
-COPYING = ("max_pool2d", "pad", "resize_nearest", "resize_bilinear")
+COPYING = ("max_pool2d", "pad", "select", "resize_nearest", "resize_bilinear")
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _integer(rewriter: Rewriter, op: Op, out: Quant) -> Integer | None:
         return Integer(inputs, op.attrs)
     quant = rewriter.tensor(inputs[0]).quant
     assert quant is not None
-    if isinstance(op.attrs, PadAttrs):
+    if isinstance(op.attrs, PadAttrs | SelectAttrs):
         return Integer(inputs, replace(op.attrs, value=_quantized(float(op.attrs.value), quant)), quant)
     return Integer(inputs, op.attrs, quant)
 

@@ -16,12 +16,13 @@ from tinycompile.ir.graph import Attrs, Graph, Op
 from tinycompile.ops.concat import ConcatAttrs
 from tinycompile.ops.mean import MeanAttrs
 from tinycompile.ops.pad import PadAttrs
+from tinycompile.ops.select import SelectAttrs
 from tinycompile.ops.transpose import TransposeAttrs
 from tinycompile.passes.rewriter import MOVES, Rewriter
 
 UNARY = ("quantize", "dequantize", "requantize", "clip", "logistic", "tanh", "hard_swish", "leaky_relu")
 BINARY = ("add", "mul")
-AGNOSTIC = (*UNARY, *BINARY, "concat", "pad", "mean")
+AGNOSTIC = (*UNARY, *BINARY, "elementwise", "concat", "pad", "select", "mean")
 
 
 def to_last(rank: int) -> tuple[int, ...]:
@@ -100,6 +101,8 @@ def _channels_last_attrs(attrs: Attrs, last: tuple[int, ...]) -> Any:
         return replace(attrs, axis=last.index(attrs.axis % rank))
     if isinstance(attrs, MeanAttrs):
         return replace(attrs, axes=tuple(sorted(last.index(a % rank) for a in attrs.axes)))
+    if isinstance(attrs, SelectAttrs):
+        return replace(attrs, indices=tuple(attrs.indices[p] for p in last))
     if isinstance(attrs, PadAttrs):
         return replace(attrs, before=tuple(attrs.before[p] for p in last), after=tuple(attrs.after[p] for p in last))
     return attrs
@@ -109,7 +112,7 @@ def _sink_moves(rewriter: Rewriter, op: Op) -> bool:
     """Re-emits `op` on what its operands were before they were moved, and moves the output instead; False when it
     cannot."""
     before = rewriter.tensor(op.outputs[0])
-    if op.kind in UNARY:
+    if op.kind in UNARY or (op.kind == "elementwise" and len(op.inputs) == 1):
         moves: list[Op] = []
         name = rewriter.current(op.inputs[0])
         while (made := rewriter.made_by(name)) is not None and made.kind in MOVES:
@@ -122,7 +125,7 @@ def _sink_moves(rewriter: Rewriter, op: Op) -> bool:
             out = rewriter.move_like(out, move, op)
         rewriter.replace(op.outputs[0], out)
         return True
-    if op.kind not in (*BINARY, "concat"):
+    if op.kind not in (*BINARY, "elementwise", "concat"):
         return False
     operands = _before_same_reshape(rewriter, op)
     if operands is None:

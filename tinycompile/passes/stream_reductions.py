@@ -2,7 +2,8 @@
 
 A mean over rows and columns, an average pool whose window is the whole map and a fully connected layer over a flattened
 map need all of their input for one row of output, so that the map has to be held whole. As running sums each row of the
-map is added when it is made, and the last row of sums gives the output: the same integers in another order.
+map is added when it is made, and the last row of sums gives the output: the same integers in another order. Sums of
+floats, which depend on their order, stay as they are.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.avg_pool2d_of_sums import AvgPool2dOfSumsAttrs
 from tinycompile.ops.convolution import bias_values, offset_weights, tensor_quant
+from tinycompile.ops.float_layers import is_float
 from tinycompile.ops.last_sums import AverageAttrs
 from tinycompile.ops.mean import reduced_parts
 from tinycompile.ops.registry import operator
@@ -30,7 +32,12 @@ def stream_reductions(graph: Graph) -> Graph:
     for op in graph.ops:
         summed = _SUMMED.get(op.kind)
         node = rewriter.node(op)
-        if summed is None or operator(op.kind).unsupported(node) is not None or not summed(rewriter, node):
+        if (
+            summed is None
+            or is_float(node)
+            or operator(op.kind).unsupported(node) is not None
+            or not summed(rewriter, node)
+        ):
             rewriter.keep(op)
     return rewriter.finish()
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from tinycompile.errors import UnsupportedError
 from tinycompile.ir.graph import Attrs, Graph, Op, Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.pad import PadAttrs
+from tinycompile.ops.select import SelectAttrs
 
 
 def _signed(tensor: Tensor, name: str) -> Tensor:
@@ -25,7 +27,7 @@ def _signed(tensor: Tensor, name: str) -> Tensor:
 
 def _shifted(attrs: Any) -> Any:
     """Attributes given in quantised units, less 128."""
-    if isinstance(attrs, PadAttrs):
+    if isinstance(attrs, PadAttrs | SelectAttrs):
         return replace(attrs, value=attrs.value - 128)
     if any(f.name == "clamp" for f in fields(attrs)) and attrs.clamp is not None:
         return replace(attrs, clamp=(attrs.clamp[0] - 128, attrs.clamp[1] - 128))
@@ -50,6 +52,11 @@ def uint8_to_int8(graph: Graph) -> Graph:
     """A graph whose quantised activations and weights are int8."""
     graph = _plain_integers(graph)
     old = {n: t for n, t in graph.tensors.items() if t.dtype == DType.UINT8 and t.quant is not None}
+    for op in graph.ops:
+        if op.kind in ("elementwise", "reduce") and any(n in old for n in (*op.inputs, *op.outputs)):
+            raise UnsupportedError(
+                "integer arithmetic on quantised uint8 values", str(op.source), "quantise to int8, or cast them first"
+            )
     edges = {n: f"{n}/int8" for n in (*graph.inputs, *graph.outputs) if n in old}
     signed = {n: _signed(t, edges.get(n, n)) for n, t in old.items()}
     producers, consumers = graph.producers(), graph.consumers()

@@ -16,17 +16,18 @@ from tinycompile.errors import MalformedModelError, QuantError, UnsupportedError
 from tinycompile.frontends.limits import checked_activation, checked_shape
 from tinycompile.frontends.naming import UniqueNames, plain_name
 from tinycompile.frontends.onnx.source import SourceNode
-from tinycompile.ir.graph import Array, Attrs, Graph, Op, Tensor, const_tensor
+from tinycompile.ir.graph import Array, Attrs, Graph, Op, SourceLoc, Tensor, const_tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.construct import make_op
 from tinycompile.ops.reshape import ReshapeAttrs
+from tinycompile.ops.select import SelectAttrs
 from tinycompile.ops.transpose import TransposeAttrs
 
 Value = Tensor | Array
 _DTYPES = {d.value: d for d in DType}
 # Movement of stored values: quantisation passes through unchanged.
-_COPYING = ("reshape", "transpose", "max_pool2d", "pad", "concat", "resize_nearest")
+_COPYING = ("reshape", "transpose", "max_pool2d", "pad", "concat", "select", "resize_nearest")
 
 
 class Builder:
@@ -132,6 +133,26 @@ class Builder:
             raise n.unsupported(f"arithmetic on {x.dtype.value}", "quantise the model in QDQ or QOperator format")
         return x
 
+    def _output(self, kind: str, x: Tensor, attrs: Attrs, name: str) -> Tensor:
+        """A network output that no node makes."""
+        out = Tensor(self.new_name(name), (), x.dtype, x.quant)
+        op, tensor = make_op(kind, [x], attrs, SourceLoc("Identity", out.name), out)
+        self._tensors[tensor.name] = tensor
+        self._ops.append(op)
+        return tensor
+
+    def _output_constant(self, value: Array, port: str) -> Tensor:
+        if value.dtype.name not in _DTYPES:
+            raise UnsupportedError(
+                f"a constant output of type {value.dtype.name}",
+                f"output '{one_line(port, 80)}'",
+                "remove this output from the model",
+            )
+        shape = checked_shape(value.shape, f"output '{one_line(port, 80)}'")
+        constant = const_tensor(self.new_name(f"{port}/value"), value.reshape(shape))
+        self._tensors[constant.name] = constant
+        return self._output("constant", constant, Attrs(), port)
+
     def is_weight(self, tensor: Tensor) -> bool:
         """Whether the value is known at compile time: a constant, or one that is dequantised."""
         return tensor.is_const or tensor.name in self._weights
@@ -212,17 +233,16 @@ class Builder:
         return named
 
     def finish(self, name: str, inputs: Sequence[Tensor], outputs: Sequence[str], where: str) -> Graph:
-        """The graph. Raises UnsupportedError when an output is a constant or an input."""
+        """The graph. Raises UnsupportedError when an output is a constant."""
         made = {o for op in self._ops for o in op.outputs}
         ports = []
         for port in outputs:
             value = self.values[port]
-            if not isinstance(value, Tensor) or value.name not in made:
-                raise UnsupportedError(
-                    f"output '{one_line(port, 80)}' is a constant or a copy of an input",
-                    where,
-                    "remove this output from the model",
-                )
+            if isinstance(value, Tensor) and value.name not in made:  # a copy of an input
+                indices = tuple(tuple(range(d)) for d in value.shape)
+                value = self._output("select", value, SelectAttrs(indices), port)
+            if not isinstance(value, Tensor):
+                value = self._output_constant(value, port)
             ports.append(value.name)
         graph = Graph(name, self._tensors, tuple(self._ops), tuple(t.name for t in inputs), tuple(ports), "onnx")
         return graph.rebuild(_needed(graph))

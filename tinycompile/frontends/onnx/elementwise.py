@@ -7,9 +7,11 @@ import math
 import numpy as np
 
 from tinycompile.frontends.onnx.builder import Builder
+from tinycompile.frontends.onnx.functions import apply, operands_of
 from tinycompile.frontends.onnx.quantization import dequantized, quantized
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Attrs, Tensor
+from tinycompile.ir.types import DType
 from tinycompile.ops.add import AddAttrs
 from tinycompile.ops.clip import ClipAttrs
 from tinycompile.ops.leaky_relu import LeakyReluAttrs
@@ -17,23 +19,39 @@ from tinycompile.ops.mul import MulAttrs
 from tinycompile.ops.softmax import SoftmaxAttrs
 
 
+def _floats(b: Builder, n: SourceNode) -> list[Tensor] | None:
+    """The operands, where they are floats: those may become integer operators."""
+    operands = operands_of(b, n)
+    return operands if all(x.dtype == DType.FLOAT32 for x in operands) else None
+
+
 def add(b: Builder, n: SourceNode) -> Tensor:
-    return b.emit(n, "add", [b.real(n, 0), b.real(n, 1)], AddAttrs())
+    floats = _floats(b, n)
+    return apply(b, n, "add", operands_of(b, n)) if floats is None else b.emit(n, "add", floats, AddAttrs())
 
 
 def sub(b: Builder, n: SourceNode) -> Tensor:
-    return b.emit(n, "add", [b.real(n, 0), b.real(n, 1)], AddAttrs(subtract=True))
+    floats = _floats(b, n)
+    if floats is None:
+        return apply(b, n, "sub", operands_of(b, n))
+    return b.emit(n, "add", floats, AddAttrs(subtract=True))
 
 
 def mul(b: Builder, n: SourceNode) -> Tensor:
-    return b.emit(n, "mul", [b.real(n, 0), b.real(n, 1)], MulAttrs())
+    floats = _floats(b, n)
+    return apply(b, n, "mul", operands_of(b, n)) if floats is None else b.emit(n, "mul", floats, MulAttrs())
 
 
 def div(b: Builder, n: SourceNode) -> Tensor:
-    """Division by a constant, as a product with its reciprocal."""
+    """Division of a float by a constant as a product with its reciprocal."""
+    operands = operands_of(b, n)
+    if operands[1].dtype != DType.FLOAT32 or not b.is_weight(operands[1]):
+        return apply(b, n, "div", operands)
     divisor = b.constant(n, 1, "a divisor")
-    if divisor.dtype != np.float32 or not np.all(np.isfinite(divisor)) or np.any(divisor == 0):
-        raise n.unsupported("division by zero or by another type than float32")
+    with np.errstate(all="ignore"):
+        usable = np.all(np.isfinite(divisor)) and np.all(np.isfinite(np.float32(1) / divisor))
+    if not usable:
+        return apply(b, n, "div", operands)
     factor = b.add_constant(np.asarray(np.float32(1) / divisor), f"{n.inputs[1]}/reciprocal", n)
     return b.emit(n, "mul", [b.real(n, 0), factor], MulAttrs())
 
@@ -49,11 +67,24 @@ def qlinear_mul(b: Builder, n: SourceNode) -> Tensor:
 
 
 def relu(b: Builder, n: SourceNode) -> Tensor:
-    return b.emit(n, "clip", [b.real(n, 0)], ClipAttrs(0.0, math.inf))
+    x = b.tensor(n, 0)
+    return b.emit(n, "clip", [x], ClipAttrs(0.0, math.inf)) if x.dtype == DType.FLOAT32 else apply(b, n, "relu", [x])
+
+
+def _clip_at_run_time(b: Builder, n: SourceNode, x: Tensor) -> Tensor:
+    """Bounds of any kind, one after the other."""
+    for index, name in ((1, "max"), (2, "min")):
+        if b.optional(n, index) is not None:
+            x = apply(b, n, name, [x, b.tensor(n, index)])
+    return x
 
 
 def clip(b: Builder, n: SourceNode) -> Tensor:
-    """Bounds are attributes before opset 11 and constant inputs since."""
+    """Bounds are attributes before opset 11 and inputs since."""
+    x = b.tensor(n, 0)
+    bounds = [b.tensor(n, k) for k in (1, 2) if n.opset >= 11 and b.optional(n, k) is not None]
+    if bounds and (x.dtype != DType.FLOAT32 or not all(b.is_weight(t) for t in bounds)):
+        return _clip_at_run_time(b, n, x)
 
     def bound(index: int, name: str, default: float) -> float:
         if n.opset < 11:
@@ -66,8 +97,12 @@ def clip(b: Builder, n: SourceNode) -> Tensor:
         return float(value.reshape(-1)[0])
 
     lo, hi = bound(1, "min", -math.inf), bound(2, "max", math.inf)
-    if math.isnan(lo) or math.isnan(hi) or lo > hi:
-        raise n.unsupported(f"a clip to [{lo}, {hi}]", "give bounds that are numbers, the lower one first")
+    if lo > hi:
+        return _clip_at_run_time(b, n, x)
+    if math.isnan(lo) or math.isnan(hi):
+        raise n.unsupported(f"a clip to [{lo}, {hi}]", "give bounds that are numbers")
+    if x.dtype != DType.FLOAT32:  # without bounds
+        return x
     return b.emit(n, "clip", [b.real(n, 0)], ClipAttrs(lo, hi))
 
 

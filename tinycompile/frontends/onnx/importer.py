@@ -161,9 +161,9 @@ def _import_nodes(builder: Builder, graph: Any, versions: Mapping[str, int], pat
 
 def _import_node(builder: Builder, node: SourceNode) -> tuple[Value, ...]:
     importer = IMPORTERS.get((node.domain, node.op_type))
-    values = [builder.values.get(name) if name else None for name in node.inputs]
-    constants = [v for v in values if not isinstance(v, Tensor)]
-    if len(constants) == len(values) and foldable(node) and not any(n and n not in builder.values for n in node.inputs):
+    given = [builder.values.get(name) if name else None for name in node.inputs]
+    constants = [v for v in given if not isinstance(v, Tensor)]
+    if len(constants) == len(given) and foldable(node) and not any(n and n not in builder.values for n in node.inputs):
         return tuple(fold(node, constants))
     if importer is None:
         if node.op_type in ("If", "Loop", "Scan"):
@@ -173,9 +173,14 @@ def _import_node(builder: Builder, node: SourceNode) -> tuple[Value, ...]:
     if not node.outputs or not node.outputs[0]:
         return ()
     mark = builder.mark()
-    value = importer(builder, node)
-    if isinstance(value, Tensor):
-        value = builder.name_output(value, node.outputs[0], mark)
-    elif value.size and math.prod(value.shape) != value.size:
-        raise MalformedModelError("inconsistent constant", str(node), _EXPORT_AGAIN)
-    return (value,)
+    made = importer(builder, node)
+    ignored = node.unread()
+    if ignored is not None:
+        raise node.unsupported(f"attribute '{one_line(ignored, 60)}'")
+    values = list(made) if isinstance(made, tuple) else [made]
+    for k, (value, name) in enumerate(zip(values, node.outputs, strict=False)):
+        if isinstance(value, Tensor):
+            values[k] = builder.name_output(value, name, mark) if name else value
+        elif value.size and math.prod(value.shape) != value.size:
+            raise MalformedModelError("inconsistent constant", str(node), _EXPORT_AGAIN)
+    return tuple(values)

@@ -1,4 +1,4 @@
-"""Convolutions, fully connected layers and batch normalisation, in float and QLinear form."""
+"""Convolutions and batch normalisation, in float and QLinear form."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tinycompile.errors import ShapeError
 from tinycompile.frontends.onnx.builder import Builder
 from tinycompile.frontends.onnx.quantization import dequantize_value, dequantized, quantized
 from tinycompile.frontends.onnx.source import SourceNode
-from tinycompile.frontends.onnx.windows import window
+from tinycompile.frontends.onnx.windows import transposed_window, window
 from tinycompile.ir.graph import Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ops.conv2d import Conv2dAttrs
+from tinycompile.ops.conv_transpose2d import ConvTranspose2dAttrs
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
-from tinycompile.ops.fully_connected import FullyConnectedAttrs
 
 
 def conv(b: Builder, n: SourceNode) -> Tensor:
@@ -23,10 +23,10 @@ def conv(b: Builder, n: SourceNode) -> Tensor:
 
 def qlinear_conv(b: Builder, n: SourceNode) -> Tensor:
     x, w = dequantized(b, n, 0, 1, 2), dequantized(b, n, 3, 4, 5, axis=0)
-    return quantized(b, n, _convolution(b, n, x, w, _integer_bias(b, n, 8, 1, 4)), 6, 7)
+    return quantized(b, n, _convolution(b, n, x, w, integer_bias(b, n, 8, 1, 4)), 6, 7)
 
 
-def _integer_bias(b: Builder, n: SourceNode, index: int, x_scale: int, w_scale: int) -> Tensor | None:
+def integer_bias(b: Builder, n: SourceNode, index: int, x_scale: int, w_scale: int) -> Tensor | None:
     """Real values of the int32 bias at input `index`: its scale is that of input times weights."""
     if b.optional(n, index) is None:
         return None
@@ -72,52 +72,31 @@ def _convolution(b: Builder, n: SourceNode, x: Tensor, w: Tensor, bias: Tensor |
     return b.from_map(n, b.emit(n, "conv2d", inputs, Conv2dAttrs(win.stride, win.dilation, win.pad, groups)), rank)
 
 
-def _fully_connected(b: Builder, n: SourceNode, x: Tensor, w: Tensor, bias: Tensor | None, rows: bool) -> Tensor:
-    """`w` is [N,K] when `rows`, else [K,N]."""
-    if len(w.shape) != 2 or not b.is_weight(w) or len(x.shape) < 2:
-        raise n.unsupported(
-            f"a product of {list(x.shape)} and {list(w.shape)}{'' if b.is_weight(w) else ' computed at run time'}",
-            "only products with a constant matrix have a kernel",
+def conv_transpose(b: Builder, n: SourceNode) -> Tensor:
+    """`x` [N,C,H,W] or [N,C,T], weights [I,O/groups,KH,KW] or [I,O/groups,K]. Sizes: ONNX operator specification."""
+    x, w = b.real(n, 0), b.constant(n, 1, "weights of a transposed convolution")
+    rank, groups = len(x.shape), n.integer("group", 1)
+    if rank not in (3, 4) or w.ndim != rank or w.dtype != np.float32:
+        raise n.unsupported(f"a transposed convolution of {rank} dimensions with weights {list(w.shape)}")
+    if groups < 1 or w.shape[0] != x.shape[1] or w.shape[0] % groups:
+        raise ShapeError(
+            f"{x.shape[1]} input channels, weights {list(w.shape)} and {groups} groups disagree",
+            str(n),
+            "check the export",
         )
-    w = w if rows else b.transpose(n, w, (1, 0))
-    if bias is not None:
-        if not b.is_weight(bias) or bias.elems not in (1, w.shape[0]):
-            raise n.unsupported(f"a bias of shape {list(bias.shape)}", "give the layer one constant bias per output")
-        if bias.elems != w.shape[0]:
-            raise n.unsupported("one bias value for several outputs", "give the layer one bias per output")
-        bias = b.reshape(n, bias, (w.shape[0],))
-    inputs = [x, w] if bias is None else [x, w, bias]
-    return b.emit(n, "fully_connected", inputs, FullyConnectedAttrs(keep_dims=len(x.shape) > 2))
-
-
-def matmul(b: Builder, n: SourceNode) -> Tensor:
-    return _fully_connected(b, n, b.real(n, 0), b.real(n, 1), None, rows=False)
-
-
-def qlinear_matmul(b: Builder, n: SourceNode) -> Tensor:
-    x, w = dequantized(b, n, 0, 1, 2), dequantized(b, n, 3, 4, 5)
-    return quantized(b, n, _fully_connected(b, n, x, w, None, rows=False), 6, 7)
-
-
-def _gemm_form(n: SourceNode) -> bool:
-    """transB of a Gemm that is a fully connected layer."""
-    if n.integer("transA", 0) or n.real("alpha", 1.0) != 1.0 or n.real("beta", 1.0) not in (0.0, 1.0):
-        raise n.unsupported("Gemm with transA, alpha or beta", "fold the factors into the weights")
-    return bool(n.integer("transB", 0))
-
-
-def gemm(b: Builder, n: SourceNode) -> Tensor:
-    rows = _gemm_form(n)
-    with_bias = b.optional(n, 2) is not None and n.real("beta", 1.0) != 0.0
-    return _fully_connected(b, n, b.real(n, 0), b.real(n, 1), b.real(n, 2) if with_bias else None, rows)
-
-
-def qgemm(b: Builder, n: SourceNode) -> Tensor:
-    """com.microsoft QGemm: A, scale, zero point, B, scale, zero point, C, output scale, output zero point."""
-    rows = _gemm_form(n)
-    x, w = dequantized(b, n, 0, 1, 2), dequantized(b, n, 3, 4, 5, axis=0 if rows else 1)
-    y = _fully_connected(b, n, x, w, _integer_bias(b, n, 6, 1, 4), rows)
-    return quantized(b, n, y, 7, 8) if b.optional(n, 7) is not None else y
+    if n.ints("kernel_shape") not in (None, w.shape[2:]):
+        raise ShapeError(f"kernel_shape disagrees with weights {list(w.shape)}", str(n), "export the model again")
+    grid = transposed_window(n, x.shape[2:], w.shape[2:])
+    w = w.reshape(*w.shape, 1) if rank == 3 else w
+    by_group = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).transpose(0, 2, 3, 4, 1)
+    inputs = [b.to_map(n, x), b.add_constant(by_group.reshape(-1, *by_group.shape[2:]), f"{n.inputs[1]}/ohwi", n)]
+    if b.optional(n, 2) is not None:
+        bias = b.constant(n, 2, "the bias")
+        if bias.shape != inputs[1].shape[:1] or bias.dtype != np.float32:
+            raise ShapeError(f"a bias of shape {list(bias.shape)}", str(n), "export the model again")
+        inputs.append(b.add_constant(bias, n.inputs[2], n))
+    attrs = ConvTranspose2dAttrs(grid.size, grid.stride, grid.dilation, grid.pad, groups)
+    return b.from_map(n, b.emit(n, "conv_transpose2d", inputs, attrs), rank)
 
 
 def batch_normalization(b: Builder, n: SourceNode) -> Tensor:

@@ -19,7 +19,7 @@ from tinycompile.errors import MalformedModelError, UnsupportedError, one_line
 from tinycompile.frontends.limits import MAX_OPS, MAX_TENSORS, checked_shape
 from tinycompile.ir.graph import Array
 
-MIN_OPSET = 10
+MIN_OPSET = 7  # older ones only where all operators of the model are as in this one
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 _TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 _EXPORT_AGAIN = "export the model again"
@@ -54,13 +54,24 @@ def opsets(model: Any, where: str) -> dict[str, int]:
     versions = {"" if o.domain == "ai.onnx" else o.domain: int(o.version) for o in model.opset_import}
     own = versions.get("", 0)
     newest = onnx.defs.onnx_opset_version()
-    if not MIN_OPSET <= own <= newest:
+    if not MIN_OPSET <= own <= newest and not (0 < own < MIN_OPSET and _as_in_first(model, own)):
         raise UnsupportedError(
             f"ONNX operator set {own} (supported: {MIN_OPSET} to {newest})",
             where,
             "convert the model with onnx.version_converter, or install a newer onnx package",
         )
     return versions
+
+
+def _as_in_first(model: Any, own: int) -> bool:
+    """Whether every operator of the model is the same in operator set `own` as in the first that is supported."""
+    try:
+        return all(
+            onnx.defs.get_schema(kind, own).since_version == onnx.defs.get_schema(kind, MIN_OPSET).since_version
+            for kind in {node.op_type for node in model.graph.node}
+        )
+    except onnx.defs.SchemaError:
+        return False
 
 
 def _subgraphs(node: Any) -> list[Any]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import onnx
 
 from tinycompile.errors import MalformedModelError, ShapeError
 from tinycompile.frontends.limits import MAX_DIM
 from tinycompile.frontends.onnx.builder import Builder, Value
+from tinycompile.frontends.onnx.functions import to_type
 from tinycompile.frontends.onnx.quantization import dequantize_value, parameters, quantized
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Array, Tensor
 from tinycompile.ir.types import DType
 from tinycompile.ops.concat import ConcatAttrs
-from tinycompile.ops.pad import PadAttrs
 from tinycompile.ops.resize import ResizeAttrs
 
 _EXPORT_AGAIN = "export the model again"
@@ -24,18 +25,30 @@ def identity(b: Builder, n: SourceNode) -> Value:
     return b.value(n, 0)
 
 
-def dropout(b: Builder, n: SourceNode) -> Value:
-    """Inference: the first output is the input."""
+def dropout(b: Builder, n: SourceNode) -> tuple[Value, ...]:
+    """Inference: the first output is the input, the second, the mask, all true."""
     if b.optional(n, 2) is not None and bool(np.any(b.constant(n, 2, "training_mode"))):
         raise n.unsupported("dropout in training mode", "export the model for inference")
-    return b.value(n, 0)
+    x = b.value(n, 0)
+    return (x, np.ones(x.shape, dtype=np.bool_)) if len(n.outputs) > 1 else (x,)
 
 
 def cast(b: Builder, n: SourceNode) -> Value:
-    x = b.tensor(n, 0)
-    if n.integer("to", 0) != 1 or x.dtype != DType.FLOAT32:
-        raise n.unsupported(f"a cast of {x.dtype.value}", "quantise with QuantizeLinear, or remove the cast")
-    return x
+    wanted = n.integer("to", 0)
+    return to_type(b, n, b.tensor(n, 0), _dtype(n, wanted))
+
+
+def cast_like(b: Builder, n: SourceNode) -> Value:
+    return to_type(b, n, b.tensor(n, 0), b.tensor(n, 1).dtype)
+
+
+def _dtype(n: SourceNode, number: int) -> DType:
+    """The type with a number in ONNX's TensorProto."""
+    known = onnx.TensorProto.DataType.values()
+    name = onnx.helper.tensor_dtype_to_np_dtype(number).name if number in known and number not in (0, 8) else ""
+    if name not in {d.value for d in DType}:
+        raise n.unsupported(f"a cast to type {name or number}")
+    return DType(name)
 
 
 def constant(b: Builder, n: SourceNode) -> Array:
@@ -152,32 +165,6 @@ def qlinear_concat(b: Builder, n: SourceNode) -> Tensor:
     return quantized(b, n, _concat(b, n, parts), 0, 1)
 
 
-def pad(b: Builder, n: SourceNode) -> Tensor:
-    x = b.tensor(n, 0)
-    rank = len(x.shape)
-    if n.text("mode", "constant") != "constant":
-        raise n.unsupported(f"padding of mode {n.text('mode', '')}", "pad with a constant")
-    given = (n.ints("pads") or ()) if n.opset < 11 else b.integers(n, 1, "the padding")
-    axes = b.integers(n, 3, "the axes") if b.optional(n, 3) is not None else tuple(range(rank))
-    if n.opset < 11:
-        value: float = n.real("value", 0.0)
-    elif b.optional(n, 2) is not None:
-        value = b.constant(n, 2, "the padding value").reshape(-1)[:1].astype(np.float64).sum()
-    else:
-        value = 0.0
-    if len(given) != 2 * len(axes) or any(not -rank <= a < rank for a in axes):
-        raise ShapeError(f"{len(given)} pads for {rank} dimensions", str(n), _EXPORT_AGAIN)
-    if min(given, default=0) < 0 or max(given, default=0) > MAX_DIM or math.isnan(value):
-        raise n.unsupported(f"padding by {list(given)}", "only padding that adds elements is supported")
-    before, after = [0] * rank, [0] * rank
-    for k, axis in enumerate(axes):
-        before[axis], after[axis] = given[k], given[k + len(axes)]
-    if not any(given):
-        return x
-    stored = float(value) if x.dtype == DType.FLOAT32 else int(value)
-    return b.emit(n, "pad", [x], PadAttrs(tuple(before), tuple(after), stored))
-
-
 def resize(b: Builder, n: SourceNode) -> Tensor:
     """Nearest and linear; opset 10 has scales alone and asymmetric coordinates."""
     x = b.tensor(n, 0)
@@ -202,6 +189,9 @@ def resize(b: Builder, n: SourceNode) -> Tensor:
             raise n.unsupported("resize with scales out of range")
         sizes = tuple(math.floor(d * s + 1e-9) for d, s in zip(x.shape, values, strict=True))
         scales = tuple(float(s) for s in values[2:])
+        if coordinates == "align_corners" and any(s * d % 1 for s, d in zip(values, x.shape, strict=True)):
+            # ONNX's reference divides by the size before it is rounded down, onnxruntime by the size.
+            raise n.unsupported("resize to aligned corners with scales that give no whole size", "give the sizes")
     else:
         sizes = b.integers(n, 3, "resize sizes")
     if len(sizes) != rank or sizes[:2] != x.shape[:2] or min(sizes) < 1 or max(sizes) > MAX_DIM:

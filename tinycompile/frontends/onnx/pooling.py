@@ -22,9 +22,9 @@ def max_pool(b: Builder, n: SourceNode) -> Tensor:
 def _average(b: Builder, n: SourceNode, x: Tensor) -> Tensor:
     win = window(n, x.shape[2:])
     include_pad = bool(n.integer("count_include_pad", 0))
-    if win.dilation != (1, 1) or (include_pad and win.grown):
-        raise n.unsupported("average pooling with dilation, or count_include_pad with ceil_mode")
-    attrs = AvgPool2dAttrs(win.kernel, win.stride, win.pad, None, include_pad and any(win.pad))
+    padded = include_pad and any(win.pad)
+    grown = win.grown if padded else (0, 0)
+    attrs = AvgPool2dAttrs(win.kernel, win.stride, win.pad, None, win.dilation, padded, grown)
     return b.from_map(n, b.emit(n, "avg_pool2d", [b.to_map(n, x)], attrs), len(x.shape))
 
 
@@ -80,7 +80,8 @@ def _mean(b: Builder, n: SourceNode, x: Tensor, axes: tuple[int, ...] | None) ->
 
 
 def reduce_mean(b: Builder, n: SourceNode) -> Tensor:
-    axes = b.integers(n, 1, "the axes") if b.optional(n, 1) is not None else n.ints("axes")
+    given = b.optional(n, 1)
+    axes = b.integers(n, 1, "the axes") if given is not None and 0 not in given.shape else n.ints("axes")
     return _mean(b, n, b.real(n, 0), axes)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import onnx
+from onnx import helper
 
 from tinycompile.errors import MalformedModelError, UnsupportedError
 from tinycompile.frontends.naming import plain_name
@@ -14,15 +15,21 @@ from tinycompile.frontends.onnx.model import tensor_value
 from tinycompile.ir.graph import Array, SourceLoc
 
 _TYPES = onnx.AttributeProto
+# Of training, of random numbers, of types that do not import, and of second outputs that do not either.
+_WITHOUT_EFFECT = frozenset({"momentum", "ratio", "seed", "saturate", "round_mode", "stash_type", "storage_order"})
 
 
 @dataclass(frozen=True, eq=False)
 class SourceNode:
-    """`opset` is the version of the node's own domain. Absent optional inputs are ""; trailing ones are left out."""
+    """`opset` is the version of the node's own domain. Absent optional inputs are ""; trailing ones are left out.
+
+    `read`: the attributes that were asked for. One that nothing asks for is not supported (`unread`).
+    """
 
     proto: Any
     index: int
     opset: int
+    read: set[str] = field(default_factory=set)
 
     @property
     def op_type(self) -> str:
@@ -52,9 +59,20 @@ class SourceNode:
         return f"node {self.index}, {self.loc}"
 
     def has(self, name: str) -> bool:
+        self.read.add(name)
         return any(a.name == name for a in self.proto.attribute)
 
+    def unread(self) -> str | None:
+        """An attribute that was not asked for, has not its default value and may change the result; None if none."""
+        for attribute in self.proto.attribute:
+            if attribute.name in self.read or attribute.name in _WITHOUT_EFFECT:
+                continue
+            if not _is_default(self, attribute):
+                return str(attribute.name)
+        return None
+
     def _attribute(self, name: str, kind: int) -> Any | None:
+        self.read.add(name)
         for attribute in self.proto.attribute:
             if attribute.name == name:
                 if attribute.type != kind:
@@ -101,3 +119,13 @@ class SourceNode:
         self, what: str, fix: str = "export the model without this form of the operator"
     ) -> UnsupportedError:
         return UnsupportedError(what, str(self), fix)
+
+
+def _is_default(node: SourceNode, attribute: Any) -> bool:
+    try:
+        known = onnx.defs.get_schema(node.op_type, node.opset, node.domain).attributes.get(attribute.name)
+    except onnx.defs.SchemaError:
+        return False
+    if known is None or not known.default_value.name:
+        return False
+    return bool(helper.get_attribute_value(known.default_value) == helper.get_attribute_value(attribute))

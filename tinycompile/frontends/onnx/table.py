@@ -4,39 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tinycompile.frontends.onnx import elementwise, layers, movement, pooling, quantization
+from tinycompile.frontends.onnx import (
+    elementwise,
+    functions,
+    layers,
+    movement,
+    pooling,
+    products,
+    quantization,
+    reductions,
+    selection,
+)
 from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.source import SourceNode
 
-Importer = Callable[[Builder, SourceNode], Value]
+Importer = Callable[[Builder, SourceNode], Value | tuple[Value, ...]]
 
 _ONNX: dict[str, Importer] = {
     "Add": elementwise.add,
     "AveragePool": pooling.average_pool,
     "BatchNormalization": layers.batch_normalization,
     "Cast": movement.cast,
+    "CastLike": movement.cast_like,
     "Clip": elementwise.clip,
     "Concat": movement.concat,
     "Constant": movement.constant,
     "Conv": layers.conv,
+    "ConvTranspose": layers.conv_transpose,
     "DequantizeLinear": quantization.dequantize_linear,
     "Div": elementwise.div,
     "Dropout": movement.dropout,
     "Flatten": movement.flatten,
-    "Gemm": layers.gemm,
+    "Gemm": products.gemm,
     "GlobalAveragePool": pooling.global_average_pool,
     "GlobalMaxPool": pooling.global_max_pool,
     "HardSwish": elementwise.hard_swish,
     "Identity": movement.identity,
     "LeakyRelu": elementwise.leaky_relu,
-    "MatMul": layers.matmul,
+    "MatMul": products.matmul,
     "MaxPool": pooling.max_pool,
     "Mul": elementwise.mul,
-    "Pad": movement.pad,
     "QLinearConv": layers.qlinear_conv,
-    "QLinearMatMul": layers.qlinear_matmul,
+    "QLinearMatMul": products.qlinear_matmul,
     "QuantizeLinear": quantization.quantize_linear,
-    "ReduceMean": pooling.reduce_mean,
     "Relu": elementwise.relu,
     "Reshape": movement.reshape,
     "Resize": movement.resize,
@@ -54,7 +64,7 @@ _ONNX: dict[str, Importer] = {
 
 _MICROSOFT: dict[str, Importer] = {
     "DequantizeLinear": quantization.dequantize_linear,
-    "QGemm": layers.qgemm,
+    "QGemm": products.qgemm,
     "QLinearAdd": elementwise.qlinear_add,
     "QLinearAveragePool": pooling.qlinear_average_pool,
     "QLinearConcat": movement.qlinear_concat,
@@ -67,8 +77,9 @@ _MICROSOFT: dict[str, Importer] = {
     "QuantizeLinear": quantization.quantize_linear,
 }
 
+_ALL = functions.FUNCTIONS | selection.SELECTIONS | reductions.REDUCTIONS | _ONNX
 IMPORTERS: dict[tuple[str, str], Importer] = {
-    **{("", kind): importer for kind, importer in _ONNX.items()},
+    **{("", kind): importer for kind, importer in _ALL.items()},
     **{("com.microsoft", kind): importer for kind, importer in _MICROSOFT.items()},
 }
 

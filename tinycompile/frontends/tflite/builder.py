@@ -119,8 +119,9 @@ class Builder:
         self.extra.append(tensor)
         return tensor
 
-    def clamp(self, op: SourceOp, activation: int, out: Tensor) -> tuple[int, int] | None:
-        """The fused activation's range in quantised units, None for none (LiteRT CalculateActivationRangeQuantized)."""
+    def clamp(self, op: SourceOp, activation: int, out: Tensor) -> tuple[float, float] | None:
+        """The fused activation's range in quantised units (LiteRT CalculateActivationRangeQuantized), of a float output
+        in real ones; None for none."""
         if activation == 0:
             return None
         if activation not in _ACTIVATIONS:
@@ -128,7 +129,7 @@ class Builder:
                 op, f"fused activation {activation}", "use relu, relu6 or relu_n1_to_1, or a separate operator"
             )
         if out.dtype == DType.FLOAT32:
-            return None  # refused later as float32 compute
+            return _ACTIVATIONS[activation]
         if out.quant is None or out.quant.per_channel:
             raise QuantError(
                 "an activation without one scale and zero point", self.where(op), "quantise the model again"

@@ -18,9 +18,11 @@ from tinycompile.ops.avg_pool2d import AvgPool2dAttrs
 from tinycompile.ops.clip import ClipAttrs
 from tinycompile.ops.concat import ConcatAttrs
 from tinycompile.ops.conv2d import Conv2dAttrs
+from tinycompile.ops.conv_transpose2d import ConvTranspose2dAttrs
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
 from tinycompile.ops.fully_connected import FullyConnectedAttrs
 from tinycompile.ops.leaky_relu import LeakyReluAttrs
+from tinycompile.ops.matmul import MatmulAttrs
 from tinycompile.ops.max_pool2d import MaxPool2dAttrs
 from tinycompile.ops.mean import MeanAttrs
 from tinycompile.ops.mul import MulAttrs
@@ -48,6 +50,28 @@ def depthwise_conv_2d(b: Builder, op: SourceOp) -> None:
     stride, dilation, pad, activation = _window(b, op, "DepthwiseConv2DOptions", x, w)
     attrs = DepthwiseConv2dAttrs(stride, dilation, pad, b.clamp(op, activation, out))
     b.emit(op, "depthwise_conv2d", attrs, (x, w, _bias(b, op)), out)
+
+
+def transpose_conv(b: Builder, op: SourceOp) -> None:
+    """Inputs: the output's shape (static, so that it adds nothing), weights OHWI, the map, and a bias or none."""
+    mode, sh, sw, activation = b.options(
+        op, "TransposeConvOptions", "Padding", "StrideH", "StrideW", "FusedActivationFunction"
+    )
+    w, x, out = b.tensor(op, 1), b.tensor(op, 2), b.output(op)
+    if len(x.shape) != 4 or len(w.shape) != 4 or len(out.shape) != 4:
+        raise b.bad_shape(op, f"weights {list(w.shape)} and input {list(x.shape)} for output {list(out.shape)}")
+    # The padding of the convolution that goes the other way, from the output to the input.
+    top, _, left, _ = b.padding(op, mode, out, w.shape[1:3], (sh, sw), (1, 1))
+    attrs = ConvTranspose2dAttrs(
+        (out.shape[1], out.shape[2]), (sh, sw), (1, 1), (top, left), 1, b.clamp(op, activation, out)
+    )
+    b.emit(op, "conv_transpose2d", attrs, (x, w, b.tensor(op, 3) if b.has(op, 3) else None), out)
+
+
+def batch_matmul(b: Builder, op: SourceOp) -> None:
+    first, second = b.options(op, "BatchMatMulOptions", "AdjX", "AdjY")
+    attrs = MatmulAttrs(bool(first), bool(second))
+    b.emit(op, "matmul", attrs, (b.tensor(op, 0), b.tensor(op, 1)), b.output(op))
 
 
 def _window(
@@ -302,6 +326,8 @@ def pack(b: Builder, op: SourceOp) -> None:
 TFLITE_OPERATORS: dict[str, Importer] = {
     "CONV_2D": conv_2d,
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
+    "TRANSPOSE_CONV": transpose_conv,
+    "BATCH_MATMUL": batch_matmul,
     "FULLY_CONNECTED": fully_connected,
     "AVERAGE_POOL_2D": _pool("avg_pool2d", AvgPool2dAttrs),
     "MAX_POOL_2D": _pool("max_pool2d", MaxPool2dAttrs),

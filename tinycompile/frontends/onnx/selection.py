@@ -1,0 +1,245 @@
+"""Operators that select elements by indices known at compile time: slices, splits, padding, tiling, gathering."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tinycompile.errors import MalformedModelError, ShapeError
+from tinycompile.frontends.limits import MAX_DIM, checked_shape
+from tinycompile.frontends.onnx.builder import Builder, Value
+from tinycompile.frontends.onnx.source import SourceNode
+from tinycompile.ir.graph import Array, Tensor
+from tinycompile.ir.types import DType
+from tinycompile.ops.pad import PadAttrs
+from tinycompile.ops.select import SelectAttrs
+
+_EXPORT_AGAIN = "export the model again"
+
+
+def select(b: Builder, n: SourceNode, x: Tensor, indices: Sequence[Sequence[int]], value: float = 0) -> Tensor:
+    """`x` with these indices of each axis; `x` itself where that is all of it."""
+    checked_shape([len(i) for i in indices], str(n))
+    if all(tuple(i) == tuple(range(d)) for i, d in zip(indices, x.shape, strict=True)):
+        return x
+    return b.emit(n, "select", [x], SelectAttrs(tuple(tuple(int(v) for v in i) for i in indices), value))
+
+
+def pick(b: Builder, n: SourceNode, x: Tensor, places: Array, value: float = 0) -> Tensor:
+    """A tensor of `places`' shape: the elements of `x` at these places of its memory, `value` where negative."""
+    shape = checked_shape(places.shape, str(n))
+    flat = b.reshape(n, x, (x.elems,))
+    return b.reshape(n, select(b, n, flat, [places.reshape(-1).tolist()], value), shape)
+
+
+def _all(x: Tensor) -> list[Sequence[int]]:
+    return [range(d) for d in x.shape]
+
+
+def _axis(n: SourceNode, axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise ShapeError(f"axis {axis} of {rank} dimensions", str(n), _EXPORT_AGAIN)
+    return axis % rank
+
+
+def slice_(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    rank = len(x.shape)
+    starts, ends = b.integers(n, 1, "the starts"), b.integers(n, 2, "the ends")
+    axes = b.integers(n, 3, "the axes") if b.optional(n, 3) is not None else tuple(range(len(starts)))
+    steps = b.integers(n, 4, "the steps") if b.optional(n, 4) is not None else (1,) * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise ShapeError("starts, ends, axes and steps of a slice disagree", str(n), _EXPORT_AGAIN)
+    indices = _all(x)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        axis = _axis(n, axis, rank)
+        low = end if end >= 0 or end + x.shape[axis] >= 0 else None if step < 0 else 0
+        indices[axis] = range(x.shape[axis])[slice(start, low, step)]
+    return select(b, n, x, indices)
+
+
+def split(b: Builder, n: SourceNode) -> tuple[Tensor, ...]:
+    x, count = b.tensor(n, 0), len(n.outputs)
+    axis = _axis(n, n.integer("axis", 0), len(x.shape))
+    sizes = n.ints("split") if n.opset < 13 else None
+    if n.opset >= 13 and b.optional(n, 1) is not None:
+        sizes = b.integers(n, 1, "the sizes")
+    if sizes is None:
+        each = -(-x.shape[axis] // count)
+        sizes = tuple(min(each, x.shape[axis] - k * each) for k in range(count))
+    if len(sizes) != count or sum(sizes) != x.shape[axis] or min(sizes) < 0:
+        raise ShapeError(f"a split of {x.shape[axis]} into {list(sizes)}", str(n), _EXPORT_AGAIN)
+    parts, start = [], 0
+    for size in sizes:
+        indices = _all(x)
+        indices[axis] = range(start, start + size)
+        start += size
+        parts.append(select(b, n, x, indices))
+    return tuple(parts)
+
+
+def tile(b: Builder, n: SourceNode) -> Tensor:
+    x, repeats = b.tensor(n, 0), b.integers(n, 1, "the repeats")
+    if len(repeats) != len(x.shape):
+        raise ShapeError(f"{len(repeats)} repeats of {len(x.shape)} dimensions", str(n), _EXPORT_AGAIN)
+    checked_shape([d * r for d, r in zip(x.shape, repeats, strict=True)], str(n))
+    return select(b, n, x, [list(range(d)) * r for d, r in zip(x.shape, repeats, strict=True)])
+
+
+def expand(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    wanted = checked_shape(b.integers(n, 1, "the shape"), str(n))
+    shape = checked_shape(np.broadcast_shapes(x.shape, wanted), str(n))
+    full = b.reshape(n, x, (1,) * (len(shape) - len(x.shape)) + x.shape)
+    return select(b, n, full, [range(d) if d == s else (0,) * s for d, s in zip(full.shape, shape, strict=True)])
+
+
+def _padded(size: int, before: int, after: int, mode: str) -> Array:
+    """The index of each padded position; -1 where the padding is constant. Negative amounts cut."""
+    at = np.arange(-before, size + after)
+    if mode == "constant":
+        return np.where((at < 0) | (at >= size), -1, at)
+    if mode == "edge":
+        return np.clip(at, 0, size - 1)
+    if mode == "wrap":
+        return np.asarray(at % size)
+    period = max(2 * size - 2, 1)
+    folded = at % period
+    return np.where(folded >= size, period - folded, folded)
+
+
+def pad(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    rank = len(x.shape)
+    mode = n.text("mode", "constant")
+    if mode not in ("constant", "edge", "wrap", "reflect"):
+        raise n.unsupported(f"padding of mode '{mode}'")
+    given = (n.ints("pads") or ()) if n.opset < 11 else b.integers(n, 1, "the padding")
+    axes = b.integers(n, 3, "the axes") if b.optional(n, 3) is not None else tuple(range(rank))
+    value: float = n.real("value", 0.0) if n.opset < 11 else 0
+    if n.opset >= 11 and b.optional(n, 2) is not None:
+        value = b.constant(n, 2, "the padding value").reshape(-1)[0].item()
+    if len(given) != 2 * len(axes):
+        raise ShapeError(f"{len(given)} pads for {rank} dimensions", str(n), _EXPORT_AGAIN)
+    if max(map(abs, given), default=0) > MAX_DIM or math.isnan(value):
+        raise n.unsupported(f"padding by {list(given)} with {value}")
+    before, after = [0] * rank, [0] * rank
+    for k, axis in enumerate(axes):
+        before[_axis(n, axis, rank)], after[_axis(n, axis, rank)] = given[k], given[k + len(axes)]
+    if not any(given):
+        return x
+    stored = float(value) if x.dtype == DType.FLOAT32 else int(value)
+    eight_bits = x.dtype in (DType.INT8, DType.UINT8, DType.FLOAT32)
+    if mode == "constant" and min(given) >= 0 and eight_bits:
+        return b.emit(n, "pad", [x], PadAttrs(tuple(before), tuple(after), stored))
+    checked_shape([d + p + q for d, p, q in zip(x.shape, before, after, strict=True)], str(n))
+    indices = [_padded(d, p, q, mode).tolist() for d, p, q in zip(x.shape, before, after, strict=True)]
+    return select(b, n, x, indices, stored)
+
+
+def _gather_indices(b: Builder, n: SourceNode, size: int) -> Array:
+    """The constant indices of a gather, counted from 0."""
+    indices = b.constant(n, 1, "indices").astype(np.int64)
+    if indices.size and not (-size <= indices.min() and indices.max() < size):
+        raise ShapeError(f"an index outside a dimension of {size}", str(n), _EXPORT_AGAIN)
+    return np.where(indices < 0, indices + size, indices)
+
+
+def gather(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    axis = _axis(n, n.integer("axis", 0), len(x.shape))
+    at = _gather_indices(b, n, x.shape[axis])
+    indices = _all(x)
+    indices[axis] = at.reshape(-1).tolist()
+    return b.reshape(n, select(b, n, x, indices), (*x.shape[:axis], *at.shape, *x.shape[axis + 1 :]))
+
+
+def _places(x: Tensor) -> Array:
+    return np.arange(x.elems).reshape(x.shape)
+
+
+def gather_elements(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    axis = _axis(n, n.integer("axis", 0), len(x.shape))
+    at = _gather_indices(b, n, x.shape[axis])
+    if at.ndim != len(x.shape):
+        raise ShapeError("indices of another rank than the data", str(n), _EXPORT_AGAIN)
+    cut = _places(x)[tuple(slice(None) if k == axis else slice(d) for k, d in enumerate(at.shape))]
+    return pick(b, n, x, np.take_along_axis(cut, at, axis))
+
+
+def gather_nd(b: Builder, n: SourceNode) -> Tensor:
+    x, at = b.tensor(n, 0), b.constant(n, 1, "indices").astype(np.int64)
+    batch = n.integer("batch_dims", 0)
+    depth = at.shape[-1] if at.ndim else 0
+    if not 0 <= batch < at.ndim or depth < 1 or batch + depth > len(x.shape) or at.shape[:batch] != x.shape[:batch]:
+        raise MalformedModelError("indices that do not fit the data", str(n), _EXPORT_AGAIN)
+    places, lead = _places(x), np.indices(at.shape[:-1])[:batch]
+    if any(not np.all((-d <= at[..., k]) & (at[..., k] < d)) for k, d in enumerate(x.shape[batch : batch + depth])):
+        raise ShapeError("an index outside its dimension", str(n), _EXPORT_AGAIN)
+    return pick(b, n, x, places[(*lead, *(at[..., k] for k in range(depth)))])
+
+
+def trilu(b: Builder, n: SourceNode) -> Tensor:
+    x = b.tensor(n, 0)
+    k = int(b.constant(n, 1, "the diagonal").reshape(-1)[0]) if b.optional(n, 1) is not None else 0
+    if len(x.shape) < 2 or abs(k) > MAX_DIM:
+        raise n.unsupported(f"a triangle of {list(x.shape)} at diagonal {k}")
+    row, column = np.indices(x.shape[-2:])
+    kept = column - row >= k if n.integer("upper", 1) else column - row <= k
+    return pick(b, n, x, np.where(kept, _places(x), -1))
+
+
+def reverse_sequence(b: Builder, n: SourceNode) -> Tensor:
+    x, lengths = b.tensor(n, 0), b.constant(n, 1, "the lengths").astype(np.int64).reshape(-1)
+    time, batch = n.integer("time_axis", 0), n.integer("batch_axis", 1)
+    if {time, batch} != {0, 1} or len(x.shape) < 2 or lengths.shape != (x.shape[batch],):
+        raise n.unsupported("a reversal over other axes than the first two")
+    if lengths.min() < 0 or lengths.max() > x.shape[time]:
+        raise ShapeError("a length beyond the sequence", str(n), _EXPORT_AGAIN)
+    places = np.moveaxis(_places(x), (batch, time), (0, 1)).copy()
+    for k, length in enumerate(lengths):
+        places[k, :length] = places[k, :length][::-1]
+    return pick(b, n, x, np.moveaxis(places, (0, 1), (batch, time)))
+
+
+def depth_to_space(b: Builder, n: SourceNode) -> Tensor:
+    x, block = b.tensor(n, 0), n.integer("blocksize", 0)
+    if len(x.shape) != 4 or block < 1 or x.shape[1] % (block * block):
+        raise ShapeError(f"depth to space of {list(x.shape)} by {block}", str(n), _EXPORT_AGAIN)
+    batch, c, h, w = x.shape
+    if n.text("mode", "DCR") == "DCR":
+        split_up = b.reshape(n, x, (batch, block, block, c // block**2, h, w))
+        moved = b.transpose(n, split_up, (0, 3, 4, 1, 5, 2))
+    else:
+        split_up = b.reshape(n, x, (batch, c // block**2, block, block, h, w))
+        moved = b.transpose(n, split_up, (0, 1, 4, 2, 5, 3))
+    return b.reshape(n, moved, (batch, c // block**2, h * block, w * block))
+
+
+def space_to_depth(b: Builder, n: SourceNode) -> Tensor:
+    x, block = b.tensor(n, 0), n.integer("blocksize", 0)
+    if len(x.shape) != 4 or block < 1 or x.shape[2] % block or x.shape[3] % block:
+        raise ShapeError(f"space to depth of {list(x.shape)} by {block}", str(n), _EXPORT_AGAIN)
+    batch, c, h, w = x.shape
+    order = (0, 3, 5, 1, 2, 4) if n.text("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    moved = b.transpose(n, b.reshape(n, x, (batch, c, h // block, block, w // block, block)), order)
+    return b.reshape(n, moved, (batch, c * block * block, h // block, w // block))
+
+
+SELECTIONS: dict[str, Callable[[Builder, SourceNode], Value | tuple[Value, ...]]] = {
+    "DepthToSpace": depth_to_space,
+    "Expand": expand,
+    "Gather": gather,
+    "GatherElements": gather_elements,
+    "GatherND": gather_nd,
+    "Pad": pad,
+    "ReverseSequence": reverse_sequence,
+    "Slice": slice_,
+    "SpaceToDepth": space_to_depth,
+    "Split": split,
+    "Tile": tile,
+    "Trilu": trilu,
+}

@@ -1,0 +1,100 @@
+"""matmul: float32 [...,M,K] times [...,K,N], leading dimensions broadcast; one of them or both made at run time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinycompile.errors import ShapeError
+from tinycompile.ir.graph import Array, Attrs, Node
+from tinycompile.ir.types import DType, Region
+from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow, whole
+from tinycompile.ops.float_layers import float_unsupported
+
+
+@dataclass(frozen=True)
+class MatmulAttrs(Attrs):
+    """Whether the last two dimensions of an operand are exchanged: [...,K,M], [...,N,K]."""
+
+    transpose_a: bool = False
+    transpose_b: bool = False
+
+
+class Matmul(Operator):
+    kind = "matmul"
+    attrs_class = MatmulAttrs
+
+    def _sizes(self, node: Node) -> tuple[int, int, int, int]:
+        """M, K of the first operand, K of the second, N."""
+        (m, k), (depth, n) = node.tensor(0).shape[-2:], node.tensor(1).shape[-2:]
+        m, k = (k, m) if node.attrs.transpose_a else (m, k)
+        depth, n = (n, depth) if node.attrs.transpose_b else (depth, n)
+        return m, k, depth, n
+
+    def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
+        a, b = node.tensor(0), node.tensor(1)
+        where, fix = str(node.op.source), "check the shapes of this product in the exported model"
+        if min(len(a.shape), len(b.shape)) < 2:
+            raise ShapeError(f"a product of {list(a.shape)} and {list(b.shape)}", where, fix)
+        m, k, depth, n = self._sizes(node)
+        try:
+            lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        except ValueError:
+            lead = None
+        if k != depth or lead is None:
+            raise ShapeError(f"a product of {list(a.shape)} and {list(b.shape)}", where, fix)
+        return (*lead, m, n), a.dtype
+
+    def unsupported(self, node: Node) -> str | None:
+        if not node.activations:
+            return "a product of two constants"
+        return float_unsupported(node)
+
+    def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
+        return tuple(None if t is None or t.is_const else Need(whole(t)) for t in node.inputs)
+
+    def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
+        a, b = (node.const(k) if x is None else x.reshape(node.tensor(k).shape) for k, x in enumerate(inputs))
+        a = a.swapaxes(-1, -2) if node.attrs.transpose_a else a
+        b = b.swapaxes(-1, -2) if node.attrs.transpose_b else b
+        total = np.zeros(node.out.shape, dtype=np.float32)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            for k in range(a.shape[-1]):
+                total += a[..., :, k : k + 1] * b[..., k : k + 1, :]
+        form = node.out.form
+        return total.reshape(form.rows, form.width, form.channels)[out.y0 : out.y1, out.x0 : out.x1]
+
+    def grain(self, node: Node) -> Grain:
+        return Grain.WHOLE
+
+    def macs(self, node: Node) -> int:
+        return node.out.elems * self._sizes(node)[1]
+
+    def _firsts(self, node: Node, index: int) -> Array:
+        """Where the matrix of operand `index` begins for each product, in elements."""
+        shape = node.tensor(index).shape
+        numbers = np.arange(math.prod(shape[:-2])).reshape(shape[:-2])
+        return np.asarray(np.broadcast_to(numbers, node.out.shape[:-2]).reshape(-1) * math.prod(shape[-2:]))
+
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        m, k, _, n = self._sizes(node)
+        firsts = tuple(ConstArray(f"first{i}", self._firsts(node, i).astype(np.int32)) for i in (0, 1))
+        row0, step0 = (1, m) if node.attrs.transpose_a else (k, 1)
+        step1, column1 = (1, k) if node.attrs.transpose_b else (n, 1)
+        consts = (
+            ("batches", math.prod(node.out.shape[:-2])),
+            ("rows", m),
+            ("columns", n),
+            ("depth", k),
+            ("row0", row0),
+            ("step0", step0),
+            ("step1", step1),
+            ("column1", column1),
+        )
+        windows = tuple(RowWindow(i, whole=True) for i in node.activations)
+        constants = tuple(ConstArray(f"in{i}", node.const(i)) for i in (0, 1) if node.tensor(i).is_const)
+        kernel = "tc_matmul_of_constant_f32" if node.tensor(0).is_const else "tc_matmul_f32"
+        return (KernelCall(kernel, windows, (*constants, *firsts), consts),)
