@@ -469,8 +469,14 @@ def test_attributes_and_inputs_without_meaning(bad: Any, tmp_path: Path) -> None
 
 
 def test_outputs_that_nothing_computes(tmp_path: Path) -> None:
-    model = make([node("Identity", "c")], {"c": np.ones(3, dtype=np.float32)})
-    rejected(model, tmp_path, UnsupportedError)
+    """Constants and copies of inputs, of types that a network has."""
+    path = tmp_path / "model.onnx"
+    for value in (np.ones(3, dtype=np.float32), np.zeros((), dtype=np.int64)):
+        path.write_bytes(make([node("Identity", "c")], {"c": value}).SerializeToString())
+        compile_model(path)
+    path.write_bytes(make([node("Identity", "x")]).SerializeToString())
+    compile_model(path)
+    rejected(make([node("Identity", "c")], {"c": np.ones(3, dtype=np.float64)}), tmp_path, UnsupportedError)
 
 
 @pytest.mark.parametrize(

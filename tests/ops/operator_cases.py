@@ -38,8 +38,7 @@ class Case:
     """`macs` counts multiply-accumulates by brute force, taps in the padding included; None: not counted in MACs.
 
     `values(node, rng)` makes run-time inputs where uniformly random bytes of the type will not do. `columns`:
-    the kernel can make a part of a row. `ulp`: how far a float kernel may be from the reference, in units of the last
-    place.
+    the kernel can make a part of a row.
     """
 
     name: str
@@ -48,7 +47,6 @@ class Case:
     macs: Callable[[Node], int] | None = None
     values: Callable[[Node, np.random.Generator], tuple[Array | None, ...]] | None = None
     columns: bool = True
-    ulp: int = 0
 
     def inputs(self, seed: int) -> tuple[Array | None, ...]:
         """Run-time inputs in their own shapes, None elsewhere: extremes of the type for seeds 0 to 2, then random."""

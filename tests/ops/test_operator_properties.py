@@ -284,7 +284,7 @@ def kernel_failures(module: str) -> dict[int, list[str]]:
     for (k, name, run, seed), output in zip(plans, outputs, strict=True):
         case = cases_of(module)[k]
         expected = compute(case, run.out_region, row_forms(case, case.inputs(seed)), reference(case, seed))
-        if not agrees(output, expected, case.ulp):
+        if not agrees(output, expected, case.operator.ulp(case.node)):
             where = np.argwhere(output != expected)[:1].tolist()
             failures[k].append(f"{name}: {int((output != expected).sum())} of {output.size} differ, first at {where}")
     return failures

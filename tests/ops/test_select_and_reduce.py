@@ -54,8 +54,10 @@ def running_sums(dtype: DType, axis: int, exclusive: bool, reverse: bool) -> Nod
 
 
 def few(node: Node, rng: np.random.Generator) -> tuple[Array | None, ...]:
-    """Values with ties; floats whose sums and products are exact."""
+    """Integers with ties, floats of several magnitudes."""
     x = node.tensor(0)
+    if x.dtype == DType.FLOAT32:
+        return ((rng.standard_normal(x.shape) * 10.0 ** rng.integers(-2, 3, x.shape)).astype(np.float32),)
     values = rng.integers(0 if not x.dtype.is_integer or x.dtype.int_range[0] == 0 else -3, 4, x.shape)
     return ((values % 2).astype(np.bool_) if x.dtype == DType.BOOL else values.astype(x.dtype.numpy),)
 

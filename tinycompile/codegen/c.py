@@ -355,6 +355,7 @@ def emit_c(plan: Plan) -> Emission:
     )
     stack_bytes = stack_estimate_bytes(plan)
     popped = plan.output_mode is OutputMode.STREAMED
+    runtime = _runtime_headers(module.headers)
     context = {
         "prefix": prefix,
         "macro": prefix.upper(),
@@ -374,6 +375,7 @@ def emit_c(plan: Plan) -> Emission:
         "mode": plan.input_mode.value,
         "popped": popped,
         "pops": () if program is None else program.pops,
+        "math_library": "tc_math.h" in runtime,
     }
     names = {
         "model.h.j2": f"{prefix}.h",
@@ -385,7 +387,7 @@ def emit_c(plan: Plan) -> Emission:
     files = {out: environment.get_template(name).render(context) for name, out in names.items()}
     schedule_bytes = sum(w.nbytes for w in module.weights.values() if w.name in module.schedule)
     return Emission(
-        {**files, **_runtime_headers(module.headers)},
+        {**files, **runtime},
         sum(w.nbytes for w in module.weights.values()) - schedule_bytes,
         schedule_bytes,
         stack_bytes,

@@ -22,8 +22,9 @@ from tinycompile.toolchain import Compiler, compile_or_raise, target_flags
 STACK_BYTES = 16 * 1024  # room for the stack in emulated firmware; what is used of it is measured
 LIBRARY_FRAME_BYTES = 64  # allowed for a function that the compiler does not see: its own helpers, memcpy
 ALLOWED_UNDEFINED = re.compile(
-    # the memory functions, the compiler's helpers for arithmetic and switches, and what hosted compilers add
-    r"^(memcpy|memset|memmove|__aeabi_\w+|__gnu_thumb1_\w+|__\w+[sd][if]\d?|_GLOBAL_OFFSET_TABLE_|__stack_chk\w*)$"
+    # the memory functions, those of tc_math.h, the compiler's helpers for arithmetic and switches, and what hosted
+    # compilers add
+    r"^((a?(sin|cos|tan)h?|ceil|erfc?|exp(m1)?|fabs|floor|fmod|log(1p)?|pow|rint|sqrt)f|memcpy|memset|memmove|__aeabi_\w+|__gnu_thumb1_\w+|__\w+[sd][if]\d?|_GLOBAL_OFFSET_TABLE_|__stack_chk\w*)$"
 )
 
 
@@ -122,9 +123,10 @@ def _deepest_path(callgraph: str, root: str) -> int | None:
     return depth(start, frozenset({start})) if start is not None else None
 
 
-def _link(work: Path, compiler: Compiler, target: Target, sources: list[str], where: str) -> None:
+def _link(work: Path, compiler: Compiler, target: Target, sources: list[str], where: str, math: bool) -> None:
+    """`math`: with the C library's float functions, which GCC's toolchains bring for every core."""
     flags = [f for f in target_flags(target, compiler) if not f.startswith("-O")]
-    libraries = ["-lgcc"] if compiler.flavour == "gcc" else []
+    libraries = [*(["-lm", "-lc"] if math else []), "-lgcc"] if compiler.flavour == "gcc" else []
     extra = ["-Wl,--no-warn-rwx-segments"] if compiler.flavour == "gcc" else []
     if target.family == "riscv32" and compiler.flavour == "gcc":
         extra.append("-Wl,--no-relax")  # relaxation wants a global pointer, which the start-up does not set
@@ -199,7 +201,8 @@ def build_emulated(
     _write_support(work, board, memories, ram, ram, STACK_BYTES)
     # Harness and start-up are compiled from source so that one command serves every compiler.
     include = [f"-I{folder.resolve()}"]
-    _link(work, compiler, target, [*include, "harness.c", "startup.c", "model.o", "model_weights.o"], board.name)
+    objects_and_sources = [*include, "harness.c", "startup.c", "model.o", "model_weights.o"]
+    _link(work, compiler, target, objects_and_sources, board.name, (folder / "tc_math.h").exists())
     return Image(work / "firmware.elf", ram, objects)
 
 

@@ -238,6 +238,11 @@ class Operator(abc.ABC):
         """Multiply-accumulates to compute the whole output (0 for operators that are not counted in MACs)."""
         return 0
 
+    def ulp(self, node: Node) -> int:
+        """How far a kernel's floats may be from those of `compute`, in units of the last place: more than 0 where the
+        kernel calls functions of the C library."""
+        return 0
+
     def inner_elems(self, node: Node) -> int:
         """Elements that the kernel puts out on the way, beside those of the output (fused operators)."""
         return 0

@@ -112,6 +112,10 @@ class Elementwise(Operator):
             k for k in node.activations if self._full(node, k) and (node.tensor(k).dtype == out or out.itemsize == 1)
         )
 
+    def ulp(self, node: Node) -> int:
+        function, last = FUNCTIONS[node.attrs.function], node.tensor(len(node.inputs) - 1)
+        return function.ulp if last.dtype == DType.FLOAT32 else 0
+
     def grain(self, node: Node) -> Grain:
         for k in range(len(node.inputs)):
             rows, columns, _ = self._own(node, k)

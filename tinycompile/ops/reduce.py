@@ -25,17 +25,14 @@ def _last(place: Callable[..., Any]) -> Callable[[Array, int], Any]:
     return lambda x, axis: x.shape[axis] - 1 - place(np.flip(x, axis), axis=axis)
 
 
-def _sum(x: Array, axis: int) -> Any:
-    return np.sum(x, axis=axis, dtype=np.float64 if x.dtype == np.float32 else x.dtype)
-
-
-def _product(x: Array, axis: int) -> Any:
-    return np.prod(x, axis=axis, dtype=np.float64 if x.dtype == np.float32 else x.dtype)
+def _in_order(function: np.ufunc) -> Callable[[Array, int], Any]:
+    """One element after the other in the type of the input, as the kernels do it."""
+    return lambda x, axis: np.take(function.accumulate(x, axis=axis, dtype=x.dtype), -1, axis=axis)
 
 
 REDUCTIONS: dict[str, tuple[Callable[..., Any], frozenset[DType]]] = {
-    "sum": (_sum, NUMBER),
-    "prod": (_product, NUMBER),
+    "sum": (_in_order(np.add), NUMBER),
+    "prod": (_in_order(np.multiply), NUMBER),
     "max": (np.max, ANY),
     "min": (np.min, ANY),
     "argmax": (np.argmax, ANY),

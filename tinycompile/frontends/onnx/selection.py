@@ -66,6 +66,8 @@ def split(b: Builder, n: SourceNode) -> tuple[Tensor, ...]:
     sizes = n.ints("split") if n.opset < 13 else None
     if n.opset >= 13 and b.optional(n, 1) is not None:
         sizes = b.integers(n, 1, "the sizes")
+    if n.integer("num_outputs", count) != count:
+        raise ShapeError(f"a split into {count} outputs", str(n), _EXPORT_AGAIN)
     if sizes is None:
         each = -(-x.shape[axis] // count)
         sizes = tuple(min(each, x.shape[axis] - k * each) for k in range(count))
