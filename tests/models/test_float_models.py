@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 from reference_models import Arrays, golden, model_path
 
 from tinycompile.codegen.c import emit_c
@@ -15,7 +17,7 @@ from tinycompile.costs import estimated_cycles
 from tinycompile.emulate.host import run_host
 from tinycompile.emulate.interpreter import run_plan
 from tinycompile.emulate.target import run_target
-from tinycompile.errors import UnsupportedError
+from tinycompile.errors import UnsupportedError, UsageError
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.plan import Plan
 from tinycompile.pipeline import ImportOptions, import_model
@@ -138,3 +140,20 @@ def test_an_emulated_cortex_m7_has_the_bits_of_the_host(emulator: str, tmp_path:
     run = run_target(tmp_path, plan.interface, load_target("cortex-m7"), inputs, emulator=emulator)
     assert [a.tobytes() for a in run.outputs] == [a.tobytes() for a in host]
     assert error(run.outputs, want) <= RELATIVE
+
+
+def test_a_c_library_that_computes_in_doubles_is_emulated_by_qemu(tmp_path: Path) -> None:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8]) for name in "xy"]
+    softmax = helper.make_graph([helper.make_node("Softmax", ["x"], ["y"])], "g", values[:1], values[1:])
+    path = tmp_path / "softmax.onnx"
+    onnx.save(helper.make_model(softmax, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+    plan = planned(import_model(path, ImportOptions()), Goal())
+    inputs = [np.linspace(-3, 3, 16, dtype=np.float32).reshape(2, 1, 8)]
+    folder = tmp_path / "build"
+    folder.mkdir()
+    host, target = run_c(plan, inputs, folder), load_target("cortex-m7")
+    run = run_target(folder, plan.interface, target, inputs)
+    assert "qemu" in run.emulator.lower()
+    assert error(run.outputs, host) <= RELATIVE
+    with pytest.raises(UsageError, match="double-precision"):
+        run_target(folder, plan.interface, target, inputs, emulator="unicorn")

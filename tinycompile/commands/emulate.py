@@ -121,7 +121,7 @@ def _where(on: str | None, board: str | None, emulator: str | None) -> str:
 @click.argument("what", metavar="OUT_OR_MODEL")
 @click.option("--on", metavar="CORE", help="host (the default), or a core of `tinycompile targets`.")
 @click.option("--board", metavar="BOARD", help="Memory map to run on, which implies its core; default: the core's own.")
-@click.option("--emulator", type=click.Choice(["unicorn", "qemu"]), help="Default: unicorn where it has the core.")
+@click.option("--emulator", type=click.Choice(["unicorn", "qemu"]), help="Default: unicorn where it can run the build.")
 @click.option("--inputs", metavar="IN.npz", help="An array per input, by tensor name or in_0, in_1; samples first.")
 @click.option("--outputs", metavar="OUT.npz", help="Where to write out_0, out_1, ...; samples first.")
 @click.option("--samples", default=4, show_default=True, help="Random samples when no inputs are given.")

@@ -70,7 +70,7 @@ def run_target(
     """Cross-compile the build in `folder` and run every sample on the emulated core, once per fill of the arena.
 
     `inputs`: per network input an array (samples, *shape). `board`: default the target's own. `emulator`: "unicorn"
-    (the default where it has the core) or "qemu". `compiler`: "gcc" or "zig" to insist. `arena_bytes`: smaller than
+    (the default where it can run it) or "qemu". `compiler`: "gcc" or "zig" to insist. `arena_bytes`: smaller than
     planned, to show that it faults. Raises CheckFailed for a fault or a result that depends on the arena's initial
     contents.
     """
@@ -83,9 +83,12 @@ def run_target(
     chosen = board or load_board(str(target.emulation_board))
     if chosen.target != target.name:
         raise UsageError(f"{chosen.name} has a {chosen.target}, not a {target.name}", "--board", "choose another board")
-    which = emulator or ("unicorn" if target.unicorn_cpu is not None else "qemu")
-    if which == "unicorn" and target.unicorn_cpu is None:
-        raise UsageError(f"unicorn cannot run {target.name}", "--emulator", "use --emulator qemu")
+    unable = None if target.unicorn_cpu is not None else f"unicorn cannot run {target.name}"
+    if "fpu-double" in target.features and (folder / "tc_math.h").exists():
+        unable = "unicorn has no double-precision FPU, which the C library's functions use"
+    which = emulator or ("unicorn" if unable is None else "qemu")
+    if which == "unicorn" and unable is not None:
+        raise UsageError(unable, "--emulator", "use --emulator qemu")
     cc = target_compiler(target, compiler)
     record, samples = pack_inputs(interface, inputs)
     with tempfile.TemporaryDirectory(prefix="tinycompile-") as name:
