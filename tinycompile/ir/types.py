@@ -66,16 +66,21 @@ class RowForm:
         return self.width * self.channels
 
 
+def row_parts(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Where the dimensions of columns and those of channels begin in a shape; those of rows come first."""
+    rank = len(shape)
+    if rank < 2:
+        return 0, 0
+    return rank - 1 if rank == 2 or (rank == 3 and shape[0] == 1) else rank - 2, rank - 1
+
+
 def row_form(shape: tuple[int, ...]) -> RowForm:
     """The row form of a row-major `shape`.
 
     NHWC -> (N*H, W, C); [1,T,C] -> (T, 1, C); [M,C] -> (M, 1, C); [C] -> (1, 1, C).
     """
-    if len(shape) < 2:
-        return RowForm(1, 1, math.prod(shape))
-    if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
-        return RowForm(shape[-2], 1, shape[-1])
-    return RowForm(math.prod(shape[:-2]), shape[-2], shape[-1])
+    columns, channels = row_parts(shape)
+    return RowForm(math.prod(shape[:columns]), math.prod(shape[columns:channels]), math.prod(shape[channels:]))
 
 
 @dataclass(frozen=True)

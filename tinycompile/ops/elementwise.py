@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Node, Tensor
-from tinycompile.ir.types import DType, Region
+from tinycompile.ir.types import DType, Region, row_parts
 from tinycompile.ops.base import Need
 
 
@@ -42,26 +42,14 @@ def broadcast_shape(node: Node) -> tuple[int, ...]:
 def row_broadcast(tensor: Tensor, out: Tensor) -> tuple[bool, bool, bool] | None:
     """Whether `tensor` has (rows, columns, channels) of its own against `out`'s row form; None when the broadcast is
     no product of the three (some leading dimension is 1 and another is not)."""
-    rank = len(out.shape)
-    padded = (1,) * (rank - len(tensor.shape)) + tensor.shape
-    form = out.form
+    padded = (1,) * (len(out.shape) - len(tensor.shape)) + tensor.shape
+    form, (begin, end) = out.form, row_parts(out.shape)
 
-    def same(dims: slice, size: int) -> bool | None:
-        own, whole = padded[dims], out.shape[dims]
-        if own == whole:
+    def own(dims: slice, size: int) -> bool | None:
+        if padded[dims] == out.shape[dims]:
             return size > 1
-        return False if all(d == 1 for d in own) else None
+        return False if all(d == 1 for d in padded[dims]) else None
 
-    parts: tuple[bool | None, bool | None, bool | None]
-    if rank < 2:
-        parts = (False, False, same(slice(0, rank), form.channels))
-    elif rank == 2 or (rank == 3 and out.shape[0] == 1):
-        parts = (same(slice(0, rank - 1), form.rows), False, same(slice(rank - 1, rank), form.channels))
-    else:
-        parts = (
-            same(slice(0, rank - 2), form.rows),
-            same(slice(rank - 2, rank - 1), form.width),
-            same(slice(rank - 1, rank), form.channels),
-        )
-    rows, columns, channels = parts
+    rows, columns = own(slice(begin), form.rows), own(slice(begin, end), form.width)
+    channels = own(slice(end, None), form.channels)
     return None if rows is None or columns is None or channels is None else (rows, columns, channels)

@@ -15,10 +15,9 @@ import numpy as np
 
 from tinycompile.errors import UnsupportedError
 from tinycompile.ir.graph import Array, Attrs, Node
-from tinycompile.ir.types import DType, Region
+from tinycompile.ir.types import DType, Region, row_parts
 from tinycompile.ops.base import Grain, KernelCall, Need, Operator, RowWindow, whole
 from tinycompile.ops.elementwise_functions import ANY, NUMBER, SUFFIX
-from tinycompile.ops.select import row_parts
 
 
 def _last(place: Callable[..., Any]) -> Callable[[Array, int], Any]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
-from tinycompile.ir.types import DType, Region
+from tinycompile.ir.types import DType, Region, row_parts
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow, whole
 
 Offsets = NDArray[np.int64]
@@ -28,14 +28,6 @@ class SelectAttrs(Attrs):
 
     indices: tuple[tuple[int, ...], ...] = ()
     value: float = 0
-
-
-def row_parts(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Where the dimensions of columns and of channels begin in a shape, as `row_form` cuts it."""
-    rank = len(shape)
-    if rank < 2:
-        return 0, 0
-    return rank - 1 if rank == 2 or (rank == 3 and shape[0] == 1) else rank - 2, rank - 1
 
 
 @lru_cache(256)
