@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinycompile.errors import QuantError
-from tinycompile.ir.graph import Array, Attrs, Node
+from tinycompile.ir.graph import Array, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow
+from tinycompile.ops.base import ConstArray, Grain, KernelCall, RowWindow
 from tinycompile.ops.convolution import clamp_range, tensor_quant
-from tinycompile.ops.elementwise import broadcast_shape, int8_unsupported, row_broadcast
+from tinycompile.ops.elementwise import Broadcast, broadcast_shape, int8_unsupported, row_broadcast
 
 
-class Binary(Operator):
+class Binary(Broadcast):
     """Subclasses give the arithmetic (`combine`) and their kernel's name and numeric constants (`numbers`)."""
 
     kernel: str
@@ -45,26 +45,10 @@ class Binary(Operator):
         return int8_unsupported(node)
 
     def _own(self, node: Node, k: int) -> tuple[bool, bool, bool]:
-        """Whether operand `k` has rows, columns and channels of its own."""
         own = row_broadcast(node.tensor(k), node.out)
         if own is None:
             raise QuantError("operands do not broadcast by rows", str(node.op.source), "report this bug")
         return own
-
-    def _full(self, node: Node, k: int) -> bool:
-        return node.tensor(k).elems == node.out.elems
-
-    def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
-        needs: list[Need | None] = []
-        for k in (0, 1):
-            if node.tensor(k).is_const:
-                needs.append(None)
-                continue
-            rows, columns, _ = self._own(node, k)
-            y = (out.y0, out.y1) if rows else (0, 1)
-            x = (out.x0, out.x1) if columns else (0, 1)
-            needs.append(Need(Region(*y, *x)))
-        return tuple(needs)
 
     def _operand(self, node: Node, k: int, out: Region, given: Array | None) -> NDArray[np.int64]:
         """Operand `k` less its zero point, broadcastable to `out`."""
@@ -74,40 +58,14 @@ class Binary(Operator):
             given = self._const_part(node, k, out)
         return given.astype(np.int64) - zero_point
 
-    def _const_part(self, node: Node, k: int, out: Region) -> Array:
-        """What region `out` needs of the constant operand `k`, in row form, with 1 where it is broadcast."""
-        rows, columns, channels = self._own(node, k)
-        form = node.out.form
-        full = node.const(k).reshape(
-            form.rows if rows else 1, form.width if columns else 1, form.channels if channels else 1
-        )
-        part: Array = full[
-            slice(out.y0, out.y1) if rows else slice(None), slice(out.x0, out.x1) if columns else slice(None)
-        ]
-        return part
-
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         a, b = (self._operand(node, k, out, inputs[k]) for k in (0, 1))
         shape = (out.rows, out.cols, node.out.form.channels)
         value = np.clip(self.combine(node, a, b), *clamp_range(node.attrs.clamp)).astype(np.int8)
         return np.broadcast_to(value, shape)
 
-    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
-        attrs: Attrs = node.attrs
-        fixed = (k for k in (0, 1) if node.tensor(k).is_const)
-        return None if any(any(self._own(node, k)[:2]) for k in fixed) else attrs
-
     def in_place(self, node: Node) -> tuple[int, ...]:
         return tuple(k for k in node.activations if self._full(node, k))
-
-    def grain(self, node: Node) -> Grain:
-        for k in (0, 1):
-            rows, columns, _ = self._own(node, k)
-            if not self._full(node, k) and (rows or columns or not node.tensor(k).is_const):
-                return Grain.ROW
-            if node.tensor(k).is_const and rows:
-                return Grain.ROW
-        return Grain.FLAT
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         order = (0, 1) if not node.tensor(0).is_const else (1, 0)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import abc
+from collections.abc import Sequence
+
 from tinycompile.errors import ShapeError
-from tinycompile.ir.graph import Node, Tensor
+from tinycompile.ir.graph import Array, Attrs, Node, Tensor
 from tinycompile.ir.types import DType, Region, row_parts
-from tinycompile.ops.base import Need
+from tinycompile.ops.base import Grain, Need, Operator
 
 
 def int8_unsupported(node: Node) -> str | None:
@@ -53,3 +56,52 @@ def row_broadcast(tensor: Tensor, out: Tensor) -> tuple[bool, bool, bool] | None
     rows, columns = own(slice(begin), form.rows), own(slice(begin, end), form.width)
     channels = own(slice(end, None), form.channels)
     return None if rows is None or columns is None or channels is None else (rows, columns, channels)
+
+
+class Broadcast(Operator):
+    """Operands that each have the output's rows, columns and channels, or one of these for all."""
+
+    @abc.abstractmethod
+    def _own(self, node: Node, k: int) -> tuple[bool, bool, bool]:
+        """Whether operand `k` has rows, columns and channels of its own."""
+
+    def _full(self, node: Node, k: int) -> bool:
+        return node.tensor(k).elems == node.out.elems
+
+    def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
+        needs: list[Need | None] = []
+        for k in range(len(node.inputs)):
+            if node.tensor(k).is_const:
+                needs.append(None)
+                continue
+            rows, columns, _ = self._own(node, k)
+            y = (out.y0, out.y1) if rows else (0, 1)
+            x = (out.x0, out.x1) if columns else (0, 1)
+            needs.append(Need(Region(*y, *x)))
+        return tuple(needs)
+
+    def _const_part(self, node: Node, k: int, out: Region) -> Array:
+        """What region `out` needs of the constant operand `k`, in row form, with 1 where it is broadcast."""
+        rows, columns, channels = self._own(node, k)
+        form = node.out.form
+        full = node.const(k).reshape(
+            form.rows if rows else 1, form.width if columns else 1, form.channels if channels else 1
+        )
+        part: Array = full[
+            slice(out.y0, out.y1) if rows else slice(None), slice(out.x0, out.x1) if columns else slice(None)
+        ]
+        return part
+
+    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
+        attrs: Attrs = node.attrs
+        fixed = (k for k in range(len(node.inputs)) if node.tensor(k).is_const)
+        return None if any(any(self._own(node, k)[:2]) for k in fixed) else attrs
+
+    def grain(self, node: Node) -> Grain:
+        for k in range(len(node.inputs)):
+            rows, columns, _ = self._own(node, k)
+            if not self._full(node, k) and (rows or columns or not node.tensor(k).is_const):
+                return Grain.ROW
+            if node.tensor(k).is_const and rows:
+                return Grain.ROW
+        return Grain.FLAT

@@ -14,8 +14,8 @@ import numpy as np
 from tinycompile.errors import UnsupportedError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow
-from tinycompile.ops.elementwise import broadcast_shape, row_broadcast
+from tinycompile.ops.base import ConstArray, Grain, KernelCall, RowWindow
+from tinycompile.ops.elementwise import Broadcast, broadcast_shape, row_broadcast
 from tinycompile.ops.elementwise_functions import FUNCTIONS, SUFFIX, evaluate
 
 
@@ -38,7 +38,7 @@ def own_parts(node: Node, k: int) -> tuple[bool, bool, bool] | None:
     return own if fits else None
 
 
-class Elementwise(Operator):
+class Elementwise(Broadcast):
     kind = "elementwise"
     attrs_class = ElementwiseAttrs
     scale_free = True
@@ -68,42 +68,10 @@ class Elementwise(Operator):
         assert own is not None
         return own
 
-    def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
-        needs: list[Need | None] = []
-        for k in range(len(node.inputs)):
-            if node.tensor(k).is_const:
-                needs.append(None)
-                continue
-            rows, columns, _ = self._own(node, k)
-            y = (out.y0, out.y1) if rows else (0, 1)
-            x = (out.x0, out.x1) if columns else (0, 1)
-            needs.append(Need(Region(*y, *x)))
-        return tuple(needs)
-
-    def _const_part(self, node: Node, k: int, out: Region) -> Array:
-        """What region `out` needs of the constant operand `k`, in row form, with 1 where it is broadcast."""
-        rows, columns, channels = self._own(node, k)
-        form = node.out.form
-        full = node.const(k).reshape(
-            form.rows if rows else 1, form.width if columns else 1, form.channels if channels else 1
-        )
-        part: Array = full[
-            slice(out.y0, out.y1) if rows else slice(None), slice(out.x0, out.x1) if columns else slice(None)
-        ]
-        return part
-
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         operands = [self._const_part(node, k, out) if x is None else x for k, x in enumerate(inputs)]
         shape = (out.rows, out.cols, node.out.form.channels)
         return np.broadcast_to(evaluate(node.attrs.function, operands, node.attrs.params), shape)
-
-    def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
-        attrs: Attrs = node.attrs
-        fixed = (k for k in range(len(node.inputs)) if node.tensor(k).is_const)
-        return None if any(any(self._own(node, k)[:2]) for k in fixed) else attrs
-
-    def _full(self, node: Node, k: int) -> bool:
-        return node.tensor(k).elems == node.out.elems
 
     def in_place(self, node: Node) -> tuple[int, ...]:
         """Other element types of the same bytes only where they are bytes: these may alias anything in C."""
@@ -115,15 +83,6 @@ class Elementwise(Operator):
     def ulp(self, node: Node) -> int:
         function, last = FUNCTIONS[node.attrs.function], node.tensor(len(node.inputs) - 1)
         return function.ulp if last.dtype == DType.FLOAT32 else 0
-
-    def grain(self, node: Node) -> Grain:
-        for k in range(len(node.inputs)):
-            rows, columns, _ = self._own(node, k)
-            if not self._full(node, k) and (rows or columns or not node.tensor(k).is_const):
-                return Grain.ROW
-            if node.tensor(k).is_const and rows:
-                return Grain.ROW
-        return Grain.FLAT
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         function, dtype = FUNCTIONS[node.attrs.function], node.tensor(len(node.inputs) - 1).dtype
