@@ -217,6 +217,11 @@ class Operator(abc.ABC):
         """The input whose bytes are the output, unchanged and in order (reshape), or None."""
         return None
 
+    def row_view_offsets(self, node: Node) -> tuple[int, ...] | None:
+        """Byte offset of each input inside the output when all are contiguous runs of it, unchanged (concat): it may be
+        laid out around them. Else None."""
+        return None
+
     def rectangle(self, node: Node) -> Region | None:
         """The rectangle of input 0 that the output is, unchanged (crop): a view inside the input's rows. Else None."""
         return None

@@ -76,7 +76,6 @@ class Concat(Operator):
         return node.out.form.rows // int(node.out.shape[node.attrs.axis])
 
     def row_view_offsets(self, node: Node) -> tuple[int, ...] | None:
-        """Byte offset of each input inside the output when all are contiguous runs of it, unchanged; else None."""
         if math.prod(node.out.shape[: node.attrs.axis]) != 1 or self.unsupported(node) is not None:
             return None
         if any(self._table(node, k) is not None for k in range(len(node.inputs))):

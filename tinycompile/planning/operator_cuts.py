@@ -47,8 +47,10 @@ class OperatorCuts:
     def _held(self, graph: Graph, op: Op, out: Region) -> Held:
         node, oper = graph.node(op), operator(op.kind)
         row_bytes = out.cols * node.out.form.channels * node.out.dtype.itemsize
-        if op.kind == "concat" and out.rows * out.cols == 1:
-            row_bytes = 0  # laid out as a view
+        if out.rows * out.cols == 1:
+            cut = node if out == whole(node.out) else cut_node(graph, op, out)
+            if oper.row_view_offsets(cut) is not None:
+                row_bytes = 0  # laid out as a view
         scratch = self._of_cut(graph, op, out, _scratch_bytes) if oper.scratch_bytes(node) else 0
         kept = scratch if oper.keeps(node) else 0
         over = oper.over_window(node) is not None and node.out.row_bytes > node.tensor(0).row_bytes

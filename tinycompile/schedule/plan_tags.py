@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tinycompile.errors import InternalError, one_line
 from tinycompile.ir.plan import Plan
-from tinycompile.ops.concat import Concat
 from tinycompile.ops.registry import operator
 
 Tags = NDArray[np.int64]
@@ -36,7 +35,7 @@ def _links(plan: Plan) -> list[tuple[str, str, int]]:
         if oper.rectangle(node) is not None:
             continue
         source = oper.view(node)
-        offsets = oper.row_view_offsets(node) if source is None and isinstance(oper, Concat) else None
+        offsets = oper.row_view_offsets(node) if source is None else None
         if source is not None:
             links.append((node.tensor(source).name, node.out.name, 0))
         elif offsets is not None:

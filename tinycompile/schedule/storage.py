@@ -17,7 +17,6 @@ from itertools import pairwise
 from tinycompile.errors import UnsupportedError, one_line
 from tinycompile.ir.graph import Graph, Node
 from tinycompile.ir.types import Region
-from tinycompile.ops.concat import Concat
 from tinycompile.ops.registry import operator
 
 
@@ -109,8 +108,6 @@ class _Builder:
         if source is not None:
             self.parts[node.out.name] = self.parts[node.tensor(source).name]
             return True
-        if not isinstance(oper, Concat):
-            return False
         offsets = oper.row_view_offsets(node)
         return offsets is not None and self._join(node, offsets)
 
