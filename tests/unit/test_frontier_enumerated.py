@@ -24,6 +24,7 @@ from tinycompile.planning.frontier import Point, frontier
 from tinycompile.planning.recompute import Recompute, rewrite
 from tinycompile.schedule.assembly import network_macs
 from tinycompile.schedule.row_model import RowModel, build_row_model
+from tinycompile.schedule.segments import Segments
 from tinycompile.schedule.stages import cuts, search_order, staged_order
 from tinycompile.schedule.storage import analyse_storage
 
@@ -139,17 +140,23 @@ def test_of_many_networks_the_frontier_is_that_of_all_ways_to_fuse_and_cut_them(
     equal(graph, mode)
 
 
-def test_no_estimate_exceeds_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Gets what is estimated and what is measured of each choice on the paths of frontiers."""
     real, seen = frontier_module.measured_peaks, list[tuple[int, int]]()
 
-    def noted(
+    def measured_peaks(
         graph: Graph, how: Recompute, path: Sequence[Choice], input_mode: InputMode, output_mode: OutputMode
     ) -> list[int]:
         peaks = real(graph, how, path, input_mode, output_mode)
         seen.extend((c.peak_bytes, p) for c, p in zip(path, peaks, strict=True))
         return peaks
 
-    monkeypatch.setattr(frontier_module, "measured_peaks", noted)
+    monkeypatch.setattr(frontier_module, "measured_peaks", measured_peaks)
+    return seen
+
+
+def test_no_estimate_exceeds_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, counts = noted(monkeypatch), list[int]()
 
     @settings(SETTINGS, max_examples=12)
     @given(st.one_of(tileable_networks(), bottleneck_networks(blocks=2)), MODES)
@@ -158,9 +165,11 @@ def test_no_estimate_exceeds_what_is_measured(monkeypatch: pytest.MonkeyPatch) -
         assume(mode is InputMode.RESIDENT or not set(graph.inputs) & set(graph.outputs))
         seen.clear()
         frontier(graph, mode, needed(graph, Recompute(), mode)[0], MOST)
+        counts.append(len(seen))
         assert [(estimate, peak) for estimate, peak in seen if estimate > peak] == []
 
     check()
+    assert any(counts)  # something was measured
 
 
 def tapered(channels: int) -> Graph:
@@ -168,6 +177,17 @@ def tapered(channels: int) -> Graph:
     x = conv(b, b.input((1, 9, 6, 2)), 6, (3, 3), pad=(1, 1, 1, 1))
     x = conv(b, conv(b, x, channels, (1, 1)), 1, (3, 3), (2, 2), pad=(1, 1, 1, 1))
     return stream_reductions(b.graph([b.mean(x)]))
+
+
+def test_control_an_estimate_that_is_too_high_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, mode, real = tapered(2), InputMode.EXTERNAL, Segments.peak
+    seen, ceiling = noted(monkeypatch), needed(graph, Recompute(), mode)[0]
+    frontier(graph, mode, ceiling, MOST)
+    assert seen
+    assert all(estimate <= peak for estimate, peak in seen)
+    monkeypatch.setattr(Segments, "peak", lambda *args: real(*args) + 1)
+    frontier(graph, mode, ceiling, MOST)
+    assert any(estimate > peak for estimate, peak in seen)
 
 
 @pytest.mark.parametrize("channels", [2, 6])
