@@ -123,6 +123,11 @@ def _deepest_path(callgraph: str, root: str) -> int | None:
     return depth(start, frozenset({start})) if start is not None else None
 
 
+def calls_c_library(folder: Path) -> bool:
+    """Whether a build calls the C library's float functions."""
+    return (folder / "tc_math.h").exists()
+
+
 def _link(work: Path, compiler: Compiler, target: Target, sources: list[str], where: str, math: bool) -> None:
     """`math`: with the C library's float functions, which GCC's toolchains bring for every core."""
     flags = [f for f in target_flags(target, compiler) if not f.startswith("-O")]
@@ -202,7 +207,7 @@ def build_emulated(
     # Harness and start-up are compiled from source so that one command serves every compiler.
     include = [f"-I{folder.resolve()}"]
     objects_and_sources = [*include, "harness.c", "startup.c", "model.o", "model_weights.o"]
-    _link(work, compiler, target, objects_and_sources, board.name, (folder / "tc_math.h").exists())
+    _link(work, compiler, target, objects_and_sources, board.name, calls_c_library(folder))
     return Image(work / "firmware.elf", ram, objects)
 
 

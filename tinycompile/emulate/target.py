@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinycompile.board import Board, load_board
-from tinycompile.emulate.firmware import Objects, build_emulated, build_objects
+from tinycompile.emulate.firmware import Objects, build_emulated, build_objects, calls_c_library
 from tinycompile.emulate.qemu import run_qemu
 from tinycompile.emulate.samples import FILLS, check_fills_agree, pack_inputs, unpack_outputs
 from tinycompile.emulate.unicorn_runner import run_unicorn
@@ -84,7 +84,7 @@ def run_target(
     if chosen.target != target.name:
         raise UsageError(f"{chosen.name} has a {chosen.target}, not a {target.name}", "--board", "choose another board")
     unable = None if target.unicorn_cpu is not None else f"unicorn cannot run {target.name}"
-    if "fpu-double" in target.features and (folder / "tc_math.h").exists():
+    if "fpu-double" in target.features and calls_c_library(folder):
         unable = "unicorn has no double-precision FPU, which the C library's functions use"
     which = emulator or ("unicorn" if unable is None else "qemu")
     if which == "unicorn" and unable is not None:
