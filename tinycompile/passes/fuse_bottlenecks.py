@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from tinycompile.errors import InternalError, one_line
-from tinycompile.ir.graph import Graph, Node, Op, SourceLoc
+from tinycompile.ir.graph import Graph, Node, Op, SourceLoc, Tensor
 from tinycompile.ops.add import AddAttrs
 from tinycompile.ops.bottleneck_parts import (
     InvertedBottleneckAttrs,
@@ -20,8 +20,8 @@ from tinycompile.ops.bottleneck_parts import (
     why_not_added,
     why_not_one,
 )
+from tinycompile.ops.construct import make_op
 from tinycompile.ops.registry import operator
-from tinycompile.passes.rewriter import Rewriter
 
 
 @dataclass(frozen=True)
@@ -68,28 +68,50 @@ def bottlenecks(graph: Graph) -> tuple[Bottleneck, ...]:
 def fuse_bottlenecks(graph: Graph, recomputed: Mapping[str, int], kept: Collection[str] = ()) -> Graph:
     """A graph in which the bottlenecks of these names are one operator each, under the name of what they make: those
     that expand rows again, with how many rows they make in one step, and those that keep what they expand."""
-    names = {*recomputed, *kept}
-    if len(names) < len(recomputed) + len(set(kept)):
-        raise InternalError("a bottleneck is to be fused in two ways", "fuse_bottlenecks", "report this bug")
-    known = {block.name: block for block in bottlenecks(graph)}
-    unknown = sorted(names - set(known))
-    if unknown:
-        raise InternalError(
-            "no inverted bottleneck makes this tensor", f"'{one_line(unknown[0], 80)}'", "report this bug"
-        )
-    inside = {inner for name in names for inner in known[name].inside}
-    rewriter = Rewriter(graph)
-    for op in graph.ops:
-        if op.outputs[0] in names:
-            _fuse(rewriter, known[op.outputs[0]], recomputed.get(op.outputs[0]))
-        elif op.outputs[0] not in inside:
-            rewriter.keep(op)
-    return rewriter.finish()
+    return FusedBottlenecks(graph).graph(recomputed, kept)
 
 
-def _fuse(rewriter: Rewriter, block: Bottleneck, rows: int | None) -> None:
-    """`rows`: made in one step, None where what is expanded is kept."""
-    parts: Parts = rewriter.node(block.expand), rewriter.node(block.depthwise), rewriter.node(block.project)
+class FusedBottlenecks:
+    """Graphs of one network with this or that bottleneck fused. What is fused alike in several is the same operator."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.network = graph
+        self.blocks = {block.name: block for block in bottlenecks(graph)}
+        self._inside = {inner: name for name, block in self.blocks.items() for inner in block.inside}
+        self._known: dict[tuple[str, int | None], tuple[Op, Tensor]] = {}
+
+    def graph(self, recomputed: Mapping[str, int], kept: Collection[str] = ()) -> Graph:
+        """`fuse_bottlenecks` of the network."""
+        fused: dict[str, int | None] = {**recomputed, **dict.fromkeys(kept)}
+        if len(fused) < len(recomputed) + len(set(kept)):
+            raise InternalError("a bottleneck is to be fused in two ways", "fuse_bottlenecks", "report this bug")
+        unknown = sorted(fused.keys() - self.blocks.keys())
+        if unknown:
+            raise InternalError(
+                "no inverted bottleneck makes this tensor", f"'{one_line(unknown[0], 80)}'", "report this bug"
+            )
+        ops: list[Op] = []
+        made: list[Tensor] = []
+        for op in self.network.ops:
+            name = op.outputs[0]
+            if name in fused:
+                one, out = self._fused(name, fused[name])
+                ops.append(one)
+                made.append(out)
+            elif self._inside.get(name) not in fused:
+                ops.append(op)
+        return self.network.rebuild(ops, made)
+
+    def _fused(self, name: str, rows: int | None) -> tuple[Op, Tensor]:
+        if (name, rows) not in self._known:
+            self._known[name, rows] = _fuse(self.network, self.blocks[name], rows)
+        return self._known[name, rows]
+
+
+def _fuse(graph: Graph, block: Bottleneck, rows: int | None) -> tuple[Op, Tensor]:
+    """A bottleneck as one operator, and what it makes. `rows`: made in one step, None where what is expanded is
+    kept."""
+    parts: Parts = graph.node(block.expand), graph.node(block.depthwise), graph.node(block.project)
     expand, depthwise, project = parts
     assert expand.out.quant is not None
     assert depthwise.out.quant is not None
@@ -101,10 +123,9 @@ def _fuse(rewriter: Rewriter, block: Bottleneck, rows: int | None) -> None:
     if block.add is not None:
         assert isinstance(block.add.attrs, AddAttrs)
         attrs = replace(attrs, residual=block.add.attrs, projected=project.out.quant)
-    inputs = [expand.op.inputs[0], *(name for part in parts for name in _constants(part))]
-    like = replace(block.add or block.project, source=_source(block))
-    out = rewriter.tensor(block.name)
-    rewriter.emit("inverted_bottleneck", inputs, attrs, like, quant=out.quant, dtype=out.dtype, name=block.name)
+    names = [expand.op.inputs[0], *(name for part in parts for name in _constants(part))]
+    inputs = [graph.tensors[name] if name else None for name in names]
+    return make_op("inverted_bottleneck", inputs, attrs, _source(block), graph.tensors[block.name])
 
 
 def _adds(node: Node, parts: Parts) -> bool:

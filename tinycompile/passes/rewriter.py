@@ -61,7 +61,9 @@ class Rewriter:
         )
 
     def _updated(self, op: Op) -> Op:
-        return replace(op, inputs=tuple(self.current(i) if i else "" for i in op.inputs))
+        """`op` itself where its inputs are what they were: graphs of one origin share it."""
+        inputs = tuple(self.current(i) if i else "" for i in op.inputs)
+        return op if inputs == op.inputs else replace(op, inputs=inputs)
 
     def _append(self, op: Op) -> None:
         self.ops.append(op)
@@ -190,15 +192,16 @@ class Rewriter:
             tensor = self.tensors[stand_in]
             like = self._producers.get(stand_in) or self.graph.producers()[port]
             self.emit("reshape", [stand_in], ReshapeAttrs(tensor.shape), like, quant=tensor.quant, name=port)
-        self.ops = [
-            replace(
-                op,
-                name=names.get(op.name, op.name),
-                inputs=tuple(names.get(i, i) for i in op.inputs),
-                outputs=tuple(names.get(o, o) for o in op.outputs),
-            )
-            for op in self.ops
-        ]
+        if names:
+            self.ops = [
+                replace(
+                    op,
+                    name=names.get(op.name, op.name),
+                    inputs=tuple(names.get(i, i) for i in op.inputs),
+                    outputs=tuple(names.get(o, o) for o in op.outputs),
+                )
+                for op in self.ops
+            ]
 
 
 def _derived(name: str, kind: str) -> str:

@@ -14,7 +14,7 @@ from itertools import accumulate, product
 from tinycompile.ir.graph import Graph, Op
 from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.types import Region
-from tinycompile.passes.fuse_bottlenecks import bottlenecks, fuse_bottlenecks
+from tinycompile.passes.fuse_bottlenecks import FusedBottlenecks
 from tinycompile.passes.tile_stage import Stage, grid, stage_ops
 from tinycompile.planning.operator_cuts import OperatorCuts, macs_by_tensor
 from tinycompile.planning.recompute import Recompute
@@ -74,7 +74,8 @@ class Choices:
         self.ceiling, self.more_macs, self.watch = ceiling, more_macs, watch
         once = macs_by_tensor(graph)
         # By the bottlenecks' names: the MACs of what each consists of.
-        self.blocks = {b.name: sum(once[name] for name in (*b.inside, b.name)) for b in bottlenecks(graph)}
+        self.fused = FusedBottlenecks(graph)
+        self.blocks = {b.name: sum(once[n] for n in (*b.inside, b.name)) for b in self.fused.blocks.values()}
         self.position = {op.outputs[0]: k for k, op in enumerate(graph.ops)}
         self.seen: set[tuple[Node, Node, Recompute]] = set()
         self.cutter = OperatorCuts()
@@ -110,7 +111,7 @@ class Choices:
         """Which bottlenecks are fused, and how."""
         blocks, everyone = list(self.blocks), frozenset(self.blocks)
         fused = [Recompute(), Recompute(kept=everyone)]
-        macs = macs_by_tensor(fuse_bottlenecks(self.graph, dict.fromkeys(blocks, 1)))
+        macs = macs_by_tensor(self.fused.graph(dict.fromkeys(blocks, 1)))
         more = list(accumulate(macs[name] - self.blocks[name] for name in blocks))
         for k in range(len(blocks), 0, -1):
             if k < len(blocks) and more[k - 1] > self.more_macs:
@@ -157,7 +158,7 @@ class _Variant:
     def __init__(self, choices: Choices, how: Recompute) -> None:
         self.all, self.how, self.few = choices, how, choices.few
         apart = frozenset() if choices.input_mode is InputMode.RESIDENT else frozenset(choices.graph.inputs)
-        graph = fuse_bottlenecks(choices.graph, dict(how.again), how.kept)
+        graph = choices.fused.graph(dict(how.again), how.kept)
         self.graph = graph
         model = build_row_model(
             graph, analyse_storage(graph, apart), choices.input_mode, output_mode=choices.output_mode
