@@ -166,15 +166,17 @@ class Segments:
                 while wanted:
                     m = wanted[-1]
                     u = state[m]
-                    missing = next((o for o, s in rows.needs[m][u] if state[o] < s), None)
-                    if missing is not None:
-                        wanted.append(missing)
-                        continue
-                    wanted.pop()
-                    order.append(m)
-                    made.append(makers[m].made[u + 1] - makers[m].made[u] - self._in_place(m, state))
-                    state[m] += 1
-                    self._take_pops(state, m)
+                    for missing, steps in rows.needs[m][u]:
+                        if state[missing] < steps:
+                            wanted.append(missing)
+                            break
+                    else:
+                        wanted.pop()
+                        order.append(m)
+                        made.append(makers[m].made[u + 1] - makers[m].made[u] - self._in_place(m, state))
+                        state[m] = u + 1
+                        if rows.pops:
+                            self._take_pops(state, m)
             self._orders[end] = np.array(order, dtype=np.int64), np.array(made, dtype=np.int64)
         return self._orders[end]
 
