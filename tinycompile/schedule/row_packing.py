@@ -27,7 +27,7 @@ from tinycompile.watch import Watch
 SOLVER_LIMIT = 0.3  # of all calls of CP-SAT, in its deterministic time
 REORDERINGS = 40
 MOVES = 20_000  # ejections in each try
-ALL_MOVES = 50_000  # ejections in all tries to meet the live bytes, first fits counted too, at effort 1
+ALL_MOVES = 20_000  # ejections in all tries to meet the live bytes, first fits counted too, at effort 1
 QUICK_MOVES = 5_000  # where there are many tries
 FEWEST_MOVES = 1_500  # where the work of an order is to be little
 FEW = 100  # blocks: of so few CP-SAT often proves what is least

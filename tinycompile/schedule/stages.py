@@ -21,7 +21,7 @@ from tinycompile.watch import Watch
 EXACT_STATES = 250_000  # that the exact search may expand at effort 1, for orders and bounds together
 TILED_STATES = 2_500  # at effort 0, of networks in tiles: it never finishes there, and what it finds it finds early
 WINDOW_PART = 4  # as many states for bounds from windows, where the exact search does not finish: this part of its own
-GENTLE_WORK = 500_000  # states times makers for the order that packs best
+GENTLE_WORK = 200_000  # states times makers for the order that packs best
 
 
 def search_order(
