@@ -17,7 +17,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 with atheris.instrument_imports(include=["tinycompile"]):
-    import importing
+    import compiling
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -33,9 +33,9 @@ def change_attribute(node: Any, rng: random.Random) -> None:
         return
     attribute = rng.choice(node.attribute)
     if attribute.ints:
-        attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice([*importing.CURIOUS, -1, -(2**31)])
+        attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice([*compiling.CURIOUS, -1, -(2**31)])
     elif attribute.type == onnx.AttributeProto.INT:
-        attribute.i = rng.choice([*importing.CURIOUS, -1])
+        attribute.i = rng.choice([*compiling.CURIOUS, -1])
     elif attribute.type == onnx.AttributeProto.FLOAT:
         attribute.f = rng.choice(CURIOUS_FLOATS)
     else:
@@ -49,7 +49,7 @@ def change_initializer(graph: Any, rng: random.Random) -> None:
     tensor = rng.choice(graph.initializer)
     how = rng.randrange(4)
     if how == 0:
-        tensor.dims[:] = [rng.choice(importing.CURIOUS) for _ in range(rng.randrange(4))]
+        tensor.dims[:] = [rng.choice(compiling.CURIOUS) for _ in range(rng.randrange(4))]
     elif how == 1:
         tensor.data_type = rng.randrange(25)
     elif how == 2:
@@ -85,7 +85,7 @@ def change_graph(model: Any, rng: random.Random) -> None:
         graph.node.remove(node)
     else:
         for value in graph.input:
-            value.type.tensor_type.shape.dim.add(dim_value=rng.choice(importing.CURIOUS))
+            value.type.tensor_type.shape.dim.add(dim_value=rng.choice(compiling.CURIOUS))
 
 
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:
@@ -105,7 +105,7 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
 
 
 def test_one_input(data: bytes) -> None:
-    importing.compiles_bytes(data, ".onnx")
+    compiling.fuzzed(data, ".onnx")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 with atheris.instrument_imports(include=["tinycompile", "tflite"]):
-    import importing
+    import compiling
 
     # The compiler imports these when it needs them: too late to be instrumented.
     import tinycompile.frontends.tflite
@@ -41,7 +41,7 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
             at = 4 * rng.randrange(words)
             (old,) = struct.unpack_from("<I", changed, at)
             other = struct.unpack_from("<I", changed, 4 * rng.randrange(words))[0]
-            new = rng.choice([rng.choice(importing.CURIOUS), old + 1, old - 1, old + 4, old - 4, old ^ 2**31, other])
+            new = rng.choice([rng.choice(compiling.CURIOUS), old + 1, old - 1, old + 4, old - 4, old ^ 2**31, other])
             struct.pack_into("<I", changed, at, new & 0xFFFFFFFF)
     if len(changed) >= 8:
         changed[4:8] = IDENTIFIER
@@ -49,7 +49,7 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
 
 
 def test_one_input(data: bytes) -> None:
-    importing.compiles_bytes(data, ".tflite")
+    compiling.fuzzed(data, ".tflite")
 
 
 if __name__ == "__main__":
