@@ -162,6 +162,16 @@ def _import_nodes(builder: Builder, graph: Any, versions: Mapping[str, int], pat
         raise UnsupportedError("; ".join(found[:_LISTED]) + more, path, "; ".join(dict.fromkeys(fixes[:_LISTED])))
 
 
+def _check_operands(node: SourceNode) -> None:
+    """As many inputs as the operator has: importers look at those that they know, and would overlook others."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, node.opset, node.domain)
+    except onnx.defs.SchemaError:  # of another domain
+        return
+    if not schema.min_input <= len(node.inputs) <= schema.max_input:
+        raise MalformedModelError(f"{len(node.inputs)} inputs of {node.op_type}", str(node), _EXPORT_AGAIN)
+
+
 def _import_node(builder: Builder, node: SourceNode) -> tuple[Value, ...]:
     importer = IMPORTERS.get((node.domain, node.op_type))
     given = [builder.values.get(name) if name else None for name in node.inputs]
@@ -175,6 +185,7 @@ def _import_node(builder: Builder, node: SourceNode) -> tuple[Value, ...]:
         raise node.unsupported(f"operator {one_line(known, 80)}", "replace or remove the operators listed")
     if not node.outputs or not node.outputs[0]:
         return ()
+    _check_operands(node)
     mark = builder.mark()
     made = importer(builder, node)
     ignored = node.unread()
