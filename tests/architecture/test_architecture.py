@@ -136,3 +136,30 @@ def test_importing_the_package_is_light() -> None:
     code = "import sys, tinycompile; print(sorted({'numpy', 'onnx', 'ortools', 'jinja2', 'rich'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def named_tests(text: str) -> list[tuple[str, str]]:
+    """(file, function) of every test that a page names."""
+    return re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+
+
+def missing(named: list[tuple[str, str]]) -> list[str]:
+    found = []
+    for file, function in named:
+        path = ROOT / file
+        if not path.is_file() or not re.search(rf"^def {function}\(", path.read_text(encoding="utf-8"), re.MULTILINE):
+            found.append(f"{file}::{function}")
+    return found
+
+
+def test_every_claim_about_security_names_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    assert len(named_tests(text)) >= 30
+    assert missing(named_tests(text)) == []
+    claims = text.partition("\n## Claims\n")[2].partition("\n## ")[0].split("\n### ")[1:]
+    assert [claim.splitlines()[0] for claim in claims if not named_tests(claim)] == []
+
+
+def test_a_test_that_is_gone_would_be_missed() -> None:
+    """The control."""
+    assert missing(named_tests("`tests/architecture/test_architecture.py::test_that_nobody_wrote`"))
