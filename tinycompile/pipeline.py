@@ -25,13 +25,14 @@ class ImportOptions:
 
     `io`: "model" keeps the file's own input and output types; "quantized" drops the outer quantise/dequantise
     operators. `shapes`: input name -> static shape, for files with symbolic dimensions. `frozen_inputs`: input name ->
-    value, for files that take weights or shapes as inputs. `name`: C prefix instead of the file's stem.
+    value. `name`: C prefix instead of the file's stem. `states`: input name -> the output that it is in the next call.
     """
 
     io: str = "model"
     shapes: Mapping[str, tuple[int, ...]] | None = None
     frozen_inputs: Mapping[str, Array] | None = None
     name: str | None = None
+    states: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) 
     """
     from tinycompile.frontends import load_model
     from tinycompile.ir.printer import print_graph
+    from tinycompile.ir.states import with_states
     from tinycompile.ir.verify import verify_graph
     from tinycompile.ops.registry import OPERATORS
     from tinycompile.passes import PASSES
@@ -58,6 +60,7 @@ def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) 
     from tinycompile.passes.quantized_io import quantized_io
 
     graph = load_model(model, shape_overrides=options.shapes, frozen_inputs=options.frozen_inputs)
+    graph = with_states(graph, options.states or {})
     passes = (
         ("import", lambda g: g),
         *PASSES,

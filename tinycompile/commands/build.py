@@ -55,6 +55,7 @@ def build(
     io: str,
     name: str | None,
     shapes: tuple[str, ...],
+    states: tuple[str, ...],
     dump_after: str | None,
     output: str,
     board: str | None,
@@ -76,7 +77,7 @@ def build(
     chosen = load_target(target)
     budgets = options.budgets(sram, flash)
     goal = wanted.goal(sram)
-    how, dump = options.import_options(io, name, shapes), options.dumper(dump_after)
+    how, dump = options.import_options(io, name, shapes, states), options.dumper(dump_after)
     with working(f"compiling {one_line(model, 60)}") as tell:
         watch = options.watch(time_limit, tell)
         with ended_by_interrupt(watch):

@@ -80,6 +80,7 @@ def print_graph(graph: Graph) -> str:
         f"graph {_name(graph.name)} from {graph.source_format or 'nothing'}",
         f"inputs {_names(graph.inputs)}",
         f"outputs {_names(graph.outputs)}",
+        *(f"state {_name(s.input)} is {_name(s.output)} in the next inference" for s in graph.states),
         "tensors",
         *(f"  {_name(n)}: {_type(graph.tensors[n])}{_data(graph.tensors[n])}" for n in used),
         "ops",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tinycompile.codegen.c import stack_estimate_bytes
+from tinycompile.errors import UsageError
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.plan import Plan
@@ -40,6 +41,13 @@ class Chooser:
     """Plans of one graph for one goal."""
 
     def __init__(self, graph: Graph, target: Target, prefix: str, goal: Goal, watch: Watch | None = None) -> None:
+        by_row = goal.input_mode is InputMode.STREAMED or goal.output_mode is OutputMode.STREAMED
+        if graph.states and by_row:
+            raise UsageError(
+                "what a network keeps between inferences is read and written whole",
+                "--input or --results streamed",
+                "use --input external",
+            )
         self.graph, self.target, self.prefix, self.goal = graph, target, prefix, goal
         self.watch = watch or Watch()
         self.streamed = stream_reductions(graph)
@@ -163,10 +171,15 @@ class Chooser:
         )
 
     def _fits(self, plan: Plan) -> bool:
-        return self.sram is None or plan.arena_bytes + stack_estimate_bytes(plan) <= self.sram
+        return self.sram is None or plan.arena_bytes + _beside_bytes(plan) <= self.sram
 
     def _arena_limit(self, plan: Plan) -> int:
-        return max((self.sram if self.sram is not None else UNLIMITED) - stack_estimate_bytes(plan), 0)
+        return max((self.sram if self.sram is not None else UNLIMITED) - _beside_bytes(plan), 0)
+
+
+def _beside_bytes(plan: Plan) -> int:
+    """SRAM of one inference that is not in the arena."""
+    return stack_estimate_bytes(plan) + plan.interface.state_bytes
 
 
 def _words(point: Point) -> str:

@@ -130,7 +130,8 @@ class Report:
         def limit(budget: int | None, own: int | None, option: str) -> tuple[int | None, str]:
             return (budget, option) if budget is not None else (own, f"target {self.target.name}")
 
-        sram = Figure(self.arena.value + self.stack.value, self.stack.kind)
+        state_bytes = self.plan.interface.state_bytes
+        sram = Figure(self.arena.value + state_bytes + self.stack.value, self.stack.kind)
         flash = Figure(self.weights.value + self.schedule.value + self.code.value, self.code.kind)
         return (
             Fit("SRAM", sram, *limit(self.budgets.sram_bytes, self.target.sram_bytes, "--sram")),
@@ -192,6 +193,7 @@ class Report:
             "model": plan.interface.prefix,
             "target": self.target.name,
             "arena_bytes": plan.arena_bytes,
+            "state_bytes": plan.interface.state_bytes,
             "input_mode": plan.input_mode.value,
             "output_mode": plan.output_mode.value,
             "lower_bound_bytes": plan.certificate.lower_bound_bytes,

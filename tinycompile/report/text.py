@@ -121,6 +121,7 @@ def render_text(report: Report) -> str:
         ("  shared in place", -report.shared_bytes, "exact", ""),
         ("  scratch", report.scratch_bytes, "exact", ""),
         ("  padding", report.padding_bytes, "exact", "alignment and gaps"),
+        *([("state", state, "exact", "kept between inferences")] if (state := plan.interface.state_bytes) else []),
         ("stack", report.stack.value, report.stack.kind, ""),
         ("weights", report.weights.value, report.weights.kind, "flash"),
         ("  schedule", report.schedule.value, report.schedule.kind, "flash: order and addresses of rows"),
