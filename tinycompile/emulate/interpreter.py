@@ -17,7 +17,7 @@ from tinycompile.errors import InternalError, UsageError, one_line
 from tinycompile.ir.graph import Array, Graph, Node, Tensor
 from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.plan import Plan, Pop, Push, Step
-from tinycompile.ir.states import initial_values
+from tinycompile.ir.states import initial_values, state_outputs
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Need, Operator, whole
 from tinycompile.ops.registry import operator
@@ -204,16 +204,16 @@ def run_samples(plan: Plan, inputs: Sequence[Array]) -> list[Array]:
     before. `inputs`: the same per network input; both without states."""
     graph = plan.graph
     kept = dict(zip((s.input for s in graph.states), initial_values(graph), strict=True))
-    hidden = {s.output for s in graph.states}
+    hidden = state_outputs(graph)
     seen = [name for name in graph.inputs if name not in kept]
-    results: dict[str, list[Array]] = {name: [] for name in graph.outputs}
+    results: list[list[Array]] = [[] for _ in graph.outputs]
     for k in range(len(inputs[0]) if inputs else 1):
         given = {**kept, **{name: a[k] for name, a in zip(seen, inputs, strict=True)}}
-        made = dict(zip(graph.outputs, run_plan(plan, [given[name] for name in graph.inputs]), strict=True))
-        kept = {s.input: made[s.output] for s in graph.states}
-        for name, value in made.items():
-            results[name].append(value)
-    return [np.stack(results[name]) for name in graph.outputs if name not in hidden]
+        made = run_plan(plan, [given[name] for name in graph.inputs])
+        kept = {s.input: made[at] for s, at in zip(graph.states, hidden, strict=True)}
+        for result, value in zip(results, made, strict=True):
+            result.append(value)
+    return [np.stack(result) for at, result in enumerate(results) if at not in hidden]
 
 
 def run_plan_layers(plan: Plan, inputs: Sequence[Array], fill: int = 0xA5) -> dict[str, Array]:

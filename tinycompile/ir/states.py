@@ -60,3 +60,13 @@ def initial_value(state: State, tensor: Tensor) -> Array:
 def initial_values(graph: Graph) -> list[Array]:
     """`initial_value` of every state of a graph, in their order."""
     return [initial_value(s, graph.tensors[s.input]) for s in graph.states]
+
+
+def state_outputs(graph: Graph) -> list[int]:
+    """Which of the graph's outputs each state is: the last of its name, as far as states share none."""
+    left = list(enumerate(graph.outputs))
+    found = []
+    for state in reversed(graph.states):
+        at = max(k for k, (_, name) in enumerate(left) if name == state.output)
+        found.append(left.pop(at)[0])
+    return found[::-1]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tinycompile.errors import InternalError
 from tinycompile.ir.graph import Graph, Op
 from tinycompile.ir.interface import InputMode, Interface, OutputMode, Port, StatePort
+from tinycompile.ir.states import state_outputs
 from tinycompile.ops.registry import operator
 
 ARENA_ALIGN = 16
@@ -77,14 +78,13 @@ def interface(
         scale, zero_point = (None, None) if t.quant is None or t.quant.per_channel else t.quant.scalar()
         return Port(name, c_name, t.shape, t.dtype, scale, zero_point)
 
-    def ports(names: tuple[str, ...], kept: set[str], stem: str) -> tuple[Port, ...]:
-        seen = [name for name in names if name not in kept]
+    def ports(names: tuple[str, ...], kept: Collection[int], stem: str) -> tuple[Port, ...]:
+        seen = [name for k, name in enumerate(names) if k not in kept]
         return tuple(port(n, stem if len(seen) == 1 else f"{stem}_{k}") for k, n in enumerate(seen))
 
-    inputs = ports(graph.inputs, {s.input for s in graph.states}, "input")
-    outputs = ports(graph.outputs, {s.output for s in graph.states}, "output")
+    taken, given = [graph.inputs.index(s.input) for s in graph.states], state_outputs(graph)
+    inputs, outputs = ports(graph.inputs, taken, "input"), ports(graph.outputs, given, "output")
     states = tuple(
-        StatePort(port(s.input, f"state_{k}"), graph.inputs.index(s.input), graph.outputs.index(s.output))
-        for k, s in enumerate(graph.states)
+        StatePort(port(graph.inputs[i], f"state_{k}"), i, o) for k, (i, o) in enumerate(zip(taken, given, strict=True))
     )
     return Interface(prefix, target, arena_bytes, ARENA_ALIGN, inputs, outputs, mode, output_mode, states)
