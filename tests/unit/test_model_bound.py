@@ -90,7 +90,7 @@ def test_no_way_to_compute_a_network_needs_less_than_its_bound(graph: Graph, mod
 
 
 @pytest.mark.slow
-@settings(SETTINGS, max_examples=250)
+@settings(SETTINGS, max_examples=80)
 @NETWORKS
 def test_no_way_to_compute_any_of_many_networks_needs_less(graph: Graph, mode: InputMode, seed: int) -> None:
     never_beaten(graph, mode, seed)

@@ -2,11 +2,13 @@
 stages in tiles of columns, whichever of its bottlenecks are fused, and in whatever order rows are made.
 
 A plan is some stages in tiles that repeat MACs (`planning.tile_costs` says how many at least), some bottlenecks that
-make several rows in a step (which hold those rows' windows and their scratch), and the rest. The steps of the rest between two of these are an order of those makers of `planning.relaxed_model`, all others left out as in
+make several rows in a step (which hold the windows of those rows, and scratch), and the rest. The steps of the rest
+between two of these are an order of those makers of `planning.relaxed_model`, all others left out as in
 `schedule.window_bounds`: what enters counts nothing (but for a network input that lies there), what leaves dies at
-once. So the peak of the plan is at least that of an exact search of the makers between. Inside the stages nothing is
-counted, so that the bound is weak where much may be computed twice. Grids with several rows of tiles, which only
-`--patches` asks for, are not in this space. The bound is the least, over all choices of stages that F allows together, of the greatest peak between them.
+once. So the peak of the plan is at least that of an exact search of the makers between. The bound is the least, over
+all choices that F allows together, of the greatest of these peaks. Inside stages nothing is counted, so that it is weak
+where much may be computed twice. Grids with several rows of tiles, which only `--patches` asks for, are not in this
+space.
 
 It is found from above: the choice of stages that is best by the bounds known so far says which makers to search next.
 Wherever this ends, the bound is true.
@@ -32,8 +34,8 @@ from tinycompile.schedule.window_bounds import window_model
 from tinycompile.watch import Watch
 
 METHOD = (
-    "the least over all stages in tiles of columns and all bottlenecks fused or not, of exact searches of the operators "
-    "between those stages, inside which nothing is counted"
+    "the least, over all choices of stages in tiles of columns and of bottlenecks fused, of exact searches of the "
+    "operators between those stages, inside which nothing is counted"
 )
 STATES = 12_000  # expanded by the searches of one bound, at effort 1
 PART = 4  # of the states that are left, for one search
@@ -109,7 +111,7 @@ def _gaps(relaxed: RelaxedModel, stages: Sequence[TiledStage]) -> list[_Gap]:
         first, end = touched[0], touched[-1] + 1
         firsts = (first,) if relaxed.made_from[first] <= ops else (first, first + 1)
         for begin in firsts:
-            if begin <= end:
+            if begin < end:
                 least[begin, end] = min(least.get((begin, end), stage.more_macs), stage.more_macs)
     return [_Gap(a, b, macs) for (a, b), macs in sorted(least.items())]
 

@@ -2,9 +2,9 @@
 
 A column of the last map needs some columns of every map before it, and rows likewise (`Operator.in_region`). Two tiles
 meet between columns c - 1 and c of the last map, for some c. What both of these columns need of a map between is made
-by both tiles; each column and row that is needed at all is made at least once. So a stage in any number of tiles executes
-at least the MACs of what the network outputs need, and once more those of the columns that both need, for the c where
-these are least. Operators whose MACs are not those of a column times the columns count nothing.
+by both tiles; each column and row that is needed at all is made at least once. So a stage in any number of tiles
+executes at least the MACs of what the network outputs need, and once more those of the columns that both need, for the
+c where these are least. Operators whose MACs are not those of a column times the columns count nothing.
 """
 
 from __future__ import annotations

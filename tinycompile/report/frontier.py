@@ -60,14 +60,14 @@ def undominated(rows: Sequence[FrontierRow]) -> list[FrontierRow]:
 
 
 def render_table(rows: Sequence[FrontierRow]) -> str:
-    """For a terminal. Cycles are an estimate, all else is exact."""
+    """For a terminal. Cycles are an estimate, all else is exact; `bound`: no plan of the model that recomputes no more
+    needs less."""
     lines = [f"{'arena B':>10} {'bound B':>10} {'MACs x':>7} {'cycles ~':>13} {'runs':>6} {'tables B':>9}  how"]
     for r in rows:
         cycles = "-" if r.cycles is None else f"{r.cycles:,}"
         bound = "-" if r.model_bound_bytes is None else f"{r.model_bound_bytes:,}"
-        lines.append(
-            f"{r.arena_bytes:>10,} {bound:>10} {r.recompute:>7.3f} {cycles:>13} {r.runs:>6,} {r.schedule_bytes:>9,}  {r.how}"
-        )
+        work = f"{r.recompute:>7.3f} {cycles:>13} {r.runs:>6,}"
+        lines.append(f"{r.arena_bytes:>10,} {bound:>10} {work} {r.schedule_bytes:>9,}  {r.how}")
     return "\n".join(lines) + "\n"
 
 
