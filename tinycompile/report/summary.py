@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -185,6 +186,23 @@ class Report:
         fixes.append(f"the arena {least} for {certificate.space}; a smaller input size shrinks it")
         return what, where, "; ".join(fixes)
 
+    @property
+    def model_bound_words(self) -> str:
+        """The bound of the model and how far the arena is above it; empty where there is none."""
+        bound = self.plan.certificate.model
+        if bound is None:
+            return ""
+        gap = self.plan.arena_bytes - bound.nbytes
+        above = f"this one is at most {gap:,} B above the least" if gap else "this one is the least"
+        return f"No plan of this model {bound.limit} needs less than {bound.nbytes:,} B, {above}: {bound.method}."
+
+    def _model_bound(self) -> dict[str, Any] | None:
+        bound = self.plan.certificate.model
+        if bound is None:
+            return None
+        limit = bound.max_recompute if math.isfinite(bound.max_recompute) else None
+        return {"bytes": bound.nbytes, "max_recompute": limit, "method": bound.method}
+
     def to_json(self) -> dict[str, Any]:
         """A plain object; ``docs/report.md`` lists its keys."""
         plan = self.plan
@@ -200,6 +218,7 @@ class Report:
             "schedule_bound_bytes": plan.certificate.schedule_bound_bytes,
             "optimal": plan.certificate.optimal,
             "certificate": {"space": plan.certificate.space, "method": plan.certificate.method},
+            "model_bound": self._model_bound(),
             "peak_step": plan.peak_step,
             "peak": {
                 "input_bytes": self.role_bytes("input"),
