@@ -13,6 +13,7 @@ from tinycompile.frontends.onnx import (
     products,
     quantization,
     reductions,
+    resizing,
     selection,
 )
 from tinycompile.frontends.onnx.builder import Builder, Value
@@ -49,7 +50,7 @@ _ONNX: dict[str, Importer] = {
     "QuantizeLinear": quantization.quantize_linear,
     "Relu": elementwise.relu,
     "Reshape": movement.reshape,
-    "Resize": movement.resize,
+    "Resize": resizing.resize,
     "Shape": movement.shape,
     "Sigmoid": elementwise.sigmoid,
     "Size": movement.size,
@@ -59,7 +60,7 @@ _ONNX: dict[str, Importer] = {
     "Tanh": elementwise.tanh,
     "Transpose": movement.transpose,
     "Unsqueeze": movement.unsqueeze,
-    "Upsample": movement.resize,
+    "Upsample": resizing.resize,
 }
 
 _MICROSOFT: dict[str, Importer] = {

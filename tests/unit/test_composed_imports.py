@@ -1,0 +1,82 @@
+"""ONNX operators that the frontend composes of others, against ONNX's reference implementation: forms of theirs that
+the node tests leave out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+from onnx_models import ModelMaker, evaluate, lower
+
+from tinycompile.errors import UnsupportedError
+
+SEED = 11
+
+
+def assert_reference(m: ModelMaker, outputs: list[str], folder: Path, scale: float = 2.0) -> None:
+    """The lowered model's outputs are those of ONNX's reference implementation."""
+    path = folder / "m.onnx"
+    onnx.save(m.model(*outputs), path)
+    graph = lower(path)
+    x = np.random.default_rng(SEED).normal(0, scale, m.shape).astype(np.float32)
+    found = evaluate(graph, [x])
+    wanted = ReferenceEvaluator(onnx.load(path)).run(None, {"x": x})
+    for name, want in zip(graph.outputs, wanted, strict=True):
+        assert found[name].shape == want.shape
+        assert found[name].dtype == want.dtype
+        np.testing.assert_allclose(found[name], want, rtol=1e-4, atol=1e-5)
+
+
+RESIZES: dict[str, tuple[list[int], list[float], dict[str, Any]]] = {
+    "linear_of_a_batch": ([2, 3, 5, 4], [1, 1, 1.6, 0.5], {"mode": "linear"}),
+    "linear_of_channels": ([1, 4, 3, 5], [1, 2, 1, 1.5], {"mode": "linear"}),
+    "linear_of_a_volume": ([1, 2, 3, 4, 5], [1, 1, 2, 0.5, 1.3], {"mode": "linear"}),
+    "nearest_of_a_volume": ([1, 2, 3, 4, 5], [1, 1, 2, 0.5, 1.3], {"nearest_mode": "ceil"}),
+    "antialias": ([1, 1, 9, 10], [1, 1, 0.4, 0.7], {"mode": "linear", "antialias": 1}),
+    "antialias_cubic": ([1, 1, 9, 10], [1, 1, 0.4, 1.5], {"mode": "cubic", "antialias": 1}),
+    "antialias_inside": ([1, 1, 9, 10], [1, 1, 0.4, 0.7], {"mode": "cubic", "antialias": 1, "exclude_outside": 1}),
+    "cubic": ([1, 2, 4, 5], [1, 1, 1.7, 0.9], {"mode": "cubic", "cubic_coeff_a": -0.5}),
+    "symmetric": ([1, 1, 4, 5], [1, 1, 1.7, 0.9], {"coordinate_transformation_mode": "half_pixel_symmetric"}),
+    "corners": ([1, 1, 2, 4], [1, 1, 0.6, 0.6], {"mode": "linear", "coordinate_transformation_mode": "align_corners"}),
+    "nearest_corners": ([1, 1, 5, 4], [1, 1, 0.7, 1.4], {"coordinate_transformation_mode": "align_corners"}),
+}
+
+
+@pytest.mark.parametrize("name", RESIZES)
+def test_resize(name: str, tmp_path: Path) -> None:
+    shape, scales, attrs = RESIZES[name]
+    m = ModelMaker(shape, opset=19)
+    y = m.node("Resize", "x", "", m.const(np.array(scales, dtype=np.float32)), **attrs)
+    assert_reference(m, [y], tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("policy", ["stretch", "not_larger", "not_smaller"])
+def test_resize_of_some_axes(mode: str, policy: str, tmp_path: Path) -> None:
+    m = ModelMaker([1, 4, 6, 2], opset=19)
+    sizes = m.const(np.array([9, 7], dtype=np.int64))
+    attrs = {"axes": [2, 1], "mode": mode, "keep_aspect_ratio_policy": policy}
+    assert_reference(m, [m.node("Resize", "x", "", "", sizes, **attrs)], tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_resize_of_a_part(mode: str, tmp_path: Path) -> None:
+    """What lies outside of the input is the extrapolation value."""
+    m = ModelMaker([1, 1, 5, 4], opset=19)
+    roi = m.const(np.array([0, 0, -0.2, 0.3, 1, 1, 0.9, 1.4], dtype=np.float32))
+    sizes = m.const(np.array([1, 1, 6, 7], dtype=np.int64))
+    attrs = {"coordinate_transformation_mode": "tf_crop_and_resize", "mode": mode, "extrapolation_value": 7.5}
+    assert_reference(m, [m.node("Resize", "x", roi, "", sizes, **attrs)], tmp_path)
+
+
+def test_a_cubic_resize_to_one_element_is_refused(tmp_path: Path) -> None:
+    m = ModelMaker([1, 1, 4, 4], opset=19)
+    sizes = m.const(np.array([1, 1, 1, 3], dtype=np.int64))
+    attrs = {"mode": "cubic", "coordinate_transformation_mode": "pytorch_half_pixel"}
+    onnx.save(m.model(m.node("Resize", "x", "", "", sizes, **attrs)), tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedError, match="one element"):
+        lower(tmp_path / "m.onnx")
