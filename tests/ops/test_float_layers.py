@@ -231,9 +231,7 @@ def cases() -> list[Case]:
     counted = {**LAYERS, **DENSE}
     result = [Case(n, operator(v.op.kind), v, macs if n in counted else None) for n, v in NODES.items()]
     integers = [t for t in MATMUL_TYPES if t != DType.FLOAT32]
-    return result + [
-        Case(f"matmul_{t.value}", Matmul(), whole_product(t, (2, 3, 4), (4, 5)), macs) for t in integers
-    ]
+    return result + [Case(f"matmul_{t.value}", Matmul(), whole_product(t, (2, 3, 4), (4, 5)), macs) for t in integers]
 
 
 def given(node: Node, seed: int) -> list[Array]:

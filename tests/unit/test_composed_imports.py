@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
-from onnx_models import ModelMaker, evaluate, lower
+from onnx_models import ModelMaker, evaluate, lower, runtime
 
 from tinycompile.errors import UnsupportedError
 
@@ -80,3 +80,48 @@ def test_a_cubic_resize_to_one_element_is_refused(tmp_path: Path) -> None:
     onnx.save(m.model(m.node("Resize", "x", "", "", sizes, **attrs)), tmp_path / "m.onnx")
     with pytest.raises(UnsupportedError, match="one element"):
         lower(tmp_path / "m.onnx")
+
+
+WINDOWS: dict[str, tuple[list[int], str, list[tuple[int, ...]], dict[str, Any]]] = {
+    "max_of_a_batch": ([2, 3, 7, 6], "MaxPool", [], {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 1]}),
+    "max_of_a_volume": ([2, 2, 5, 6, 4], "MaxPool", [], {"kernel_shape": [2, 3, 2], "strides": [2, 1, 2]}),
+    "global_max_of_a_volume": ([1, 2, 3, 4, 5], "GlobalMaxPool", [], {}),
+    "average_of_a_batch": ([2, 3, 7], "AveragePool", [], {"kernel_shape": [3], "pads": [1, 1], "count_include_pad": 1}),
+    "average_of_a_volume": (
+        [1, 2, 5, 6, 4],
+        "AveragePool",
+        [],
+        {"kernel_shape": [2, 3, 2], "strides": [2, 2, 1], "pads": [1, 1, 0, 0, 1, 1], "ceil_mode": 1},
+    ),
+    "norm_of_order_3": ([1, 2, 6, 5], "LpPool", [], {"kernel_shape": [2, 2], "p": 3, "pads": [0, 1, 1, 0]}),
+    "norm_of_all": ([2, 2, 6, 5], "GlobalLpPool", [], {"p": 1}),
+    "neighbours": ([1, 6, 3, 4], "LRN", [], {"size": 3, "alpha": 0.3, "beta": 0.75, "bias": 1.5}),
+    "normalised_batch": ([2, 3, 4, 5], "BatchNormalization", [(3,)] * 4, {}),
+    "conv": (
+        [2, 4, 5, 6, 4],
+        "Conv",
+        [(6, 2, 3, 2, 3), (6,)],
+        {"group": 2, "strides": [2, 1, 2], "pads": [1, 0, 1, 2, 1, 0], "dilations": [1, 2, 1]},
+    ),
+    "transposed": (
+        [2, 4, 3, 2, 3],
+        "ConvTranspose",
+        [(4, 3, 3, 2, 3), (6,)],
+        {"group": 2, "strides": [2, 3, 1], "pads": [1, 0, 1, 0, 1, 0], "dilations": [1, 2, 1]},
+    ),
+    "transposed_batch": ([3, 2, 4, 3], "ConvTranspose", [(2, 3, 3, 3)], {"strides": [2, 2]}),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows_over_volumes_and_batches(name: str, tmp_path: Path) -> None:
+    shape, kind, weights, attrs = WINDOWS[name]
+    m = ModelMaker(shape, opset=19)
+    y = m.node(kind, "x", *(m.const(np.abs(m.rng.normal(0, 1, w)).astype(np.float32)) for w in weights), **attrs)
+    onnx.save(m.model(y), tmp_path / "m.onnx")
+    x = np.random.default_rng(SEED).normal(0, 2, shape).astype(np.float32)
+    graph = lower(tmp_path / "m.onnx")
+    (want,) = runtime(tmp_path / "m.onnx", {"x": x})
+    got = evaluate(graph, [x])[graph.outputs[0]]
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,6 @@
-"""matmul: [...,M,K] times [...,K,N], leading dimensions broadcast; one of them or both made at run time. Integers wrap."""
+"""matmul: [...,M,K] times [...,K,N], leading dimensions broadcast; one of them or both made at run time.
+
+Integers wrap."""
 
 from __future__ import annotations
 

@@ -66,13 +66,17 @@ class Builder:
     def constant(self, n: SourceNode, index: int, what: str) -> Array:
         """Input `index`, which must be known at compile time; a dequantised constant is its real values."""
         value = self.value(n, index)
-        if isinstance(value, Tensor) and value.name in self._dequantized:
-            return _real_values(self._dequantized[value.name])
-        if isinstance(value, Tensor):
+        known = self.known(value) if isinstance(value, Tensor) else value
+        if known is None:
             raise n.unsupported(
                 f"{what} computed at run time", "make it a constant; tensors given as inputs can be frozen"
             )
-        return value
+        return known
+
+    def known(self, tensor: Tensor) -> Array | None:
+        """The value of a tensor that is constant, or a dequantised constant (its real values)."""
+        integers = self._dequantized.get(tensor.name)
+        return tensor.data if integers is None else _real_values(integers)
 
     def integers(self, n: SourceNode, index: int, what: str) -> tuple[int, ...]:
         """Constant input `index` as a flat list of integers."""
@@ -160,6 +164,8 @@ class Builder:
     def reshape(self, n: SourceNode, x: Tensor, shape: Sequence[int]) -> Tensor:
         if tuple(shape) == x.shape:
             return x
+        if x.data is not None and x.quant is None:
+            return self.add_constant(x.data.reshape(checked_shape(shape, str(n))), x.name, n)
         return self.emit(n, "reshape", [x], ReshapeAttrs(checked_shape(shape, str(n))))
 
     def transpose(self, n: SourceNode, x: Tensor, perm: Sequence[int]) -> Tensor:
@@ -238,6 +244,8 @@ class Builder:
         ports = []
         for port in outputs:
             value = self.values[port]
+            if isinstance(value, Tensor) and value.data is not None:
+                value = value.data
             if isinstance(value, Tensor) and value.name not in made:  # a copy of an input
                 indices = tuple(tuple(range(d)) for d in value.shape)
                 value = self._output("select", value, SelectAttrs(indices), port)

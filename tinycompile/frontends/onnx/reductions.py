@@ -10,7 +10,7 @@ import numpy as np
 from tinycompile.errors import ShapeError
 from tinycompile.frontends.onnx import pooling
 from tinycompile.frontends.onnx.builder import Builder, Value
-from tinycompile.frontends.onnx.functions import apply, to_type
+from tinycompile.frontends.onnx.functions import apply, number, power_of, to_type
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Tensor
 from tinycompile.ir.types import DType
@@ -20,11 +20,6 @@ from tinycompile.ops.reduce import ReduceAttrs, arrangement
 _EXPORT_AGAIN = "export the model again"
 _LARGEST = float(np.finfo(np.float32).max)
 Importer = Callable[[Builder, SourceNode], Value | tuple[Value, ...]]
-
-
-def number(b: Builder, n: SourceNode, value: float, dtype: DType = DType.FLOAT32) -> Tensor:
-    """A constant of one element."""
-    return b.add_constant(np.array(value, dtype=dtype.numpy), f"{n.loc.node}/{value:g}", n)
 
 
 def axes_in(n: SourceNode, axes: Collection[int], rank: int) -> set[int]:
@@ -245,12 +240,21 @@ def dynamic_quantize_linear(b: Builder, n: SourceNode) -> tuple[Value, ...]:
     return to_type(b, n, y, DType.UINT8), scale, to_type(b, n, zero_point, DType.UINT8)
 
 
+def global_lp_pool(b: Builder, n: SourceNode) -> Tensor:
+    x, p = b.real(n, 0), n.integer("p", 2)
+    if p < 1:
+        raise n.unsupported(f"pooling of order {p}")
+    total = reduce(b, n, "sum", power_of(b, n, apply(b, n, "abs", [x]), p), set(range(2, len(x.shape))))
+    return power_of(b, n, total, 1 / p)
+
+
 REDUCTIONS: dict[str, Importer] = {
     **{kind: _reduction(kind) for kind in _REDUCTIONS},
     "ArgMax": _place("argmax"),
     "ArgMin": _place("argmin"),
     "CumSum": cumsum,
     "DynamicQuantizeLinear": dynamic_quantize_linear,
+    "GlobalLpPool": global_lp_pool,
     "GroupNormalization": group_normalization,
     "Hardmax": hardmax,
     "InstanceNormalization": instance_normalization,

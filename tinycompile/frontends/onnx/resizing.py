@@ -68,7 +68,7 @@ class Axis:
 
 
 def _hat(x: Reals) -> Reals:
-    return np.clip(1 - np.abs(x), 0, 1)
+    return np.asarray(np.maximum(1 - np.abs(x), 0))
 
 
 def _cubic(a: float) -> Callable[[Reals], Reals]:
@@ -164,7 +164,11 @@ def resize(b: Builder, n: SourceNode) -> Tensor:
     coordinates = "asymmetric" if old else n.text("coordinate_transformation_mode", "half_pixel")
     nearest = "floor" if old else n.text("nearest_mode", "round_prefer_floor")
     antialias, inside = bool(n.integer("antialias", 0)), bool(n.integer("exclude_outside", 0))
-    if mode not in ("nearest", "linear", "cubic") or coordinates not in _COORDINATES or (mode == "nearest" and antialias):
+    if (
+        mode not in ("nearest", "linear", "cubic")
+        or coordinates not in _COORDINATES
+        or (mode == "nearest" and antialias)
+    ):
         raise n.unsupported(f"resize of mode {mode}, {coordinates}", "resize with mode nearest, linear or cubic")
     if nearest not in _NEAREST:
         raise n.unsupported(f"nearest_mode {nearest}")
@@ -201,7 +205,13 @@ def _is_map(x: Tensor, axes: Sequence[Axis], coordinates: str) -> bool:
     """Whether this is one map, or sequence, of which height and width alone are resized."""
     whole = all(coordinates != "align_corners" or axis.scale * axis.size == axis.out for axis in axes)
     floats_or_bytes = x.dtype in (DType.FLOAT32, DType.INT8, DType.UINT8)
-    return len(x.shape) in (3, 4) and x.shape[0] == 1 and not any(a.changes for a in axes[:2]) and whole and floats_or_bytes
+    return (
+        len(x.shape) in (3, 4)
+        and x.shape[0] == 1
+        and not any(a.changes for a in axes[:2])
+        and whole
+        and floats_or_bytes
+    )
 
 
 def _resized_map(

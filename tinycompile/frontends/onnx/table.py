@@ -15,6 +15,7 @@ from tinycompile.frontends.onnx import (
     reductions,
     resizing,
     selection,
+    volumes,
 )
 from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.source import SourceNode
@@ -31,6 +32,7 @@ _ONNX: dict[str, Importer] = {
     "Concat": movement.concat,
     "Constant": movement.constant,
     "Conv": layers.conv,
+    "ConvInteger": layers.conv_integer,
     "ConvTranspose": layers.conv_transpose,
     "DequantizeLinear": quantization.dequantize_linear,
     "Div": elementwise.div,
@@ -43,6 +45,7 @@ _ONNX: dict[str, Importer] = {
     "Identity": movement.identity,
     "LeakyRelu": elementwise.leaky_relu,
     "MatMul": products.matmul,
+    "MatMulInteger": products.matmul_integer,
     "MaxPool": pooling.max_pool,
     "Mul": elementwise.mul,
     "QLinearConv": layers.qlinear_conv,
@@ -78,7 +81,7 @@ _MICROSOFT: dict[str, Importer] = {
     "QuantizeLinear": quantization.quantize_linear,
 }
 
-_ALL = functions.FUNCTIONS | selection.SELECTIONS | reductions.REDUCTIONS | _ONNX
+_ALL = functions.FUNCTIONS | selection.SELECTIONS | reductions.REDUCTIONS | volumes.VOLUMES | _ONNX
 IMPORTERS: dict[tuple[str, str], Importer] = {
     **{("", kind): importer for kind, importer in _ALL.items()},
     **{("com.microsoft", kind): importer for kind, importer in _MICROSOFT.items()},
