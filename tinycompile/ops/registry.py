@@ -30,6 +30,7 @@ from tinycompile.ops.mean_of_sums import MeanOfSums
 from tinycompile.ops.mul import Mul
 from tinycompile.ops.pad import Pad
 from tinycompile.ops.quantize import Quantize
+from tinycompile.ops.recurrent import Recurrent
 from tinycompile.ops.reduce import Reduce
 from tinycompile.ops.requantize import Requantize
 from tinycompile.ops.requantize_sums import RequantizeSums
@@ -77,6 +78,7 @@ OPERATORS: dict[str, Operator] = {
         Requantize(),
         ResizeNearest(),
         ResizeBilinear(),
+        Recurrent(),
         Elementwise(),
         Select(),
         Reduce(),

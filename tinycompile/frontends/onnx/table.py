@@ -12,6 +12,7 @@ from tinycompile.frontends.onnx import (
     pooling,
     products,
     quantization,
+    recurrent,
     reductions,
     resizing,
     selection,
@@ -81,7 +82,9 @@ _MICROSOFT: dict[str, Importer] = {
     "QuantizeLinear": quantization.quantize_linear,
 }
 
-_ALL = functions.FUNCTIONS | selection.SELECTIONS | reductions.REDUCTIONS | volumes.VOLUMES | _ONNX
+_ALL = (
+    functions.FUNCTIONS | selection.SELECTIONS | reductions.REDUCTIONS | recurrent.RECURRENT | volumes.VOLUMES | _ONNX
+)
 IMPORTERS: dict[tuple[str, str], Importer] = {
     **{("", kind): importer for kind, importer in _ALL.items()},
     **{("com.microsoft", kind): importer for kind, importer in _MICROSOFT.items()},
