@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
-from onnx_models import ModelMaker, evaluate, lower, runtime
+from onnx_models import Array, ModelMaker, evaluate, lower, runtime
 
 from tinycompile.errors import UnsupportedError
 
@@ -125,3 +125,72 @@ def test_windows_over_volumes_and_batches(name: str, tmp_path: Path) -> None:
     got = evaluate(graph, [x])[graph.outputs[0]]
     assert got.shape == want.shape
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+INDEXED: dict[str, tuple[list[int], str, list[Array], dict[str, Any]]] = {
+    "gather": ([4, 5, 3], "Gather", [np.array([[1, -1], [0, 2]])], {"axis": 1}),
+    "gather_elements": ([2, 5], "GatherElements", [np.array([[1, -1, 0], [4, 2, 2]])], {"axis": 1}),
+    "gather_elements_first": ([4, 3], "GatherElements", [np.array([[1, -1, 0], [3, 2, 2]])], {"axis": 0}),
+    "gather_nd": ([4, 5, 3], "GatherND", [np.array([[[1, -1]], [[-4, 2]]])], {}),
+    "scatter_elements": (
+        [4, 5],
+        "ScatterElements",
+        [np.array([[1, -1, 0], [3, 2, 2]]), np.arange(6, dtype=np.float32).reshape(2, 3)],
+        {"axis": 0, "reduction": "add"},
+    ),
+    "scatter_nd": (
+        [4, 5, 3],
+        "ScatterND",
+        [np.array([[1, -1], [-4, 2], [1, 4]]), np.arange(9, dtype=np.float32).reshape(3, 3)],
+        {"reduction": "mul"},
+    ),
+}
+
+
+@pytest.mark.parametrize("at_run_time", [False, True])
+@pytest.mark.parametrize("name", INDEXED)
+def test_indices(name: str, at_run_time: bool, tmp_path: Path) -> None:
+    """Constant, and made of the input in such a way that they are the same."""
+    shape, kind, inputs, attrs = INDEXED[name]
+    m = ModelMaker(shape, opset=18)
+    names = [m.const(v) for v in inputs]
+    if at_run_time:
+        zero = m.node("ReduceMax", m.node("Mul", "x", m.const(np.array(0, dtype=np.float32))), keepdims=0)
+        names[0] = m.node("Add", m.const(inputs[0]), m.node("Cast", zero, to=7))
+    assert_reference(m, [m.node(kind, "x", *names, **attrs)], tmp_path)
+
+
+def test_unpooling_undoes_pooling(tmp_path: Path) -> None:
+    m = ModelMaker([1, 2, 4, 6])
+    attrs = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    m.nodes.append(onnx.helper.make_node("MaxPool", ["x"], ["best", "places"], **attrs))
+    y = m.node("MaxUnpool", "best", "places", **attrs)
+    onnx.save(m.model(y), tmp_path / "m.onnx")
+    x = np.random.default_rng(SEED).normal(0, 2, m.shape).astype(np.float32)
+    graph = lower(tmp_path / "m.onnx")
+    windows = x.reshape(1, 2, 2, 2, 3, 2)
+    want = np.where(windows == windows.max(axis=(3, 5), keepdims=True), windows, 0).reshape(x.shape)
+    np.testing.assert_array_equal(evaluate(graph, [x])[graph.outputs[0]], want)
+
+
+@pytest.mark.parametrize("largest", [0, 1])
+def test_the_first_k(largest: int, tmp_path: Path) -> None:
+    m = ModelMaker([2, 6, 3])
+    k = m.const(np.array([4], dtype=np.int64))
+    m.nodes.append(onnx.helper.make_node("TopK", ["x", k], ["values", "places"], axis=1, largest=largest))
+    doubled = m.node("Cast", "places", to=1)
+    assert_reference(m, ["values", doubled], tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["Relu", "Softmax", "Tanh", "GlobalAveragePool", "MaxPool", "ReduceMean", "Hardmax"])
+def test_operators_on_constants_alone(kind: str, tmp_path: Path) -> None:
+    """They are computed at import, or refused."""
+    m = ModelMaker([1, 2, 3, 4], opset=13)
+    attrs = {"kernel_shape": [2, 2]} if kind == "MaxPool" else {}
+    y = m.node("Add", "x", m.node("ReduceSum", m.node(kind, m.weight(1, 2, 3, 4), **attrs), keepdims=0))
+    if kind in ("Hardmax",):
+        assert_reference(m, [y], tmp_path)
+        return
+    onnx.save(m.model(y), tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedError, match="constants alone"):
+        lower(tmp_path / "m.onnx")

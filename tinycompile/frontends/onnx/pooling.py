@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinycompile.frontends.onnx.builder import Builder
+from tinycompile.frontends.onnx.indexing import max_pool_places
 from tinycompile.frontends.onnx.quantization import dequantized, quantized
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.frontends.onnx.volumes import averaged, is_single_map, max_pooled
@@ -13,8 +14,14 @@ from tinycompile.ops.max_pool2d import MaxPool2dAttrs
 from tinycompile.ops.mean import MeanAttrs
 
 
-def max_pool(b: Builder, n: SourceNode) -> Tensor:
+def max_pool(b: Builder, n: SourceNode) -> tuple[Tensor, ...]:
+    """The second output, where it is wanted: the places of the largest elements."""
     x = b.tensor(n, 0)
+    y = _max(b, n, x)
+    return (y, max_pool_places(b, n, x)) if len(n.outputs) > 1 and n.outputs[1] else (y,)
+
+
+def _max(b: Builder, n: SourceNode, x: Tensor) -> Tensor:
     if not is_single_map(x):
         return max_pooled(b, n, x, axis_windows(n, x.shape[2:]))
     win = window(n, x.shape[2:])

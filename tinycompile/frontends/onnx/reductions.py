@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from tinycompile.errors import ShapeError
 from tinycompile.frontends.onnx import pooling
 from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.functions import apply, number, power_of, to_type
+from tinycompile.frontends.onnx.selection import axes_in
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Tensor
 from tinycompile.ir.types import DType
@@ -20,13 +21,6 @@ from tinycompile.ops.reduce import ReduceAttrs, arrangement
 _EXPORT_AGAIN = "export the model again"
 _LARGEST = float(np.finfo(np.float32).max)
 Importer = Callable[[Builder, SourceNode], Value | tuple[Value, ...]]
-
-
-def axes_in(n: SourceNode, axes: Collection[int], rank: int) -> set[int]:
-    """The axes counted from 0; ShapeError when they are none of `rank` dimensions."""
-    if any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) != len(axes):
-        raise ShapeError(f"axes {list(axes)} of {rank} dimensions", str(n), _EXPORT_AGAIN)
-    return {a % rank for a in axes}
 
 
 def reduce(b: Builder, n: SourceNode, name: str, x: Tensor, axes: set[int], keep: bool = True) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -38,10 +38,16 @@ def _all(x: Tensor) -> list[Sequence[int]]:
     return [range(d) for d in x.shape]
 
 
+def axes_in(n: SourceNode, axes: Collection[int], rank: int) -> set[int]:
+    """The axes counted from 0; ShapeError when they are none of `rank` dimensions."""
+    if any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) != len(axes):
+        raise ShapeError(f"axes {list(axes)} of {rank} dimensions", str(n), _EXPORT_AGAIN)
+    return {a % rank for a in axes}
+
+
 def _axis(n: SourceNode, axis: int, rank: int) -> int:
-    if not -rank <= axis < rank:
-        raise ShapeError(f"axis {axis} of {rank} dimensions", str(n), _EXPORT_AGAIN)
-    return axis % rank
+    (found,) = axes_in(n, [axis], rank)
+    return found
 
 
 def slice_(b: Builder, n: SourceNode) -> Tensor:
@@ -234,9 +240,6 @@ def space_to_depth(b: Builder, n: SourceNode) -> Tensor:
 SELECTIONS: dict[str, Callable[[Builder, SourceNode], Value | tuple[Value, ...]]] = {
     "DepthToSpace": depth_to_space,
     "Expand": expand,
-    "Gather": gather,
-    "GatherElements": gather_elements,
-    "GatherND": gather_nd,
     "Pad": pad,
     "ReverseSequence": reverse_sequence,
     "Slice": slice_,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tinycompile.frontends.onnx import (
     elementwise,
     functions,
+    indexing,
     layers,
     movement,
     pooling,
@@ -83,7 +84,13 @@ _MICROSOFT: dict[str, Importer] = {
 }
 
 _ALL = (
-    functions.FUNCTIONS | selection.SELECTIONS | reductions.REDUCTIONS | recurrent.RECURRENT | volumes.VOLUMES | _ONNX
+    functions.FUNCTIONS
+    | selection.SELECTIONS
+    | reductions.REDUCTIONS
+    | indexing.INDEXING
+    | recurrent.RECURRENT
+    | volumes.VOLUMES
+    | _ONNX
 )
 IMPORTERS: dict[tuple[str, str], Importer] = {
     **{("", kind): importer for kind, importer in _ALL.items()},
