@@ -194,3 +194,50 @@ def test_operators_on_constants_alone(kind: str, tmp_path: Path) -> None:
     onnx.save(m.model(y), tmp_path / "m.onnx")
     with pytest.raises(UnsupportedError, match="constants alone"):
         lower(tmp_path / "m.onnx")
+
+
+TRANSFORMS: dict[str, tuple[list[int], dict[str, Any], int | None]] = {
+    "real": ([2, 12, 1], {}, None),
+    "complex": ([1, 16, 2], {}, None),
+    "odd": ([1, 9, 2], {"inverse": 1}, None),
+    "onesided": ([2, 24, 1], {"onesided": 1}, None),
+    "back": ([1, 9, 2], {"inverse": 1, "onesided": 1}, None),
+    "back_odd": ([1, 6, 2], {"inverse": 1, "onesided": 1}, 11),
+    "padded": ([1, 6, 1], {}, 8),
+    "cut": ([3, 12, 2], {}, 8),
+    "last_but_one": ([2, 3, 8, 1], {"axis": 2}, None),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_fourier_transforms(name: str, tmp_path: Path) -> None:
+    shape, attrs, length = TRANSFORMS[name]
+    m = ModelMaker(shape, opset=17)
+    inputs = [] if length is None else [m.const(np.array(length, dtype=np.int64))]
+    assert_reference(m, [m.node("DFT", "x", *inputs, **attrs)], tmp_path)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_short_time_transforms(parts: int, tmp_path: Path) -> None:
+    m = ModelMaker([2, 40, parts], opset=17)
+    window = m.const(np.hanning(12).astype(np.float32))
+    y = m.node("STFT", "x", m.const(np.array(7, dtype=np.int64)), window, onesided=int(parts == 1))
+    assert_reference(m, [y], tmp_path)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_determinants(size: int, tmp_path: Path) -> None:
+    m = ModelMaker([3, size, size], opset=17)
+    assert_reference(m, [m.node("Det", "x")], tmp_path)
+
+
+def test_crops_and_pads_around_the_centre(tmp_path: Path) -> None:
+    m = ModelMaker([5, 4, 7], opset=18)
+    assert_reference(m, [m.node("CenterCropPad", "x", m.const(np.array([8, 3, 4])), axes=[0, 1, 2])], tmp_path)
+
+
+@pytest.mark.parametrize("align", [0, 1])
+def test_grids_of_affine_transformations(align: int, tmp_path: Path) -> None:
+    m = ModelMaker([2, 2, 3], opset=20)
+    y = m.node("AffineGrid", "x", m.const(np.array([2, 1, 4, 5])), align_corners=align)
+    assert_reference(m, [y], tmp_path)

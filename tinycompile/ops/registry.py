@@ -19,6 +19,7 @@ from tinycompile.ops.dequantize import Dequantize
 from tinycompile.ops.elementwise_operator import Elementwise
 from tinycompile.ops.fully_connected import FullyConnected
 from tinycompile.ops.fully_connected_rows import FullyConnectedRows
+from tinycompile.ops.grid_sample import GridSample
 from tinycompile.ops.hard_swish import HardSwish
 from tinycompile.ops.inverted_bottleneck import InvertedBottleneck
 from tinycompile.ops.leaky_relu import LeakyRelu
@@ -87,6 +88,7 @@ OPERATORS: dict[str, Operator] = {
         Take(),
         Put(),
         TopK(),
+        GridSample(),
         Elementwise(),
         Select(),
         Reduce(),

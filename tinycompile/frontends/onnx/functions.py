@@ -126,11 +126,7 @@ def mean(b: Builder, n: SourceNode) -> Tensor:
 
 
 def mod(b: Builder, n: SourceNode) -> Tensor:
-    operands = operands_of(b, n)
-    c_remainder = n.integer("fmod", 0)
-    if operands[0].dtype == DType.FLOAT32 and not c_remainder:
-        raise n.unsupported("Mod of floats without fmod", "set the attribute fmod")
-    return apply(b, n, "fmod" if c_remainder else "mod", operands)
+    return apply(b, n, "fmod" if n.integer("fmod", 0) else "mod", operands_of(b, n))
 
 
 def bit_shift(b: Builder, n: SourceNode) -> Tensor:
@@ -138,6 +134,11 @@ def bit_shift(b: Builder, n: SourceNode) -> Tensor:
     if direction not in ("LEFT", "RIGHT"):
         raise n.unsupported(f"a shift of direction '{direction}'")
     return apply(b, n, "shift_left" if direction == "LEFT" else "shift_right", operands_of(b, n))
+
+
+def swiglu(b: Builder, n: SourceNode) -> Tensor:
+    x, gate = operands_of(b, n)
+    return apply(b, n, "mul", [apply(b, n, "swish", [x], n.real("alpha", 1.0)), gate])
 
 
 def gelu(b: Builder, n: SourceNode) -> Tensor:
@@ -184,4 +185,5 @@ FUNCTIONS: dict[str, Callable[[Builder, SourceNode], Value]] = {
     "Mod": mod,
     "Pow": power,
     "Sum": _chain("add"),
+    "SwiGLU": swiglu,
 }

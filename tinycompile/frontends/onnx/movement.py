@@ -9,7 +9,7 @@ import onnx
 
 from tinycompile.errors import MalformedModelError, ShapeError
 from tinycompile.frontends.onnx.builder import Builder, Value
-from tinycompile.frontends.onnx.functions import to_type
+from tinycompile.frontends.onnx.functions import apply, to_type
 from tinycompile.frontends.onnx.quantization import dequantize_value, parameters, quantized
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Array, Tensor
@@ -38,6 +38,30 @@ def cast(b: Builder, n: SourceNode) -> Value:
 
 def cast_like(b: Builder, n: SourceNode) -> Value:
     return to_type(b, n, b.tensor(n, 0), b.tensor(n, 1).dtype)
+
+
+def bit_cast(b: Builder, n: SourceNode) -> Value:
+    """The same bytes as another type of the same size."""
+    x, wanted = b.tensor(n, 0), _dtype(n, n.integer("to", 0))
+    if x.dtype.itemsize != wanted.itemsize or wanted == DType.BOOL != x.dtype:
+        raise n.unsupported(f"the bytes of {x.dtype.value} as {wanted.value}")
+    if x.dtype == wanted:
+        return x
+    if x.dtype == DType.FLOAT32:
+        x = apply(b, n, "bits", [x])
+    if wanted == DType.FLOAT32:
+        return apply(b, n, "from_bits", [to_type(b, n, x, DType.UINT32)])
+    return to_type(b, n, x, wanted)
+
+
+def eye_like(b: Builder, n: SourceNode) -> Array:
+    x = b.value(n, 0)
+    given = n.integer("dtype", 0)
+    dtype = _dtype(n, given).numpy if given else x.dtype.numpy if isinstance(x, Tensor) else x.dtype
+    if len(x.shape) != 2:
+        raise ShapeError(f"a unit matrix of shape {list(x.shape)}", str(n), _EXPORT_AGAIN)
+    rows, columns = x.shape
+    return np.eye(rows, columns, n.integer("k", 0), dtype=dtype)
 
 
 def _dtype(n: SourceNode, number: int) -> DType:

@@ -216,7 +216,7 @@ def one_hot(b: Builder, n: SourceNode) -> Tensor:
 def cumsum(b: Builder, n: SourceNode) -> Tensor:
     x = b.tensor(n, 0)
     (axis,) = axes_in(n, b.integers(n, 1, "the axis"), len(x.shape))
-    attrs = CumsumAttrs(axis, bool(n.integer("exclusive", 0)), bool(n.integer("reverse", 0)))
+    attrs = CumsumAttrs(axis, bool(n.integer("exclusive", 0)), bool(n.integer("reverse", 0)), n.op_type == "CumProd")
     return b.emit(n, "cumsum", [x], attrs)
 
 
@@ -246,6 +246,7 @@ REDUCTIONS: dict[str, Importer] = {
     **{kind: _reduction(kind) for kind in _REDUCTIONS},
     "ArgMax": _place("argmax"),
     "ArgMin": _place("argmin"),
+    "CumProd": cumsum,
     "CumSum": cumsum,
     "DynamicQuantizeLinear": dynamic_quantize_linear,
     "GlobalLpPool": global_lp_pool,

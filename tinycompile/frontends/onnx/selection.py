@@ -147,6 +147,21 @@ def pad(b: Builder, n: SourceNode) -> Tensor:
     return select(b, n, x, indices, stored)
 
 
+def center_crop_pad(b: Builder, n: SourceNode) -> Tensor:
+    """The middle of each axis, or zeros around it."""
+    x, sizes = b.tensor(n, 0), checked_shape(b.integers(n, 1, "the shape"), str(n))
+    axes = n.ints("axes") or tuple(range(len(x.shape)))
+    if len(sizes) != len(axes):
+        raise ShapeError(f"{len(sizes)} sizes of {len(axes)} axes", str(n), _EXPORT_AGAIN)
+    indices = _all(x)
+    for axis, size in zip(axes, sizes, strict=True):
+        axis = _axis(n, axis, len(x.shape))
+        d = x.shape[axis]
+        first = (d - size) // 2 if size < d else -((size - d) // 2)
+        indices[axis] = [k if 0 <= k < d else -1 for k in range(first, first + size)]
+    return select(b, n, x, indices)
+
+
 def _gather_indices(b: Builder, n: SourceNode, size: int) -> Array:
     """The constant indices of a gather, counted from 0."""
     indices = b.constant(n, 1, "indices").astype(np.int64)
@@ -238,6 +253,7 @@ def space_to_depth(b: Builder, n: SourceNode) -> Tensor:
 
 
 SELECTIONS: dict[str, Callable[[Builder, SourceNode], Value | tuple[Value, ...]]] = {
+    "CenterCropPad": center_crop_pad,
     "DepthToSpace": depth_to_space,
     "Expand": expand,
     "Pad": pad,

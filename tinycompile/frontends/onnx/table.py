@@ -17,6 +17,7 @@ from tinycompile.frontends.onnx import (
     reductions,
     resizing,
     selection,
+    signals,
     volumes,
 )
 from tinycompile.frontends.onnx.builder import Builder, Value
@@ -28,6 +29,7 @@ _ONNX: dict[str, Importer] = {
     "Add": elementwise.add,
     "AveragePool": pooling.average_pool,
     "BatchNormalization": layers.batch_normalization,
+    "BitCast": movement.bit_cast,
     "Cast": movement.cast,
     "CastLike": movement.cast_like,
     "Clip": elementwise.clip,
@@ -39,6 +41,7 @@ _ONNX: dict[str, Importer] = {
     "DequantizeLinear": quantization.dequantize_linear,
     "Div": elementwise.div,
     "Dropout": movement.dropout,
+    "EyeLike": movement.eye_like,
     "Flatten": movement.flatten,
     "Gemm": products.gemm,
     "GlobalAveragePool": pooling.global_average_pool,
@@ -89,6 +92,7 @@ _ALL = (
     | reductions.REDUCTIONS
     | indexing.INDEXING
     | recurrent.RECURRENT
+    | signals.SIGNALS
     | volumes.VOLUMES
     | _ONNX
 )
