@@ -241,3 +241,10 @@ def test_grids_of_affine_transformations(align: int, tmp_path: Path) -> None:
     m = ModelMaker([2, 2, 3], opset=20)
     y = m.node("AffineGrid", "x", m.const(np.array([2, 1, 4, 5])), align_corners=align)
     assert_reference(m, [y], tmp_path)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_constant_beside_a_tensor(axis: int, tmp_path: Path) -> None:
+    m = ModelMaker([1, 2, 3, 4])
+    y = m.node("Concat", m.weight(1, 2, 3, 4), m.node("Relu", "x"), axis=axis)
+    assert_reference(m, [y], tmp_path)
