@@ -194,13 +194,14 @@ def column_to_image(b: Builder, n: SourceNode) -> Tensor:
     windows = axis_windows(n, image, block)
     planes = x.shape[0] * (x.shape[1] // math.prod(block))
     size = math.prod(checked_shape(image, str(n)))
+    blocks = math.prod(max(w.outputs(d), 0) for w, d in zip(windows, image, strict=True))
+    if blocks != x.shape[2]:
+        raise ShapeError(f"{x.shape[2]} blocks where {blocks} fit", str(n), _EXPORT_AGAIN)
     at = np.zeros((1, 1), dtype=np.int64)
     for w, d in zip(windows, image, strict=True):  # (block, L), grown axis by axis
-        taps = np.array(w.taps(d), dtype=np.int64).T
+        taps = w.taps(d, str(n)).T
         step = np.where((taps < 0) | (taps >= d), -(1 << 40), taps)
         at = (at[:, None, :, None] * d + step[None, :, None, :]).reshape(at.shape[0] * step.shape[0], -1)
-    if at.shape[1] != x.shape[2]:
-        raise ShapeError(f"{x.shape[2]} blocks where {at.shape[1]} fit", str(n), _EXPORT_AGAIN)
     places = np.where(at < 0, -1, at + np.arange(planes)[:, None, None] * size)
     zeros = _constant(b, n, np.zeros((x.shape[0], planes // x.shape[0], *image), dtype=x.dtype.numpy), "zeros")
     return put(b, n, zeros, _constant(b, n, np.where(at < 0, -1, places).reshape(-1), "places"), x, "add")

@@ -20,7 +20,8 @@ from tinycompile.ops.grid_sample import MODES, PADDINGS, GridSampleAttrs
 from tinycompile.ops.matmul import MatmulAttrs
 
 _EXPORT_AGAIN = "export the model again"
-_SHORT, _LONGEST = 5, 1 << 11  # transforms by a matrix
+_SHORT = 5  # elements of the transforms that are done by a matrix
+_LONGEST = 1 << 11  # ... and, of odd lengths, at most
 _MAX_DET = 4
 
 
@@ -96,7 +97,7 @@ def _fourier(b: Builder, n: SourceNode, x: Complex, sign: int) -> Complex:
 def _transform(b: Builder, n: SourceNode, x: Tensor, length: int, inverse: bool, onesided: bool) -> Tensor:
     """`x` [M,size,parts], real numbers or complex ones, transformed to [M,outputs,parts]."""
     rows, size, parts = x.shape
-    if not 1 <= length <= MAX_DIM or (length % 2 and length > _LONGEST):
+    if not 1 <= length <= MAX_DIM or length // (length & -length) > _LONGEST:
         raise n.unsupported(f"a Fourier transform of {length} elements", "transform powers of 2")
     places = np.arange(length)
     mirrored = places > length // 2
@@ -169,6 +170,7 @@ def stft(b: Builder, n: SourceNode) -> Tensor:
     if window is not None and window.elems != size:
         raise ShapeError(f"a window of {window.elems} for frames of {size}", str(n), _EXPORT_AGAIN)
     frames, parts = 1 + (x.shape[1] - size) // step, x.shape[2]
+    checked_shape((x.shape[0], frames * size, parts), str(n))
     at = [f * step + k for f in range(frames) for k in range(size)]
     cut = select(b, n, x, [range(x.shape[0]), at, range(parts)])
     cut = b.reshape(n, cut, (x.shape[0] * frames, size, parts))

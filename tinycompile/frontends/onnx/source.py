@@ -15,7 +15,7 @@ from tinycompile.frontends.onnx.model import tensor_value
 from tinycompile.ir.graph import Array, SourceLoc
 
 _TYPES = onnx.AttributeProto
-# Of training, of random numbers, of types that do not import, and of second outputs that do not either.
+# Of training, of random numbers, of types that do not import, and of second outputs that are not asked for.
 _WITHOUT_EFFECT = frozenset({"momentum", "ratio", "seed", "saturate", "round_mode", "stash_type", "storage_order"})
 
 

@@ -18,13 +18,22 @@ from tinycompile.frontends.onnx.builder import Builder
 from tinycompile.frontends.onnx.functions import apply, number, power_of
 from tinycompile.frontends.onnx.selection import select
 from tinycompile.frontends.onnx.source import SourceNode
-from tinycompile.frontends.onnx.windows import NO_WINDOW, AxisWindow, TransposedAxis, Window, axis_windows, of_map
+from tinycompile.frontends.onnx.windows import (
+    MAX_TAPS,
+    NO_WINDOW,
+    AxisWindow,
+    TransposedAxis,
+    Window,
+    axis_windows,
+    of_map,
+)
 from tinycompile.ir.graph import Array, Tensor
 from tinycompile.ops.concat import ConcatAttrs
 from tinycompile.ops.conv2d import Conv2dAttrs
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
 from tinycompile.ops.max_pool2d import MaxPool2dAttrs
 
+MAX_PARTS = 1024  # maps that a batch or a volume is taken apart into
 PoolOfMap = Callable[[Tensor, Window], Tensor]  # of an NHWC map
 
 
@@ -67,7 +76,10 @@ def summed(b: Builder, n: SourceNode, x: Tensor, windows: Sequence[AxisWindow]) 
     """The sum over each window; padding adds nothing."""
 
     def pool(y: Tensor, w: Window) -> Tensor:
-        ones = b.add_constant(np.ones((1, *w.kernel, y.shape[3]), dtype=np.float32), f"{n.loc.node}/ones", n)
+        shape = (1, *w.kernel, y.shape[3])
+        if math.prod(shape) > MAX_TAPS:
+            raise n.unsupported(f"a sum over windows of {list(w.kernel)} of {y.shape[3]} channels")
+        ones = b.add_constant(np.ones(shape, dtype=np.float32), f"{n.loc.node}/ones", n)
         return b.emit(n, "depthwise_conv2d", [y, ones], DepthwiseConv2dAttrs(w.stride, w.dilation, w.pad))
 
     return pooled(b, n, x, windows, pool)
@@ -78,8 +90,8 @@ def averaged(b: Builder, n: SourceNode, x: Tensor, windows: Sequence[AxisWindow]
     counts = np.ones((), dtype=np.float32)
     for w, size in zip(windows, x.shape[2:], strict=True):
         low, high = (-w.before, size + w.after - w.grown) if include_pad else (0, size)
-        inside = [sum(low <= t < high for t in taps) for taps in w.taps(size)]
-        counts = counts[..., None] * np.array(inside, dtype=np.float32)
+        taps = w.taps(size, str(n))
+        counts = counts[..., None] * ((low <= taps) & (taps < high)).sum(axis=1).astype(np.float32)
     if not counts.all():
         raise n.unsupported("an average over a window that lies in the padding")
     total = summed(b, n, x, windows)
@@ -111,6 +123,8 @@ def local_response_normalization(b: Builder, n: SourceNode) -> Tensor:
 
 def by_sample(b: Builder, n: SourceNode, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
     """What `run` makes of each sample of a batch."""
+    if x.shape[0] > MAX_PARTS:
+        raise n.unsupported(f"a batch of {x.shape[0]} samples", "export the model with batch size 1")
     rest = [range(d) for d in x.shape[1:]]
     parts = [run(select(b, n, x, [(k,), *rest])) for k in range(x.shape[0])]
     return parts[0] if len(parts) == 1 else b.emit(n, "concat", parts, ConcatAttrs(0))
@@ -130,13 +144,15 @@ def volume_convolution(
     flat = np.ascontiguousarray(w.reshape(outputs, each * depth, *w.shape[3:]).transpose(0, 2, 3, 1))
     filters = b.add_constant(flat, f"{n.inputs[1]}/maps", n)
     deep, plane = windows[0], of_map(*windows[1:])
+    if deep.outputs(x.shape[2]) > MAX_PARTS:
+        raise n.unsupported(f"a convolution to {deep.outputs(x.shape[2])} depths", "use a smaller model")
     attrs = Conv2dAttrs(plane.stride, plane.dilation, plane.pad, groups)
 
     def one(sample: Tensor) -> Tensor:
         _, channels, size, height, width = sample.shape
         maps = []
-        for taps in deep.taps(size):
-            inside = [t if 0 <= t < size else -1 for t in taps]
+        for taps in deep.taps(size, str(n)):
+            inside = np.where((taps >= 0) & (taps < size), taps, -1).tolist()
             part = select(b, n, sample, [(0,), range(channels), inside, range(height), range(width)])
             part = b.to_map(n, b.reshape(n, part, (1, channels * depth, height, width)))
             inputs = [part, filters] if bias is None else [part, filters, bias]

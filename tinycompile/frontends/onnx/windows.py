@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tinycompile.errors import ShapeError
 from tinycompile.frontends.limits import MAX_DIM
 from tinycompile.frontends.onnx.source import SourceNode
 
 Pair = tuple[int, int]
+MAX_TAPS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,18 @@ class AxisWindow:
     after: int = 0
     grown: int = 0
 
-    def taps(self, size: int) -> list[list[int]]:
-        """For each output along an axis of `size`, the index of each tap; it may lie in the padding."""
-        reach = (self.kernel - 1) * self.dilation + 1
-        outputs = (size + self.before + self.after - reach) // self.stride + 1
-        return [[o * self.stride - self.before + k * self.dilation for k in range(self.kernel)] for o in range(outputs)]
+    def outputs(self, size: int) -> int:
+        """Positions along an axis of `size`; 0 or less where the window does not fit."""
+        return (size + self.before + self.after - (self.kernel - 1) * self.dilation - 1) // self.stride + 1
+
+    def taps(self, size: int, where: str) -> NDArray[np.int64]:
+        """(outputs, kernel): the index of each tap along an axis of `size`; it may lie in the padding. ShapeError when
+        there are too many for any microcontroller."""
+        outputs = max(self.outputs(size), 0)
+        if outputs * self.kernel > MAX_TAPS:
+            raise ShapeError(f"a window of {self.kernel} at {outputs} places", where, "use a smaller model")
+        starts = np.arange(outputs) * self.stride - self.before
+        return starts[:, None] + np.arange(self.kernel) * self.dilation
 
 
 NO_WINDOW = AxisWindow(1)
