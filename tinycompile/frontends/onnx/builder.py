@@ -19,6 +19,7 @@ from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Array, Attrs, Graph, Node, Op, SourceLoc, Tensor, const_tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
+from tinycompile.ops.concat import ConcatAttrs
 from tinycompile.ops.construct import make_op
 from tinycompile.ops.registry import operator
 from tinycompile.ops.reshape import ReshapeAttrs
@@ -175,6 +176,10 @@ class Builder:
         if tuple(perm) == tuple(range(len(x.shape))):
             return x
         return self.emit(n, "transpose", [x], TransposeAttrs(tuple(perm)))
+
+    def concat(self, n: SourceNode, parts: Sequence[Tensor], axis: int) -> Tensor:
+        """Tensors side by side; the only one itself."""
+        return parts[0] if len(parts) == 1 else self.emit(n, "concat", parts, ConcatAttrs(axis), dtype=parts[0].dtype)
 
     def to_map(self, n: SourceNode, x: Tensor) -> Tensor:
         """[N,C,H,W] as NHWC; [N,C,T] as a map of height T and width 1."""

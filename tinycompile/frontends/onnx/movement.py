@@ -14,7 +14,6 @@ from tinycompile.frontends.onnx.quantization import dequantize_value, parameters
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Array, Tensor
 from tinycompile.ir.types import DType
-from tinycompile.ops.concat import ConcatAttrs
 
 _EXPORT_AGAIN = "export the model again"
 
@@ -170,9 +169,7 @@ def _concat(b: Builder, n: SourceNode, parts: list[Tensor]) -> Tensor:
     axis, rank = n.integer("axis", 0), len(parts[0].shape) if parts else 0
     if not -rank <= axis < rank:
         raise ShapeError(f"concat along axis {axis} of {rank} dimensions", str(n), _EXPORT_AGAIN)
-    if len(parts) == 1:
-        return parts[0]
-    return b.emit(n, "concat", parts, ConcatAttrs(axis % rank))
+    return b.concat(n, parts, axis % rank)
 
 
 def qlinear_concat(b: Builder, n: SourceNode) -> Tensor:

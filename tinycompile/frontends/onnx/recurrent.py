@@ -13,7 +13,6 @@ from tinycompile.frontends.onnx.builder import Builder
 from tinycompile.frontends.onnx.selection import pick, select
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Array, Tensor
-from tinycompile.ops.concat import ConcatAttrs
 from tinycompile.ops.recurrent import ACTIVATIONS, CELLS, Activation, RecurrentAttrs
 
 Lengths = NDArray[np.int64]
@@ -102,67 +101,59 @@ def _state(b: Builder, n: SourceNode, index: int, d: int, batch: int, hidden: in
     return b.reshape(n, select(b, n, given, full), (batch, hidden))
 
 
-def _joined(b: Builder, n: SourceNode, parts: list[Tensor], axis: int) -> Tensor:
-    if all(p.data is not None for p in parts):
-        return b.add_constant(
-            np.concatenate([p.data for p in parts if p.data is not None], axis), f"{n.loc.node}/states", n
-        )
-    return parts[0] if len(parts) == 1 else b.emit(n, "concat", parts, ConcatAttrs(axis))
+def _weights(b: Builder, n: SourceNode, index: int, shape: tuple[int, ...]) -> Array:
+    """Constant input `index`, zeros where it is absent."""
+    if b.optional(n, index) is None:
+        return np.zeros(shape, dtype=np.float32)
+    value = b.constant(n, index, "recurrent weights")
+    if value.shape != shape or value.dtype != np.float32:
+        raise ShapeError(f"weights {list(value.shape)} where {list(shape)} fit", str(n), "export the model again")
+    return value
 
 
 def _recurrent(cell: str) -> Callable[[Builder, SourceNode], tuple[Tensor, ...]]:
-    gates = CELLS[cell]
-
     def importer(b: Builder, n: SourceNode) -> tuple[Tensor, ...]:
         x, by_sample = b.real(n, 0), bool(n.integer("layout", 0))
-        w, r = b.constant(n, 1, "recurrent weights"), b.constant(n, 2, "recurrent weights")
-        direction = n.text("direction", "forward")
-        if direction not in ("forward", "reverse", "bidirectional") or len(x.shape) != 3 or r.ndim != 3:
+        direction, r = n.text("direction", "forward"), b.value(n, 2)
+        if direction not in ("forward", "reverse", "bidirectional") or len(x.shape) != 3 or len(r.shape) != 3:
             raise n.unsupported(f"{n.op_type} of {list(x.shape)} in direction {direction}")
-        directions, hidden = 2 if direction == "bidirectional" else 1, r.shape[-1]
         x = b.transpose(n, x, (1, 0, 2)) if by_sample else x
-        steps, batch, _ = x.shape
-        fits = w.shape == (directions, gates * hidden, x.shape[2]) and r.shape == (directions, gates * hidden, hidden)
-        if not fits or n.integer("hidden_size", hidden) != hidden:
-            raise ShapeError(f"weights {list(w.shape)} and {list(r.shape)}", str(n), "export the model again")
-        bias = np.zeros((directions, 2 * gates * hidden), dtype=np.float32)
-        if b.optional(n, 3) is not None:
-            bias = b.constant(n, 3, "recurrent weights")
-        peepholes = np.zeros((directions, 3 * hidden), dtype=np.float32)
-        if b.optional(n, 7) is not None:
-            peepholes = b.constant(n, 7, "recurrent weights")
-        lengths = _lengths(b, n, steps, batch)
+        directions, hidden = 2 if direction == "bidirectional" else 1, n.integer("hidden_size", r.shape[2])
+        (steps, batch, inputs), rows = x.shape, CELLS[cell] * hidden
+        constants = {
+            "w": _weights(b, n, 1, (directions, rows, inputs)),
+            "r": _weights(b, n, 2, (directions, rows, hidden)),
+            "bias": _weights(b, n, 3, (directions, 2 * rows)),
+        }
+        if cell == "lstm":
+            constants["peepholes"] = _weights(b, n, 7, (directions, 3 * hidden))
+        lengths, states = _lengths(b, n, steps, batch), (5, 6) if cell == "lstm" else (5,)
         clip, reset_after = n.real("clip", 0.0), bool(n.integer("linear_before_reset", 0))
         coupled = bool(n.integer("input_forget", 0))
         every: list[Tensor] = []
         last: list[list[Tensor]] = []
         for d, activations in enumerate(_activations(n, cell, directions)):
             backward = direction == "reverse" or d == 1
-            attrs = RecurrentAttrs(cell, activations, clip, reset_after, coupled)
-
-            def weights(value: Array, name: str, d: int = d) -> Tensor:
-                return b.add_constant(np.ascontiguousarray(value[d]), f"{n.loc.node}/{name}{d}", n)
-
-            kept = (5, 6) if cell == "lstm" else (5,)
-            state = _joined(b, n, [_state(b, n, k, d, batch, hidden, by_sample) for k in kept], 1)
-            state = b.reshape(n, state, (1, state.elems))
-            peeps = weights(peepholes, "peepholes") if cell == "lstm" else None
+            state = b.concat(n, [_state(b, n, k, d, batch, hidden, by_sample) for k in states], 1)
             sequence = _turned(b, n, x, lengths) if backward else x
-            sequence = b.reshape(n, sequence, (1, *sequence.shape))
-            inputs = [sequence, weights(w, "w"), weights(r, "r"), weights(bias, "bias"), peeps, state]
-            y = b.emit(n, "recurrent", inputs, attrs)
-            y = b.reshape(n, y, y.shape[1:])
-            outputs, final = _outputs(b, n, y, hidden, lengths, backward)
+            fixed = [
+                b.add_constant(np.ascontiguousarray(v[d]), f"{n.loc.node}/{k}{d}", n) for k, v in constants.items()
+            ]
+            operands = [
+                b.reshape(n, sequence, (1, *sequence.shape)),
+                *fixed,
+                *([] if cell == "lstm" else [None]),
+                b.reshape(n, state, (1, state.elems)),
+            ]
+            y = b.emit(n, "recurrent", operands, RecurrentAttrs(cell, activations, clip, reset_after, coupled))
+            outputs, final = _outputs(b, n, b.reshape(n, y, y.shape[1:]), hidden, lengths, backward)
             every.append(b.reshape(n, outputs, (steps, 1, batch, hidden)))
             last.append(final)
-        all_steps = _joined(b, n, every, 1)
+        all_steps = b.concat(n, every, 1)
         if by_sample:
             all_steps = b.transpose(n, all_steps, (2, 0, 1, 3))
-        finals = []
-        for each in zip(*last, strict=True):
-            # [N,H] of each direction, side by side: [N,directions,H] as it lies
-            shape = (batch, 1, hidden) if by_sample else (1, batch, hidden)
-            finals.append(_joined(b, n, [b.reshape(n, t, shape) for t in each], 1 if by_sample else 0))
+        shape, axis = ((batch, 1, hidden), 1) if by_sample else ((1, batch, hidden), 0)
+        finals = [b.concat(n, [b.reshape(n, t, shape) for t in each], axis) for each in zip(*last, strict=True)]
         return all_steps, *finals
 
     return importer

@@ -15,7 +15,6 @@ from tinycompile.frontends.onnx.functions import apply, number
 from tinycompile.frontends.onnx.selection import axes_in, pick, select
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Array, Tensor
-from tinycompile.ops.concat import ConcatAttrs
 from tinycompile.ops.grid_sample import MODES, PADDINGS, GridSampleAttrs
 from tinycompile.ops.matmul import MatmulAttrs
 
@@ -82,7 +81,7 @@ def _fourier(b: Builder, n: SourceNode, x: Complex, sign: int) -> Complex:
             zeros_first = [range(rows), (-1, 0), range(half)]
             return b.reshape(n, select(b, n, b.reshape(n, odd, (rows, 1, half)), zeros_first), (2 * rows, half))
         pair = [b.reshape(n, t, (rows, 1, half)) for t in (even, odd)]
-        return b.reshape(n, b.emit(n, "concat", pair, ConcatAttrs(1)), (2 * rows, half))
+        return b.reshape(n, b.concat(n, pair, 1), (2 * rows, half))
 
     turned = _times(b, n, combined("sub"), np.exp(turn * np.arange(half)), lambda t, w: apply(b, n, "mul", [t, w]))
     total = combined("add")
@@ -132,7 +131,7 @@ def _transform(b: Builder, n: SourceNode, x: Tensor, length: int, inverse: bool,
     if onesided and not inverse:
         outputs = [select(b, n, t, [range(rows), range(length // 2 + 1)]) for t in outputs]
     columns = [b.reshape(n, t, (*t.shape, 1)) for t in outputs]
-    return columns[0] if len(columns) == 1 else b.emit(n, "concat", columns, ConcatAttrs(2))
+    return b.concat(n, columns, 2)
 
 
 def dft(b: Builder, n: SourceNode) -> Tensor:

@@ -28,7 +28,6 @@ from tinycompile.frontends.onnx.windows import (
     of_map,
 )
 from tinycompile.ir.graph import Array, Tensor
-from tinycompile.ops.concat import ConcatAttrs
 from tinycompile.ops.conv2d import Conv2dAttrs
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
 from tinycompile.ops.max_pool2d import MaxPool2dAttrs
@@ -43,25 +42,16 @@ def is_single_map(x: Tensor) -> bool:
 
 
 def pooled(b: Builder, n: SourceNode, x: Tensor, windows: Sequence[AxisWindow], pool: PoolOfMap) -> Tensor:
-    """`x` [N,C,...] pooled along each axis behind the first two, at most two axes at a time."""
+    """`x` [N,C,...] pooled along each axis behind the first two, two axes at a time; all others are channels then."""
     for first in range(2, len(x.shape), 2):
-        pair = list(windows[first - 2 : first])
-        if len(pair) == 1:
-            pair.append(NO_WINDOW)
-        after = x.shape[first + 2 :]
-        height, width = x.shape[first], x.shape[first + 1] if len(x.shape) > first + 1 else 1
-        if len(after) > 0:  # what follows becomes channels: NHWC as it lies
-            lead = x.shape[:first]
-            folded = b.reshape(n, x, (math.prod(lead), height, width, math.prod(after)))
-            folded = b.transpose(n, folded, (1, 2, 0, 3))
-            y = pool(b.reshape(n, folded, (1, height, width, x.elems // (height * width))), of_map(*pair))
-            y = b.reshape(n, y, (*y.shape[1:3], math.prod(lead), math.prod(after)))
-            x = b.reshape(n, b.transpose(n, y, (2, 0, 1, 3)), (*lead, *y.shape[:2], *after))
-            continue
-        lead = x.shape[:first]
-        y = b.to_map(n, b.reshape(n, x, (1, math.prod(lead), height, width)))
-        y = b.from_map(n, pool(y, of_map(*pair)), 4)
-        x = b.reshape(n, y, (*lead, *y.shape[2 : 2 + len(x.shape) - first]))
+        pair = windows[first - 2 : first]
+        before, size, after = x.shape[:first], (*x.shape[first : first + 2], 1)[:2], x.shape[first + 2 :]
+        apart = b.reshape(n, x, (math.prod(before), *size, math.prod(after)))
+        together = b.transpose(n, apart, (1, 2, 0, 3))
+        y = pool(b.reshape(n, together, (1, *size, x.elems // math.prod(size))), of_map(*pair))
+        made = y.shape[1:3]
+        apart = b.reshape(n, y, (*made, math.prod(before), math.prod(after)))
+        x = b.reshape(n, b.transpose(n, apart, (2, 0, 1, 3)), (*before, *made[: len(pair)], *after))
     return x
 
 
@@ -127,7 +117,7 @@ def by_sample(b: Builder, n: SourceNode, x: Tensor, run: Callable[[Tensor], Tens
         raise n.unsupported(f"a batch of {x.shape[0]} samples", "export the model with batch size 1")
     rest = [range(d) for d in x.shape[1:]]
     parts = [run(select(b, n, x, [(k,), *rest])) for k in range(x.shape[0])]
-    return parts[0] if len(parts) == 1 else b.emit(n, "concat", parts, ConcatAttrs(0))
+    return b.concat(n, parts, 0)
 
 
 def volume_convolution(
@@ -158,7 +148,7 @@ def volume_convolution(
             inputs = [part, filters] if bias is None else [part, filters, bias]
             y = b.from_map(n, b.emit(n, "conv2d", inputs, attrs), 4)
             maps.append(b.reshape(n, y, (1, outputs, 1, *y.shape[2:])))
-        return maps[0] if len(maps) == 1 else b.emit(n, "concat", maps, ConcatAttrs(2))
+        return b.concat(n, maps, 2)
 
     return by_sample(b, n, x, one)
 
