@@ -32,16 +32,16 @@ def _softplus(x: Any, a: Any, b: Any) -> Any:
 
 # name: (function of x and two parameters, how many of these it has and their default values, None where there is none)
 ACTIVATIONS: dict[str, tuple[Callable[[Any, Any, Any], Any], tuple[float | None, ...]]] = {
-    "sigmoid": (lambda x, a, b: ONE / (ONE + np.exp(-x)), ()),
+    "sigmoid": (lambda x, a, b: 1 / (1 + np.exp(-x)), ()),
     "tanh": (lambda x, a, b: np.tanh(x), ()),
-    "relu": (lambda x, a, b: np.where(x < 0, np.float32(0), x), ()),
+    "relu": (lambda x, a, b: np.where(x < 0, 0, x), ()),
     "affine": (lambda x, a, b: a * x + b, (None, None)),
     "leakyrelu": (lambda x, a, b: np.where(x < 0, a * x, x), (0.01,)),
-    "thresholdedrelu": (lambda x, a, b: np.where(x < a, np.float32(0), x), (1.0,)),
+    "thresholdedrelu": (lambda x, a, b: np.where(x < a, 0, x), (1.0,)),
     "scaledtanh": (lambda x, a, b: a * np.tanh(b * x), (None, None)),
-    "hardsigmoid": (lambda x, a, b: np.clip(a * x + b, np.float32(0), ONE), (0.2, 0.5)),
+    "hardsigmoid": (lambda x, a, b: np.clip(a * x + b, 0, 1), (0.2, 0.5)),
     "elu": (lambda x, a, b: np.where(x < 0, a * np.expm1(x), x), (1.0,)),
-    "softsign": (lambda x, a, b: x / (ONE + np.abs(x)), ()),
+    "softsign": (lambda x, a, b: x / (1 + np.abs(x)), ()),
     "softplus": (_softplus, ()),
 }
 
@@ -135,15 +135,12 @@ class Recurrent(Operator):
     def _gate(self, node: Node, k: int, clipped: bool = True) -> Gate:
         """ONNX's f, g or h."""
         activation, bound = node.attrs.activations[k], np.float32(node.attrs.clip)
-        function, alpha, beta = (
-            ACTIVATIONS[activation.name][0],
-            np.float32(activation.alpha),
-            np.float32(activation.beta),
-        )
+        function = ACTIVATIONS[activation.name][0]
+        alpha, beta = (float(np.float32(v)) for v in (activation.alpha, activation.beta))
 
         def gate(x: F32) -> F32:
             x = np.clip(x, -bound, bound) if clipped and bound > 0 else x
-            return np.asarray(function(x, alpha, beta), dtype=np.float32)
+            return np.asarray(function(x.astype(np.float64), alpha, beta)).astype(np.float32)
 
         return gate
 
@@ -177,8 +174,8 @@ class Recurrent(Operator):
         return steps * (node.tensor(1).elems + node.tensor(2).elems)
 
     def ulp(self, node: Node) -> int:
-        """Differences between C libraries are carried from step to step."""
-        return 128
+        """Differences between C libraries are carried from step to step, and weigh more in results near 0."""
+        return 256
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         a, x = node.attrs, node.tensor(0)
