@@ -248,3 +248,70 @@ def test_a_constant_beside_a_tensor(axis: int, tmp_path: Path) -> None:
     m = ModelMaker([1, 2, 3, 4])
     y = m.node("Concat", m.weight(1, 2, 3, 4), m.node("Relu", "x"), axis=axis)
     assert_reference(m, [y], tmp_path)
+
+
+QUANTISED: dict[str, tuple[list[int], Array, Array | None, dict[str, Any]]] = {
+    "int16": ([2, 3], np.array(0.001, dtype=np.float32), np.array(-300, dtype=np.int16), {}),
+    "per_channel": (
+        [1, 3, 4],
+        np.array([0.01, 0.5, 0.03], dtype=np.float32),
+        np.array([3, -5, 0], dtype=np.int8),
+        {"axis": 1},
+    ),
+    "blocks": (
+        [2, 6, 3],
+        np.linspace(0.01, 0.2, 18, dtype=np.float32).reshape(2, 3, 3),
+        np.arange(18, dtype=np.uint8).reshape(2, 3, 3),
+        {"axis": 1, "block_size": 2},
+    ),
+    "uneven_blocks": ([5], np.array([0.1, 0.02, 0.5], dtype=np.float32), None, {"axis": 0, "block_size": 2}),
+}
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+def test_quantisation_of_any_scale(name: str, tmp_path: Path) -> None:
+    shape, scale, zero, attrs = QUANTISED[name]
+    m = ModelMaker(shape, opset=21)
+    parameters = [m.const(scale), *([] if zero is None else [m.const(zero)])]
+    y = m.node("QuantizeLinear", "x", *parameters, **attrs)
+    assert_reference(m, [m.node("DequantizeLinear", y, *parameters, **attrs)], tmp_path)
+
+
+def test_a_scale_made_at_run_time(tmp_path: Path) -> None:
+    m = ModelMaker([4, 5], opset=21)
+    largest = m.node("ReduceMax", m.node("Abs", "x"), keepdims=0)
+    scale = m.node("Div", largest, m.const(np.array(127, dtype=np.float32)))
+    zero = m.const(np.array(0, dtype=np.int8))
+    assert_reference(m, [m.node("DequantizeLinear", m.node("QuantizeLinear", "x", scale, zero), scale, zero)], tmp_path)
+
+
+@pytest.mark.parametrize("channels", [3, 600])
+def test_a_convolution_of_integers_is_exact_or_refused(channels: int, tmp_path: Path) -> None:
+    m = ModelMaker([1, channels, 3, 3], opset=17)
+    rng = np.random.default_rng(SEED)
+    w = m.const(rng.integers(100, 127, (2, channels, 2, 2)).astype(np.int8))
+    x = m.node("Cast", m.node("Abs", "x"), to=onnx.TensorProto.UINT8)
+    y = m.node("ConvInteger", x, w, m.const(np.array(3, dtype=np.uint8)), m.const(np.array([1, -2], dtype=np.int8)))
+    y = m.node("Cast", y, to=1)
+    if channels == 3:
+        assert_reference(m, [y], tmp_path, 20.0)
+        return
+    onnx.save(m.model(y), tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedError, match="sums reach"):
+        lower(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("exponent", [2.0, 3.0])
+def test_whole_powers_of_integers(exponent: float, tmp_path: Path) -> None:
+    m = ModelMaker([3, 4])
+    x = m.node("Cast", "x", to=onnx.TensorProto.INT32)
+    y = m.node("Pow", x, m.const(np.array(exponent, dtype=np.float32)))
+    assert_reference(m, [m.node("Cast", y, to=1)], tmp_path, 20.0)
+
+
+def test_a_fractional_power_of_integers_is_refused(tmp_path: Path) -> None:
+    m = ModelMaker([3, 4])
+    y = m.node("Pow", m.node("Cast", "x", to=6), m.const(np.array(0.5, dtype=np.float32)))
+    onnx.save(m.model(m.node("Cast", y, to=1)), tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedError, match="to the power"):
+        lower(tmp_path / "m.onnx")

@@ -40,7 +40,10 @@ EXACT = 1 << 24  # whole numbers up to here are exact as float32, whatever the o
 def conv_integer(b: Builder, n: SourceNode) -> Tensor:
     """A convolution of 8-bit integers as one of floats, where all sums are whole numbers that floats hold exactly."""
     x, w = b.tensor(n, 0), b.constant(n, 1, "weights").astype(np.int64)
-    zero = int(b.constant(n, 2, "a zero point").reshape(-1)[0]) if b.optional(n, 2) is not None else 0
+    zeros = b.constant(n, 2, "a zero point") if b.optional(n, 2) is not None else np.zeros(())
+    if zeros.size != 1:
+        raise n.unsupported(f"{zeros.size} zero points of an input", "quantise activations per tensor")
+    zero = int(zeros.reshape(-1)[0])
     if b.optional(n, 3) is not None:
         points = b.constant(n, 3, "a zero point").astype(np.int64).reshape(-1)
         w = w - points.reshape(-1, *(1,) * (w.ndim - 1))
