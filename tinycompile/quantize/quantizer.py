@@ -1,0 +1,100 @@
+"""Post-training quantisation from end to end: samples -> statistics -> scales and weights -> a QDQ ONNX file.
+
+The file is the result: a build compiles it as any other, so that what is shipped, what onnxruntime runs and what the
+report measures are one thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinycompile.frontends import load_model
+from tinycompile.frontends.onnx import load_onnx
+from tinycompile.ir.graph import Graph, Node
+from tinycompile.ir.quant import Quant
+from tinycompile.ir.verify import verify_graph
+from tinycompile.ops.registry import OPERATORS
+from tinycompile.passes import PASSES
+from tinycompile.passes.fuse_qdq import LAYERS
+from tinycompile.passes.lowering_check import check_supported
+from tinycompile.quantize.calibration import Sample
+from tinycompile.quantize.insert import insert_qdq
+from tinycompile.quantize.prepare import complete, prepare
+from tinycompile.quantize.ranges import Histogram, calibrated
+from tinycompile.quantize.scheme import FIXED, SHARING, Scheme, make_scheme
+from tinycompile.quantize.statistics import extremes, histograms
+from tinycompile.quantize.weights import nearest_weights
+from tinycompile.quantize.write_onnx import write_onnx
+from tinycompile.watch import Watch
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """`calibrator`: a name in `CALIBRATORS`."""
+
+    calibrator: str = "minmax"
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """`data`: the QDQ ONNX file. `reference`: the float graph, fully lowered, whose tensors `scheme` names; `lowered`:
+    the int8 graph that a build makes of the file."""
+
+    data: bytes
+    reference: Graph
+    lowered: Graph
+    scheme: Scheme
+    quants: Mapping[str, Quant]
+
+
+def load_float_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+    """The float graph of a `.onnx` or `.tflite` file, prepared. Raises ModelError or UsageError."""
+    return prepare(load_model(path, shape_overrides=shapes))
+
+
+def choose_quants(graph: Graph, scheme: Scheme, found: Mapping[str, Histogram], calibrator: str) -> dict[str, Quant]:
+    """The scale and zero point of each group of tensors, by the one that stands for it."""
+    quants = {}
+    producers = graph.producers()
+    for root, group in scheme.groups().items():
+        makers = [producers[n].kind if n in producers else "input" for n in group]
+        made = {kind for kind in makers if kind not in SHARING}
+        fixed = {FIXED.get(kind) for kind in made}
+        known = fixed.pop() if len(fixed) == 1 else None
+        quants[root] = known or calibrated(found[root], calibrator)
+    return quants
+
+
+def layers(graph: Graph, scheme: Scheme) -> list[Node]:
+    """The nodes whose weights become int8."""
+    return [n for n in graph.nodes() if n.op.kind in LAYERS and n.out.name in scheme.integer]
+
+
+def quantize_graph(
+    graph: Graph, samples: Sequence[Sample], options: QuantizeOptions, watch: Watch, floats: Collection[str] = ()
+) -> Quantized:
+    """A prepared graph quantised by what it does with `samples`."""
+    reference, scheme = complete(graph), make_scheme(graph, floats)
+    ranges = extremes(reference, samples, list(scheme.stored), watch)
+    found = histograms(reference, samples, scheme.groups(), ranges, watch)
+    watch.phase("scales")
+    quants = choose_quants(graph, scheme, found, options.calibrator)
+    weights = {n.out.name: nearest_weights(n, _scale_of_input(n, scheme, quants)) for n in layers(graph, scheme)}
+    data = write_onnx(insert_qdq(graph, scheme, quants, weights))
+    return Quantized(data, reference, lowered(data, graph.name), scheme, quants)
+
+
+def _scale_of_input(node: Node, scheme: Scheme, quants: Mapping[str, Quant]) -> float:
+    return quants[scheme.stored[node.tensor(0).name]].scalar()[0]
+
+
+def lowered(data: bytes, name: str) -> Graph:
+    """The graph that a build makes of an ONNX file."""
+    graph = load_onnx(data, Path(f"{name}.onnx"))
+    for stage, run in PASSES:
+        graph = run(graph)
+        verify_graph(graph, stage, OPERATORS)
+    check_supported(graph)
+    return graph
