@@ -19,6 +19,7 @@ PERCENTILE = 99.99
 _CLIPPED_AT_MOST = 0.9  # of the range, by those that search
 _TRIED = 46  # ends of a range, on either side
 _VALUES_PER_BIN = 16  # fewer say nothing about a distribution
+_NEXT_TO_NOTHING = 1e-9
 F64 = NDArray[np.float64]
 
 
@@ -88,11 +89,9 @@ def _least_squared_error(h: Histogram) -> tuple[float, float]:
 
 
 def _divergence(p: F64, q: F64) -> float:
-    """Kullback-Leibler, of distributions that need not be normalised; infinite where q lacks what p has."""
-    p, q = p / p.sum(), q / max(q.sum(), 1e-300)
+    """Kullback-Leibler, of distributions that need not be normalised; what q lacks counts as next to nothing."""
+    p, q = p / p.sum(), np.maximum(q / q.sum(), _NEXT_TO_NOTHING)
     some = p > 0
-    if np.any(q[some] <= 0):
-        return float("inf")
     return float((p[some] * np.log(p[some] / q[some])).sum())
 
 
