@@ -34,7 +34,7 @@ def read_samples(source: str, inputs: Sequence[Tensor], limit: int) -> list[Samp
     path = Path(source)
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix in (".npz", ".npy"))
-        samples = [sample for file in _spread(files, limit) for sample in _of_file(file, inputs)]
+        samples = [sample for file in spread(files, limit) for sample in _of_file(file, inputs)]
     elif path.is_file():
         samples = _of_file(path, inputs)
     elif ":" in source:
@@ -43,7 +43,7 @@ def read_samples(source: str, inputs: Sequence[Tensor], limit: int) -> list[Samp
         raise UsageError("there is no such file or folder", one_line(source, 200), _FORMS)
     if not samples:
         raise UsageError("no samples", one_line(source, 200), _FORMS)
-    return _spread(samples, limit)
+    return spread(samples, limit)
 
 
 def split_held_out(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
@@ -76,7 +76,7 @@ def _generated(source: str) -> Iterator[Any]:
     return iter(given)
 
 
-def _spread(items: Sequence[Any], limit: int) -> list[Any]:
+def spread(items: Sequence[Any], limit: int) -> list[Any]:
     """At most `limit` of them, in their order."""
     if len(items) <= limit:
         return list(items)

@@ -21,20 +21,24 @@ from tinycompile.passes.fuse_qdq import LAYERS
 from tinycompile.passes.lowering_check import check_supported
 from tinycompile.quantize.calibration import Sample
 from tinycompile.quantize.insert import insert_qdq
+from tinycompile.quantize.moments import Moments, input_moments
 from tinycompile.quantize.prepare import complete, prepare
 from tinycompile.quantize.ranges import Histogram, calibrated
 from tinycompile.quantize.scheme import FIXED, SHARING, Scheme, make_scheme
 from tinycompile.quantize.statistics import extremes, histograms
-from tinycompile.quantize.weights import nearest_weights
+from tinycompile.quantize.weights import layer_weights
 from tinycompile.quantize.write_onnx import write_onnx
 from tinycompile.watch import Watch
 
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """`calibrator`: a name in `CALIBRATORS`."""
+    """`calibrator`: a name in `CALIBRATORS`. `correct_bias` and
+    `adaptive_rounding`: see `quantize.weights`."""
 
-    calibrator: str = "minmax"
+    calibrator: str = "mse"
+    correct_bias: bool = True
+    adaptive_rounding: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +85,17 @@ def quantize_graph(
     found = histograms(reference, samples, scheme.groups(), ranges, watch)
     watch.phase("scales")
     quants = choose_quants(graph, scheme, found, options.calibrator)
-    weights = {n.out.name: nearest_weights(n, _scale_of_input(n, scheme, quants)) for n in layers(graph, scheme)}
+    nodes = layers(graph, scheme)
+    moments: dict[str, Moments] = {}
+    if options.adaptive_rounding or options.correct_bias:
+        moments = input_moments(reference, nodes, samples, options.adaptive_rounding, watch)
+    weights = {}
+    for k, node in enumerate(nodes):
+        watch.phase(f"weights, layer {k + 1} of {len(nodes)}")
+        x_scale, name = quants[scheme.stored[node.tensor(0).name]].scalar()[0], node.out.name
+        weights[name] = layer_weights(node, x_scale, moments.get(name), options.adaptive_rounding, options.correct_bias)
     data = write_onnx(insert_qdq(graph, scheme, quants, weights))
     return Quantized(data, reference, lowered(data, graph.name), scheme, quants)
-
-
-def _scale_of_input(node: Node, scheme: Scheme, quants: Mapping[str, Quant]) -> float:
-    return quants[scheme.stored[node.tensor(0).name]].scalar()[0]
 
 
 def lowered(data: bytes, name: str) -> Graph:
