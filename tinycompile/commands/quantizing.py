@@ -31,6 +31,7 @@ class QuantizeRequest:
     calibrator: str
     rounding: str
     bias_correction: bool
+    equalize: bool
     min_sqnr: float | None
     min_top1: float | None
     metric: str | None
@@ -60,6 +61,11 @@ def quantize_options(function: F) -> F:
             default=True,
             show_default=True,
             help="Take the mean error of a layer's rounded weights out of its bias.",
+        ),
+        click.option(
+            "--equalize",
+            is_flag=True,
+            help="Make the channels between two layers alike in size first; the float network stays the same.",
         ),
         click.option(
             "--rounding",
@@ -129,7 +135,9 @@ def quantized_file(
         limits = (budgets.sram_bytes, sizes.arena_bytes), (budgets.flash_bytes, sizes.weight_bytes)
         return all(limit is None or size <= limit for limit, size in limits)
 
-    settings = QuantizeOptions(request.calibrator, request.bias_correction, request.rounding == "adaptive")
+    settings = QuantizeOptions(
+        request.calibrator, request.bias_correction, request.rounding == "adaptive", request.equalize
+    )
     budget = AccuracyBudget(
         -1e9 if request.min_sqnr is None else request.min_sqnr, 0.0 if request.min_top1 is None else request.min_top1
     )
@@ -149,7 +157,8 @@ def quantized_file(
 
 def _words(request: QuantizeRequest) -> str:
     bias = ", biases corrected" if request.bias_correction else ""
-    return f"calibrator {request.calibrator}, {request.rounding} rounding{bias}"
+    channels = ", channels equalised" if request.equalize else ""
+    return f"calibrator {request.calibrator}, {request.rounding} rounding{bias}{channels}"
 
 
 def _sizes(graph: Graph, target: Target) -> Sizes:

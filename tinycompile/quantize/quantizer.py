@@ -20,6 +20,7 @@ from tinycompile.passes import PASSES
 from tinycompile.passes.fuse_qdq import LAYERS
 from tinycompile.passes.lowering_check import check_supported
 from tinycompile.quantize.calibration import Sample
+from tinycompile.quantize.equalize import equalized
 from tinycompile.quantize.insert import insert_qdq
 from tinycompile.quantize.moments import Moments, input_moments
 from tinycompile.quantize.prepare import complete, prepare
@@ -30,15 +31,19 @@ from tinycompile.quantize.weights import layer_weights
 from tinycompile.quantize.write_onnx import write_onnx
 from tinycompile.watch import Watch
 
+MUCH_FINER = 4.0
+"""How much finer a calibrated scale must be to replace LiteRT's: a softmax over many places gives small values."""
+
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """`calibrator`: a name in `CALIBRATORS`. `correct_bias` and
-    `adaptive_rounding`: see `quantize.weights`."""
+    """`calibrator`: a name in `CALIBRATORS`. `correct_bias` and `adaptive_rounding`: see `quantize.weights`;
+    `equalize`: see `quantize.equalize`."""
 
     calibrator: str = "mse"
     correct_bias: bool = True
     adaptive_rounding: bool = False
+    equalize: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +72,9 @@ def choose_quants(graph: Graph, scheme: Scheme, found: Mapping[str, Histogram], 
         made = {kind for kind in makers if kind not in SHARING}
         fixed = {FIXED.get(kind) for kind in made}
         known = fixed.pop() if len(fixed) == 1 else None
-        quants[root] = known or calibrated(found[root], calibrator)
+        measured = calibrated(found[root], calibrator)
+        finer = known is None or measured.scale[0] * MUCH_FINER < known.scale[0]
+        quants[root] = measured if finer or known is None else known
     return quants
 
 
@@ -80,6 +87,8 @@ def quantize_graph(
     graph: Graph, samples: Sequence[Sample], options: QuantizeOptions, watch: Watch, floats: Collection[str] = ()
 ) -> Quantized:
     """A prepared graph quantised by what it does with `samples`."""
+    if options.equalize:
+        graph = equalized(graph, complete(graph), samples, watch)
     reference, scheme = complete(graph), make_scheme(graph, floats)
     ranges = extremes(reference, samples, list(scheme.stored), watch)
     found = histograms(reference, samples, scheme.groups(), ranges, watch)
