@@ -43,6 +43,7 @@ from tinycompile.watch import Watch
 
 SHARED = Path(__file__).parents[2] / "shared" / "models"
 COMPARED = 8  # samples for C and onnxruntime
+DECIDED = 0.1
 
 
 @dataclass(frozen=True)
@@ -105,19 +106,27 @@ def onnxruntime_steps(data: bytes, given: list[Sample], ours: list[Array], step:
 
 def compare(made: Quantized, held_out: list[Sample]) -> dict[str, Any]:
     """SQNR and top-1 agreement of the output, the classes of the float network, and its largest margin between the two
-    best of them where int8 disagrees."""
-    noise, same, margin, classes = Noise(), 0, 0.0, Counter[int]()
+    best of them where int8 disagrees; `decided`: the share of samples with a margin of DECIDED at least, and the
+    agreement on those."""
+    noise, classes = Noise(), Counter[int]()
+    margins, same = [], []
     for sample in held_out:
         renamed = {new: sample[old] for new, old in zip(made.lowered.inputs, made.reference.inputs, strict=True)}
         exact = evaluate(made.reference, sample, made.reference.outputs)[made.reference.outputs[0]].reshape(-1)
         got = evaluate(made.lowered, renamed, made.lowered.outputs)[made.lowered.outputs[0]].reshape(-1)
         noise.add(exact, got)
         classes[int(exact.argmax())] += 1
-        same += int(exact.argmax() == got.argmax())
-        if exact.argmax() != got.argmax():
-            second, first = np.sort(exact)[-2:]
-            margin = max(margin, float(first - second))
-    return {"sqnr": noise.sqnr, "top1": same / len(held_out), "margin": margin, "classes": dict(classes)}
+        second, first = np.sort(exact)[-2:]
+        margins.append(float(first - second))
+        same.append(bool(exact.argmax() == got.argmax()))
+    decided = [s for s, m in zip(same, margins, strict=True) if m >= DECIDED]
+    return {
+        "sqnr": noise.sqnr,
+        "top1": sum(same) / len(same),
+        "margin": max((m for s, m in zip(same, margins, strict=True) if not s), default=0.0),
+        "decided": [len(decided) / len(same), sum(decided) / max(len(decided), 1)],
+        "classes": dict(classes),
+    }
 
 
 def row(name: str, case: Case, settings: QuantizeOptions) -> dict[str, Any]:
@@ -167,7 +176,8 @@ def main() -> None:
         r = row(name, CASES[name], settings)
         rows.append(r)
         (w0, w1), (a0, a1) = r["weight_bytes"], r["arena_bytes"]
-        top1 = "-" if CASES[name].picture is None else f"{r['top1']:.1%}"
+        share, agreed = r["decided"]
+        top1 = "-" if CASES[name].picture is None else f"{r['top1']:.1%} ({agreed:.1%} of the {share:.0%} decided)"
         print(
             f"| {name} | {w0:,} | {w1:,} | {a0:,} | {a1:,} | {r['sqnr']:.1f} | {top1} | {r['onnxruntime_steps']:.2f} "
             f"| {'equal' if r['c_equal'] else 'DIFFERS'} |",

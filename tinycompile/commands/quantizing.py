@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,8 @@ def quantized_file(
         request.calibrator, request.bias_correction, request.rounding == "adaptive", request.equalize
     )
     budget = AccuracyBudget(
-        -1e9 if request.min_sqnr is None else request.min_sqnr, 0.0 if request.min_top1 is None else request.min_top1
+        -math.inf if request.min_sqnr is None else request.min_sqnr,
+        0.0 if request.min_top1 is None else request.min_top1,
     )
     made = quantize_within(graph, used, judged_by, settings, budget, fits, watch)
     report = QuantizationReport(

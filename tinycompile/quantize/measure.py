@@ -120,24 +120,33 @@ def counterparts(lowered: Graph, reference: Graph) -> dict[str, str]:
     return result
 
 
-def run_both(reference: Graph, lowered: Graph, sample: Sample) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Every value of both networks."""
+def run_both(
+    reference: Graph, lowered: Graph, sample: Sample, everything: bool = True
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Every value of both networks, or their outputs."""
     renamed = {new: sample[old] for new, old in zip(lowered.inputs, reference.inputs, strict=True)}
-    return evaluate(reference, sample), evaluate(lowered, renamed)
+    keep = (None, None) if everything else (reference.outputs, lowered.outputs)
+    return evaluate(reference, sample, keep[0]), evaluate(lowered, renamed, keep[1])
 
 
 def measure(
-    reference: Graph, lowered: Graph, samples: Sequence[Sample], watch: Watch, metric: Metric | None = None
+    reference: Graph,
+    lowered: Graph,
+    samples: Sequence[Sample],
+    watch: Watch,
+    metric: Metric | None = None,
+    layers: bool = True,
 ) -> Measurement:
-    """Both networks over `samples`. `metric` is given the outputs of all samples, by name, and the inputs."""
-    known = counterparts(lowered, reference)
+    """Both networks over `samples`: their outputs, and `layers` one by one. `metric` is given the outputs of all
+    samples, by name, and the inputs."""
+    known = counterparts(lowered, reference) if layers else {}
     total, own = {name: Noise() for name in known}, {name: Noise() for name in known}
     ends = {name: Noise() for name in reference.outputs}
     same = dict.fromkeys(reference.outputs, 0)
     results: tuple[list[Sample], list[Sample]] = ([], [])
     for k, sample in enumerate(samples):
         watch.phase(f"measuring, sample {k + 1} of {len(samples)}")
-        exact, stored = run_both(reference, lowered, sample)
+        exact, stored = run_both(reference, lowered, sample, layers)
         for name, made in own_results(lowered, known, exact, stored).items():
             tensor = lowered.tensors[name]
             own[name].add(exact[known[name]], real_values(tensor, made))
@@ -149,7 +158,7 @@ def measure(
         results[0].append({name: exact[name] for name in reference.outputs})
         results[1].append(got)
     makers = lowered.producers()
-    layers = tuple(
+    noise = tuple(
         LayerNoise(known[n], makers[n].kind, str(makers[n].source), total[n].sqnr, own[n].sqnr) for n in known
     )
     outputs = tuple(
@@ -157,7 +166,7 @@ def measure(
         for name in reference.outputs
     )
     figures = None if metric is None else (_figure(metric, results[0], samples), _figure(metric, results[1], samples))
-    return Measurement(len(samples), layers, outputs, figures)
+    return Measurement(len(samples), noise, outputs, figures)
 
 
 def own_results(
