@@ -49,10 +49,12 @@ def main() -> None:
         graph = load_float_model(path)
     (name,) = graph.inputs
     samples = [{name: image[np.newaxis]} for image in split.validation.images]
-    plain = QuantizeOptions(correct_bias=False)
+    plain = QuantizeOptions(correct_bias=False, adaptive_rounding=False, equalize=False)
     settings = {f"int8, {c}": replace(plain, calibrator=c) for c in CALIBRATORS}
-    settings["int8, mse, biases corrected"] = QuantizeOptions()
-    settings["int8, mse, biases corrected, adaptive rounding"] = QuantizeOptions(adaptive_rounding=True)
+    settings["int8, mse, biases corrected"] = replace(plain, correct_bias=True)
+    settings["int8, mse, biases corrected, adaptive rounding"] = replace(
+        plain, correct_bias=True, adaptive_rounding=True
+    )
     made = {how: quantize_graph(graph, samples, options, Watch()) for how, options in settings.items()}
     graphs = {
         "float32": next(iter(made.values())).reference,

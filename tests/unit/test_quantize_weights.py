@@ -129,6 +129,6 @@ def test_equalised_channels_compute_the_same_and_lose_less(tmp_path: Path) -> No
     for name, g in (("before", graph), ("after", other)):
         out = evaluate(complete(g), samples[0])[g.outputs[0]]
         np.testing.assert_array_equal(out, evaluate(complete(graph), samples[0])[graph.outputs[0]])
-        made = quantize_graph(g, samples, QuantizeOptions(), Watch())
+        made = quantize_graph(g, samples, QuantizeOptions(equalize=False), Watch())
         found[name] = measure(made.reference, made.lowered, samples, Watch()).sqnr
     assert found["after"] > found["before"] + 6

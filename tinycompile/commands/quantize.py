@@ -40,7 +40,7 @@ def quantize(
     \b
     tinycompile quantize model.onnx --calibration samples.npz -o model_int8.onnx
     tinycompile quantize model.tflite --calibration folder/ --calibrator percentile --report report.html
-    tinycompile quantize model.onnx --calibration my_data:samples --rounding adaptive --metric my_data:accuracy
+    tinycompile quantize model.onnx --calibration my_data:samples --metric my_data:accuracy
     tinycompile quantize model.onnx --calibration samples.npz --min-sqnr 30 --flash 512k
 
     Weights become int8 per output channel, activations int8 per tensor. The ranges of activations come from samples:

@@ -64,14 +64,15 @@ def quantize_options(function: F) -> F:
             help="Take the mean error of a layer's rounded weights out of its bias.",
         ),
         click.option(
-            "--equalize",
-            is_flag=True,
+            "--equalize/--no-equalize",
+            default=True,
+            show_default=True,
             help="Make the channels between two layers alike in size first; the float network stays the same.",
         ),
         click.option(
             "--rounding",
             type=click.Choice(["nearest", "adaptive"]),
-            default="nearest",
+            default="adaptive",
             show_default=True,
             help="Each weight to the nearest int8, or to the neighbour that changes the layer's outputs least.",
         ),

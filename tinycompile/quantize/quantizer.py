@@ -42,8 +42,8 @@ class QuantizeOptions:
 
     calibrator: str = "mse"
     correct_bias: bool = True
-    adaptive_rounding: bool = False
-    equalize: bool = False
+    adaptive_rounding: bool = True
+    equalize: bool = True
 
 
 @dataclass(frozen=True, eq=False)
