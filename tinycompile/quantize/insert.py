@@ -14,7 +14,7 @@ from tinycompile.ir.types import DType
 from tinycompile.ops.quantize import QuantizeAttrs
 from tinycompile.passes.fuse_qdq import BINARY, LAYERS
 from tinycompile.passes.rewriter import MOVES
-from tinycompile.quantize.ranges import quant_of_range
+from tinycompile.quantize.ranges import quant_of_range, stored_values
 from tinycompile.quantize.scheme import Scheme, uniform
 
 STORED, REAL, RAW = "/int8", "/real", "/raw"
@@ -68,9 +68,7 @@ class _Inserter:
         if uniform(tensor):
             return tensor.name
         quant = quant_of_range(float(tensor.data.min()), float(tensor.data.max()))
-        scale, zero_point = quant.scalar()
-        values = np.clip(np.rint(tensor.data / np.float32(scale)) + zero_point, -128, 127).astype(np.int8)
-        return self.constant(values, quant, f"{op.outputs[0]}/operand{k}", op)
+        return self.constant(stored_values(quant, tensor.data), quant, f"{op.outputs[0]}/operand{k}", op)
 
     def layer(self, op: Op, x: str, weights: LayerWeights) -> tuple[str, ...]:
         """The inputs of a layer."""
@@ -103,10 +101,10 @@ def insert_qdq(graph: Graph, scheme: Scheme, quants: Mapping[str, Quant], weight
     `quants`: for each tensor that stands for a scale (`Scheme.stored`); `weights`: by the output of each int8 layer.
     """
     made = _Inserter(graph, scheme, quants)
-    first = graph.ops[0]
+    consumers = graph.consumers()
     for port in graph.inputs:
         if port in scheme.stored:
-            made.store(port, port, graph.consumers()[port][0] if graph.consumers()[port] else first)
+            made.store(port, port, consumers[port][0])
     for op in graph.ops:
         out = op.outputs[0]
         stored = out in scheme.stored and out not in made.moved

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from tinycompile.errors import UsageError
 from tinycompile.frontends.naming import plain_name
 from tinycompile.ir.graph import Array, Graph, Tensor
+from tinycompile.ir.quant import Quant
 from tinycompile.ops.evaluate import evaluate, node_result
 from tinycompile.quantize.calibration import Sample
 from tinycompile.quantize.insert import STORED
+from tinycompile.quantize.ranges import stored_values
 from tinycompile.watch import Watch
 
 Metric = Callable[[Sequence[Mapping[str, Array]], Sequence[Mapping[str, Array]]], float]
@@ -99,13 +101,6 @@ def real_values(tensor: Tensor, stored: Array) -> NDArray[np.float32]:
     return np.asarray((stored.astype(np.float32) - zero_point) * np.float32(scale))
 
 
-def stored_values(tensor: Tensor, real: Array) -> NDArray[np.int8]:
-    """`real` in the int8 of a tensor."""
-    assert tensor.quant is not None
-    scale, zero_point = tensor.quant.scalar()
-    return np.asarray(np.clip(np.rint(real / np.float32(scale)) + zero_point, -128, 127).astype(np.int8))
-
-
 def counterparts(lowered: Graph, reference: Graph) -> dict[str, str]:
     """int8 tensors of the integer graph -> the float tensors that they stand for, of the same shape."""
     plain = {plain_name(name): name for name in reference.tensors}
@@ -173,8 +168,13 @@ def own_results(
     lowered: Graph, known: Mapping[str, str], exact: Mapping[str, Array], stored: Mapping[str, Array]
 ) -> dict[str, Array]:
     """What each operator of `known` makes of exact inputs rounded to int8."""
-    values = {**stored, **{n: stored_values(lowered.tensors[n], exact[known[n]]) for n in known}}
+    values = {**stored, **{n: stored_values(_quant(lowered.tensors[n]), exact[known[n]]) for n in known}}
     return {node.out.name: node_result(node, values) for node in lowered.nodes() if node.out.name in known}
+
+
+def _quant(tensor: Tensor) -> Quant:
+    assert tensor.quant is not None  # those of `counterparts` are int8
+    return tensor.quant
 
 
 def _is_vector(tensor: Tensor) -> bool:

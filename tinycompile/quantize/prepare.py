@@ -8,10 +8,9 @@ from tinycompile.errors import UsageError
 from tinycompile.frontends.naming import UniqueNames
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.types import DType
-from tinycompile.ir.verify import verify_graph
-from tinycompile.ops.registry import OPERATORS
 from tinycompile.passes import PASSES
 from tinycompile.passes.lowering_check import check_supported
+from tinycompile.passes.run_passes import run_passes
 
 _LOWERING = [name for name, _ in PASSES].index("lower_float_reductions")
 _LONGEST_NAME = 96  # what is made beside a tensor gets a suffix, and the ONNX importer cuts names at 120
@@ -27,17 +26,12 @@ def prepare(graph: Graph) -> Graph:
         raise UsageError("the model is quantised already", where, "build it as it is, or give the float model")
     if any(graph.tensors[name].dtype != DType.FLOAT32 for name in graph.inputs):
         raise UsageError("an input that is no float32", where, "only models of float32 inputs can be quantised")
-    for name, run in PASSES[:_LOWERING]:
-        graph = run(graph)
-        verify_graph(graph, name, OPERATORS)
-    return _short_names(graph)
+    return _short_names(run_passes(graph, PASSES[:_LOWERING]))
 
 
 def complete(graph: Graph) -> Graph:
     """What `prepare` made, lowered to operators that all have kernels; its tensors keep their names."""
-    for name, run in PASSES[_LOWERING:]:
-        graph = run(graph)
-        verify_graph(graph, name, OPERATORS)
+    graph = run_passes(graph, PASSES[_LOWERING:])
     check_supported(graph)
     return graph
 

@@ -14,11 +14,10 @@ from tinycompile.frontends import load_model
 from tinycompile.frontends.onnx import load_onnx
 from tinycompile.ir.graph import Graph, Node
 from tinycompile.ir.quant import Quant
-from tinycompile.ir.verify import verify_graph
-from tinycompile.ops.registry import OPERATORS
 from tinycompile.passes import PASSES
 from tinycompile.passes.fuse_qdq import LAYERS
 from tinycompile.passes.lowering_check import check_supported
+from tinycompile.passes.run_passes import run_passes
 from tinycompile.quantize.calibration import Sample
 from tinycompile.quantize.equalize import equalized
 from tinycompile.quantize.insert import insert_qdq
@@ -55,7 +54,6 @@ class Quantized:
     reference: Graph
     lowered: Graph
     scheme: Scheme
-    quants: Mapping[str, Quant]
 
 
 def load_float_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
@@ -104,14 +102,11 @@ def quantize_graph(
         x_scale, name = quants[scheme.stored[node.tensor(0).name]].scalar()[0], node.out.name
         weights[name] = layer_weights(node, x_scale, moments.get(name), options.adaptive_rounding, options.correct_bias)
     data = write_onnx(insert_qdq(graph, scheme, quants, weights))
-    return Quantized(data, reference, lowered(data, graph.name), scheme, quants)
+    return Quantized(data, reference, lowered(data, graph.name), scheme)
 
 
 def lowered(data: bytes, name: str) -> Graph:
     """The graph that a build makes of an ONNX file."""
-    graph = load_onnx(data, Path(f"{name}.onnx"))
-    for stage, run in PASSES:
-        graph = run(graph)
-        verify_graph(graph, stage, OPERATORS)
+    graph = run_passes(load_onnx(data, Path(f"{name}.onnx")), PASSES)
     check_supported(graph)
     return graph

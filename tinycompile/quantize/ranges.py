@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tinycompile.ir.graph import Array
 from tinycompile.ir.quant import Quant
 
 BINS = 2048
@@ -44,6 +45,12 @@ def quant_of_range(low: float, high: float) -> Quant:
     if scale < float(np.finfo(np.float32).tiny):
         return Quant((1.0,), (0,))
     return Quant((scale,), (int(np.clip(round(-128 - low / scale), -128, 127)),))
+
+
+def stored_values(quant: Quant, real: Array) -> NDArray[np.int8]:
+    """`real` in int8, quantised per tensor (ONNX QuantizeLinear)."""
+    scale, zero_point = quant.scalar()
+    return np.asarray(np.clip(np.rint(real / np.float32(scale)) + zero_point, -128, 127).astype(np.int8))
 
 
 def _min_max(h: Histogram) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from tinycompile.errors import UsageError, one_line
 from tinycompile.ir.graph import Graph
 from tinycompile.ops.evaluate import evaluate
 from tinycompile.quantize.calibration import Sample
@@ -16,13 +17,19 @@ from tinycompile.watch import Watch
 def extremes(
     graph: Graph, samples: Sequence[Sample], names: Collection[str], watch: Watch
 ) -> dict[str, tuple[float, float]]:
-    """Least and greatest value of each tensor of `names`, run-time tensors of `graph`."""
+    """Least and greatest value of each tensor of `names`, run-time tensors of `graph`. UsageError when one is not
+    finite."""
     result: dict[str, tuple[float, float]] = {}
     for k, sample in enumerate(samples):
         watch.phase(f"ranges, sample {k + 1} of {len(samples)}")
         for name, value in evaluate(graph, sample, names).items():
             low, high = result.get(name, (np.inf, -np.inf))
             result[name] = min(low, float(value.min())), max(high, float(value.max()))
+    for name, ends in result.items():
+        if not np.all(np.isfinite(ends)):
+            raise UsageError(
+                "values that are not finite", f"tensor '{one_line(name, 80)}'", "look at the samples and the weights"
+            )
     return result
 
 
