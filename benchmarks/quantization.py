@@ -60,7 +60,7 @@ class Case:
 
 CASES = {
     "mlperf_vww96": Case("mlperf_vww96_float.tflite", (100, 300), (96, 96, 3)),
-    # Features of TensorFlow Lite Micro's audio front end are 0 to 26; the QDQ file of the same network says so, too.
+    # An assumption: features of TensorFlow Lite Micro's audio front end, which make such inputs, are 0 to 26.
     "micro_kws_m": Case("micro_kws_m_float.onnx", (100, 300), (49, 40, 1), 0.0, 26.0),
     "st_mobilenetv2_035_128": Case("st_mobilenetv2_035_128.onnx", (60, 60), (128, 128, 3), channels_first=True),
     "simplenet_mini": Case("zoo/simplenet_mini.onnx", (60, 60)),

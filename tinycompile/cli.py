@@ -57,7 +57,7 @@ def _only_help() -> bool:
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tinycompile")
 def cli() -> None:
-    """Deployment compiler for microcontrollers: a trained int8 model (.tflite or .onnx) to plain C99 with least SRAM.
+    """Deployment compiler for microcontrollers: a trained model (.tflite or .onnx) to plain C99 with least SRAM.
 
     \b
     tinycompile example model/
