@@ -53,11 +53,10 @@ def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) 
     from tinycompile.frontends import load_model
     from tinycompile.ir.printer import print_graph
     from tinycompile.ir.states import with_states
-    from tinycompile.ir.verify import verify_graph
-    from tinycompile.ops.registry import OPERATORS
     from tinycompile.passes import PASSES
     from tinycompile.passes.lowering_check import check_supported
     from tinycompile.passes.quantized_io import quantized_io
+    from tinycompile.passes.run_passes import run_passes
 
     graph = load_model(model, shape_overrides=options.shapes, frozen_inputs=options.frozen_inputs)
     graph = with_states(graph, options.states or {})
@@ -66,11 +65,7 @@ def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) 
         *PASSES,
         *((("quantized_io", quantized_io),) if options.io == "quantized" else ()),
     )
-    for name, run in passes:
-        graph = run(graph)
-        verify_graph(graph, name, OPERATORS)
-        if dump is not None:
-            dump(name, print_graph(graph))
+    graph = run_passes(graph, passes, None if dump is None else lambda name, made: dump(name, print_graph(made)))
     check_supported(graph)
     return graph
 

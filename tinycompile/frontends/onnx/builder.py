@@ -125,13 +125,16 @@ class Builder:
         wish = n.outputs[0] if n.outputs else n.op_type
         out = Tensor(self.new_name(f"{wish}/{kind}"), (), dtype, quant)
         op, tensor = make_op(kind, inputs, attrs, n.loc, out)
-        checked_activation(checked_shape(tensor.shape, str(n)), str(n))
+        shape = checked_shape(tensor.shape, str(n))
         if kind in _FOLDED and all(t is not None and t.data is not None and t.quant is None for t in inputs):
+            checked_activation(shape, str(n))
             return self.add_constant(_folded(op, inputs, tensor), f"{wish}/{kind}", n)
-        self._tensors[tensor.name] = tensor
-        self._ops.append(op)
         if kind in ("dequantize", *_COPYING) and all(t is None or self.is_weight(t) for t in inputs):
             self._weights.add(tensor.name)
+        else:
+            checked_activation(shape, str(n))
+        self._tensors[tensor.name] = tensor
+        self._ops.append(op)
         if kind == "dequantize" and inputs[0] is not None and inputs[0].is_const:
             self._dequantized[tensor.name] = inputs[0]
         return tensor

@@ -17,7 +17,7 @@ from tinycompile.ops.elementwise_functions import SUFFIX, evaluate
 from tinycompile.ops.elementwise_operator import ElementwiseAttrs
 
 # ONNX operator -> function; parameters are attributes with their default values.
-_NAMED: dict[str, tuple[str, tuple[tuple[str, float], ...]]] = {
+NAMED: dict[str, tuple[str, tuple[tuple[str, float], ...]]] = {
     "Abs": ("abs", ()),
     "Acos": ("acos", ()),
     "Acosh": ("acosh", ()),
@@ -175,7 +175,7 @@ def power(b: Builder, n: SourceNode) -> Tensor:
 
 
 FUNCTIONS: dict[str, Callable[[Builder, SourceNode], Value]] = {
-    **{kind: _named(*what) for kind, what in _NAMED.items()},
+    **{kind: _named(*what) for kind, what in NAMED.items()},
     "BitShift": bit_shift,
     "Gelu": gelu,
     "IsInf": is_inf,
