@@ -13,7 +13,7 @@ import pytest
 FUZZ = Path(__file__).parents[1] / "fuzz"
 sys.path.insert(0, str(FUZZ))
 
-from importing import CORPUS, compiles  # noqa: E402
+from compiling import CORPUS, compiles  # noqa: E402
 from seeds import SEEDS  # noqa: E402
 
 

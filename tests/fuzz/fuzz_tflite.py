@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-import struct
 import sys
 from pathlib import Path
 
@@ -16,7 +15,8 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 with atheris.instrument_imports(include=["tinycompile", "tflite"]):
-    import importing
+    import compiling
+    import mutations
 
     # The compiler imports these when it needs them: too late to be instrumented.
     import tinycompile.frontends.tflite
@@ -36,20 +36,15 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
         changed = bytearray(atheris.Mutate(data, max_size))
     else:
         changed = bytearray(data)
-        words = len(changed) // 4
         for _ in range(rng.randint(1, 4)):
-            at = 4 * rng.randrange(words)
-            (old,) = struct.unpack_from("<I", changed, at)
-            other = struct.unpack_from("<I", changed, 4 * rng.randrange(words))[0]
-            new = rng.choice([rng.choice(importing.CURIOUS), old + 1, old - 1, old + 4, old - 4, old ^ 2**31, other])
-            struct.pack_into("<I", changed, at, new & 0xFFFFFFFF)
+            mutations.change_word(changed, rng)
     if len(changed) >= 8:
         changed[4:8] = IDENTIFIER
     return bytes(changed)
 
 
 def test_one_input(data: bytes) -> None:
-    importing.compiles_bytes(data, ".tflite")
+    compiling.fuzzed(data, ".tflite")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "unit")]
 
 import onnx_models  # noqa: E402
 import tflite_models  # noqa: E402
-from importing import CORPUS  # noqa: E402
+from compiling import CORPUS  # noqa: E402
 
 
 def onnx_qdq_network() -> bytes:
@@ -87,6 +87,61 @@ def onnx_local_function() -> bytes:
     return serialized(helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=9))
 
 
+def onnx_float_network() -> bytes:
+    m = onnx_models.ModelMaker([1, 3, 6, 6], 4)
+    a = m.node("Conv", "x", m.weight(4, 3, 3, 3), m.weight(4), pads=[1] * 4, strides=[2, 2])
+    ones, zeros = m.const(np.ones(4, dtype=np.float32)), m.const(np.zeros(4, dtype=np.float32))
+    b = m.node("Relu", m.node("BatchNormalization", a, ones, zeros, zeros, ones))
+    c = m.node("ConvTranspose", b, m.weight(4, 2, 2, 2), strides=[2, 2])
+    d = m.node("Resize", b, "", m.const(np.array([1, 1, 2, 2], dtype=np.float32)), mode="linear")
+    e = m.node("Concat", c, d, axis=1)
+    f = m.node("MaxPool", m.node("PRelu", e, m.weight(6, 1, 1)), kernel_shape=[2, 2], strides=[2, 2])
+    g = m.node("Flatten", m.node("GlobalAveragePool", f))
+    h = m.node("Gemm", g, m.weight(6, 5), m.weight(5))
+    return serialized(m.model(m.node("Softmax", m.node("MatMul", h, m.weight(5, 5)))))
+
+
+def onnx_float_functions() -> bytes:
+    """Functions of one and two operands, comparisons and choices."""
+    m = onnx_models.ModelMaker([1, 2, 3, 4], 5, opset=20)
+    x, value = "x", m.const(np.array([0.5, 1, 2, 3], dtype=np.float32))
+    for kind in ("Abs", "Sqrt", "Exp", "Erf", "Gelu", "HardSigmoid", "Round", "Softplus", "Sin", "Elu"):
+        x = m.node(kind, x)
+    a = m.node("Min", m.node("Pow", m.node("Max", x, value), value), value)
+    b = m.node("Div", m.node("Neg", a), m.node("Sum", a, x, value))
+    chosen = m.node("And", m.node("Less", b, value), m.node("Not", m.node("IsNaN", b)))
+    c = m.node("Where", chosen, a, b)
+    return serialized(m.model(m.node("Mod", m.node("Cast", m.node("Cast", c, to=6), to=1), value, fmod=1)))
+
+
+def onnx_reductions() -> bytes:
+    m = onnx_models.ModelMaker([1, 4, 6], 6, opset=18)
+    a = m.node("LayerNormalization", "x", m.weight(6), m.weight(6), axis=-1)
+    b = m.node("InstanceNormalization", a, m.weight(4), m.weight(4))
+    c = m.node("ReduceMax", b, m.const(np.array([1])), keepdims=1)
+    d = m.node("ReduceLogSumExp", b, m.const(np.array([-1])), keepdims=1)
+    e = m.node("CumSum", m.node("Sub", b, c), m.const(np.array(2)))
+    f = m.node("Softmax", m.node("Mul", e, d), axis=1)
+    g = m.node("ReduceSum", f, m.const(np.array([1, 2])), keepdims=0)
+    h = m.node("Cast", m.node("ArgMax", f, axis=2, keepdims=0), to=1)
+    return serialized(m.model(m.node("Add", h, m.node("Unsqueeze", g, m.const(np.array([1]))))))
+
+
+def onnx_selection() -> bytes:
+    """Slices, padding, gathering, repetition and other movement by constant indices."""
+    m = onnx_models.ModelMaker([1, 4, 4, 6], 7)
+    ends = [m.const(np.array(v)) for v in ([0, 1], [4, 9], [1, 3], [1, 2])]
+    a = m.node("Slice", "x", *ends)
+    b = m.node("Pad", a, m.const(np.array([0, 0, 1, 1, 0, 0, 1, 0])), mode="reflect")
+    c = m.node("Gather", b, m.const(np.array([3, 0, 0, 2])), axis=1)
+    d = m.node("DepthToSpace", c, blocksize=2)
+    e = m.node("Tile", m.node("SpaceToDepth", d, blocksize=4), m.const(np.array([1, 1, 2, 1])))
+    f = m.node("Expand", m.node("Trilu", e), m.const(np.array([1, 1, 1, 1])))
+    g = m.node("Squeeze", m.node("Transpose", f, perm=[0, 2, 3, 1]), m.const(np.array([0])))
+    m.nodes.append(helper.make_node("Split", [g], ["front", "back"], axis=-1))
+    return serialized(m.model("front", m.node("Reshape", "back", m.const(np.array([-1])))))
+
+
 def serialized(model: Any) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -150,16 +205,43 @@ def tflite_elementwise(unsigned: bool = False) -> bytes:
     return m.build(m.op(kind, [f], m.tensor((1, 2, 2, 2), 0.04), "Pool2DOptions", **pool))
 
 
+def tflite_floats() -> bytes:
+    m = tflite_models.ModelMaker(3)
+
+    def floats(*shape: int, const: bool = False) -> int:
+        return m.tensor(shape, None, dtype="FLOAT32", data=m.rng.standard_normal(shape) if const else None)
+
+    x = m.input((1, 4, 4, 2), None, dtype="FLOAT32")
+    conv = {**STRIDES, "dilationHFactor": 1, "dilationWFactor": 1, "fusedActivationFunction": 3}
+    w, bias = floats(3, 3, 3, 2, const=True), floats(3, const=True)
+    a = m.op("CONV_2D", [x, w, bias], floats(1, 4, 4, 3), "Conv2DOptions", **conv)
+    up = {"strideH": 2, "strideW": 2}
+    inputs = [m.ints([1, 8, 8, 2]), floats(2, 2, 2, 3, const=True), a]
+    b = m.op("TRANSPOSE_CONV", inputs, floats(1, 8, 8, 2), "TransposeConvOptions", **up)
+    half = {"halfPixelCenters": True}
+    c = m.op("RESIZE_BILINEAR", [b, m.ints([4, 4])], floats(1, 4, 4, 2), "ResizeBilinearOptions", **half)
+    d = m.op("MUL", [m.op("LOGISTIC", [c], floats(1, 4, 4, 2)), x], floats(1, 4, 4, 2), "MulOptions")
+    e = m.op("RESHAPE", [d, m.ints([2, 4, 4])], floats(2, 4, 4), "ReshapeOptions", newShape=[2, 4, 4])
+    adj = {"adjX": False, "adjY": True}
+    f = m.op("BATCH_MATMUL", [e, e], floats(2, 4, 4), "BatchMatMulOptions", **adj)
+    return m.build(m.op("SOFTMAX", [f], floats(2, 4, 4), "SoftmaxOptions", beta=1.0))
+
+
 SEEDS = {
     "onnx/seed-qdq-network.onnx": onnx_qdq_network,
     "onnx/seed-folding.onnx": onnx_folding,
     "onnx/seed-elementwise.onnx": onnx_elementwise,
     "onnx/seed-qoperator.onnx": onnx_qoperator,
     "onnx/seed-local-function.onnx": onnx_local_function,
+    "onnx/seed-float-network.onnx": onnx_float_network,
+    "onnx/seed-float-functions.onnx": onnx_float_functions,
+    "onnx/seed-reductions.onnx": onnx_reductions,
+    "onnx/seed-selection.onnx": onnx_selection,
     "tflite/seed-network.tflite": tflite_network,
     "tflite/seed-movement.tflite": tflite_movement,
     "tflite/seed-elementwise.tflite": tflite_elementwise,
     "tflite/seed-elementwise-uint8.tflite": lambda: tflite_elementwise(unsigned=True),
+    "tflite/seed-floats.tflite": tflite_floats,
 }
 
 if __name__ == "__main__":

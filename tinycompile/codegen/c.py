@@ -8,6 +8,7 @@ program has one function per operator and a table of whose turn it is.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -321,6 +322,18 @@ def _runtime_headers(roots: set[str]) -> dict[str, str]:
     return found
 
 
+@functools.cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(data_dir("templates")) / "c"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # C, not HTML; every name in the context is sanitised above
+    )
+
+
 def emit_c(plan: Plan) -> Emission:
     """The generated files: ``<prefix>.h/.c``, ``<prefix>_weights.h/.c``, ``tc_*.h``, ``CMakeLists.txt``.
 
@@ -333,14 +346,7 @@ def emit_c(plan: Plan) -> Emission:
     else:
         steps = tuple(_step(module, plan, i, s) for i, s in enumerate(plan.computed))
     prefix = plan.interface.prefix
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(data_dir("templates")) / "c"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # C, not HTML; every name in the context is sanitised above
-    )
+    environment = _templates()
     stack_bytes = stack_estimate_bytes(plan)
     popped = plan.output_mode is OutputMode.STREAMED
     inputs = [port_text(plan, p, plan.input_mode is InputMode.RESIDENT) for p in plan.interface.inputs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,16 +13,35 @@ from tinycompile.errors import UsageError
 from tinycompile.ir.graph import Array
 from tinycompile.ir.interface import Interface
 
+MAX_SAMPLES_BYTES = 1 << 30
+# What zipfile and NumPy raise on files that are no archive of arrays.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
 
 def read_inputs(path: Path, interface: Interface) -> list[Array]:
     """One array (samples, *shape) per network input: by tensor name, or by position ``in_0``, ``in_1``, ...
 
-    UsageError when the file cannot be read or an array is missing or of another type or shape.
+    UsageError when the file cannot be read or an array is missing or of another type or shape. Pickled objects are not
+    read, and an archive is not unpacked beyond `MAX_SAMPLES_BYTES`.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_SAMPLES_BYTES:
+            raise ValueError(f"{size} bytes of arrays (at most {MAX_SAMPLES_BYTES})")
         with np.load(path, allow_pickle=False) as data:
             arrays = {k: data[k] for k in data.files}
-    except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
+    except _UNREADABLE as error:
         raise UsageError(f"cannot read the inputs: {error}", str(path), "save them with numpy.savez") from None
     result = []
     for k, port in enumerate(interface.inputs):

@@ -9,14 +9,31 @@ from pathlib import Path
 from tinycompile.errors import MalformedModelError, ShapeError
 from tinycompile.ir.types import row_form
 
-MAX_FILE_BYTES = 512 * 1024 * 1024
+MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_TENSOR_ELEMS = 16 * 1024 * 1024
 MAX_DIM = 2**24
 MAX_RANK = 8
 MAX_OPS = 20_000
-MAX_TENSORS = 100_000
+MAX_TENSORS = 50_000
+MAX_OPERANDS = 2048  # of one operator, and as many results
 MAX_ROWS = 65_536  # of a computed tensor; planning takes time and memory per row
 MIN_SCALE, MAX_SCALE = 1e-12, 1e12  # ratios and products of three scales stay finite in float32
+
+
+class Budget:
+    """An amount that all of a file may use up together: many requests that are small enough by themselves add up."""
+
+    def __init__(self, amount: int, what: str) -> None:
+        self._amount = self._left = amount
+        self._what = what
+
+    def take(self, amount: int, where: str) -> None:
+        """Uses up some of it; MalformedModelError when less is left."""
+        self._left -= amount
+        if self._left < 0:
+            raise MalformedModelError(
+                f"more than {self._amount} {self._what}", where, "use a model for microcontrollers"
+            )
 
 
 def checked_shape(shape: Sequence[int], where: str) -> tuple[int, ...]:

@@ -23,6 +23,8 @@ def c_prefix(text: str) -> str:
 
 def plain_name(name: str) -> str:
     """A name from the file with everything replaced that could end a comment, a string or a line, at most 120 long."""
+    if len(name) > 1000:  # of which the ends are shown
+        name = name[:500] + name[-500:]
     flat = "".join(c if c.isascii() and (c.isalnum() or c in "_./:;-+,#@ ") else "_" for c in name).strip()
     return flat if len(flat) <= 120 else f"{flat[:80]}..{flat[-38:]}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tinycompile.errors import UnsupportedError, one_line
 from tinycompile.ir.graph import Graph, Node
+from tinycompile.ops.base import whole
 from tinycompile.ops.registry import OPERATORS
 
 _LISTED = 20
@@ -15,7 +16,13 @@ def _reason(node: Node) -> str | None:
         return f"no operator of kind '{node.op.kind}'"
     if not node.activations and not operator.of_constants:
         return "an operator on constants alone: fold the model's constants when it is exported"
-    return operator.unsupported(node)
+    reason = operator.unsupported(node)
+    if reason is not None:
+        return reason
+    # A kernel reads rows from the arena, where constants have no place, unless its operator takes them into its call.
+    needs = operator.in_region(node, whole(node.out))
+    fixed = [k for k, need in enumerate(needs) if need is not None and node.tensor(k).is_const]
+    return f"a constant as input {fixed[0]}" if fixed else None
 
 
 def check_supported(graph: Graph) -> None:

@@ -6,6 +6,7 @@ around the peak are shown, and the page says what it leaves out.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -143,6 +144,7 @@ def overwritten(plan: Plan) -> str:
     return "".join(marks[:: -(-len(marks) // MAX_ROW_BOXES)] if marks else [])
 
 
+@functools.cache
 def page_templates() -> jinja2.Environment:
     """The templates of pages and pictures; everything put into them is escaped."""
     return jinja2.Environment(

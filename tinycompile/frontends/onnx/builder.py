@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from tinycompile.errors import MalformedModelError, QuantError, UnsupportedError, one_line
-from tinycompile.frontends.limits import checked_activation, checked_shape
+from tinycompile.frontends.limits import Budget, checked_activation, checked_shape
 from tinycompile.frontends.naming import UniqueNames, plain_name
+from tinycompile.frontends.onnx.folding import folding_budget
+from tinycompile.frontends.onnx.model import ModelFolder
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Array, Attrs, Graph, Node, Op, SourceLoc, Tensor, const_tensor
 from tinycompile.ir.quant import Quant
@@ -26,6 +27,7 @@ from tinycompile.ops.reshape import ReshapeAttrs
 from tinycompile.ops.select import SelectAttrs
 from tinycompile.ops.transpose import TransposeAttrs
 
+MAX_INDICES = 4 * 1024 * 1024  # of all selections; each is an object of Python
 Value = Tensor | Array
 _DTYPES = {d.value: d for d in DType}
 # Operators that run at import where all they work on is constant.
@@ -37,8 +39,10 @@ _COPYING = ("reshape", "transpose", "max_pool2d", "pad", "concat", "select", "re
 class Builder:
     """Collects tensors and ops; `values` maps the file's names to what they stand for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: ModelFolder) -> None:
         self.folder = folder
+        self.folding = folding_budget()
+        self.indices = Budget(MAX_INDICES, "indices of selected elements")
         self.values: dict[str, Value] = {}
         self._names = UniqueNames()
         self._tensors: dict[str, Tensor] = {}
@@ -235,12 +239,12 @@ class Builder:
         if made is None:
             return tensor
         named = replace(tensor, name=self.new_name(name))
-        for k in range(mark, len(self._ops)):
+        self._ops[made] = replace(self._ops[made], name=named.name, outputs=(named.name,))
+        for k in range(made + 1, len(self._ops)):
             op = self._ops[k]
-            inputs = tuple(named.name if i == tensor.name else i for i in op.inputs)
-            if k == made:
-                op = replace(op, name=named.name, outputs=(named.name,))
-            self._ops[k] = replace(op, inputs=inputs)
+            if tensor.name in op.inputs:
+                inputs = tuple(named.name if i == tensor.name else i for i in op.inputs)
+                self._ops[k] = replace(op, inputs=inputs)
         if tensor.name in self._weights:
             self._weights.add(named.name)
         if tensor.name in self._dequantized:

@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from onnx import helper
 
-from tinycompile.errors import MalformedModelError, ShapeError, one_line
-from tinycompile.frontends.limits import MAX_TENSOR_ELEMS, checked_shape
+from tinycompile.errors import MalformedModelError, ModelError, ShapeError, one_line
+from tinycompile.frontends.limits import MAX_TENSOR_ELEMS, Budget, checked_shape
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Array
 
 MAX_FOLDED_ELEMS = MAX_TENSOR_ELEMS // 4
+MAX_ALL_FOLDED_ELEMS = 8 * MAX_FOLDED_ELEMS
+NODE_ELEMS = 4096  # that could be computed while the reference implementation is set up for a node
 Inputs = Sequence[Array | None]
 
 
@@ -87,9 +89,14 @@ def foldable(node: SourceNode) -> bool:
     return node.domain == "" and node.op_type in _SIZES and not any(a.HasField("g") for a in node.proto.attribute)
 
 
-def fold(node: SourceNode, inputs: Inputs) -> list[Array]:
-    """The outputs of a foldable node. Raises ShapeError when they would be too large, MalformedModelError when ONNX's
-    reference implementation rejects the node."""
+def folding_budget() -> Budget:
+    """Of elements that constant expressions of one file may read and make."""
+    return Budget(MAX_ALL_FOLDED_ELEMS, "elements of constant expressions")
+
+
+def fold(node: SourceNode, inputs: Inputs, budget: Budget) -> list[Array]:
+    """The outputs of a foldable node. Raises ShapeError when they would be too large, MalformedModelError when the
+    budget is used up or ONNX's reference implementation rejects the node."""
     from onnx.reference import ReferenceEvaluator
 
     try:
@@ -100,6 +107,7 @@ def fold(node: SourceNode, inputs: Inputs) -> list[Array]:
                 str(node),
                 "no microcontroller holds such a tensor: use a smaller model",
             )
+        budget.take(size + _total(inputs) + NODE_ELEMS, str(node))
         names = [f"i{k}" if v is not None else "" for k, v in enumerate(inputs)]
         proto = helper.make_node(node.op_type, names, [f"o{k}" for k in range(len(node.outputs))])
         proto.attribute.extend(node.proto.attribute)
@@ -114,7 +122,7 @@ def fold(node: SourceNode, inputs: Inputs) -> list[Array]:
         feeds = {n: v for n, v in zip(names, inputs, strict=True) if v is not None}
         with np.errstate(all="ignore"):
             values = [np.asarray(v) for v in ReferenceEvaluator(model).run(None, feeds)]
-    except ShapeError:
+    except ModelError:
         raise
     except Exception as error:  # the reference implementation raises whatever NumPy raises
         raise MalformedModelError(

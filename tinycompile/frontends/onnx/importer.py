@@ -12,10 +12,11 @@ import numpy as np
 import onnx
 
 from tinycompile.errors import MalformedModelError, ShapeError, UnsupportedError, UsageError, one_line
+from tinycompile.frontends.limits import MAX_OPERANDS
 from tinycompile.frontends.naming import plain_name
 from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.folding import fold, foldable
-from tinycompile.frontends.onnx.model import opsets, read_initializers, read_model
+from tinycompile.frontends.onnx.model import ModelFolder, opsets, read_initializers, read_model
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.frontends.onnx.table import IMPORTERS
 from tinycompile.ir.graph import Array, Graph, Tensor
@@ -54,8 +55,8 @@ def load_onnx(
 
 def _import(model: Any, path: Path, shapes: dict[str, tuple[int, ...]], frozen: dict[str, Array]) -> Graph:
     graph, versions = model.graph, opsets(model, str(path))
-    builder = Builder(path.parent)
-    builder.values.update(read_initializers(graph, path.parent))
+    builder = Builder(ModelFolder(path.parent))
+    builder.values.update(read_initializers(graph, builder.folder))
     _check_names(graph, shapes, frozen, str(path))
     inputs = []
     for port in graph.input:
@@ -133,6 +134,8 @@ def _import_nodes(builder: Builder, graph: Any, versions: Mapping[str, int], pat
     for index, proto in enumerate(graph.node):
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         node = SourceNode(proto, index, versions.get(domain, 1))
+        if max(len(proto.input), len(proto.output)) > MAX_OPERANDS:
+            raise MalformedModelError(f"more than {MAX_OPERANDS} inputs or outputs", str(node), _EXPORT_AGAIN)
         for name in node.inputs:
             if name and name not in builder.values and name not in unknown:
                 raise MalformedModelError(
@@ -159,12 +162,22 @@ def _import_nodes(builder: Builder, graph: Any, versions: Mapping[str, int], pat
         raise UnsupportedError("; ".join(found[:_LISTED]) + more, path, "; ".join(dict.fromkeys(fixes[:_LISTED])))
 
 
+def _check_operands(node: SourceNode) -> None:
+    """As many inputs as the operator has: importers look at those that they know, and would overlook others."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, node.opset, node.domain)
+    except onnx.defs.SchemaError:  # of another domain
+        return
+    if not schema.min_input <= len(node.inputs) <= schema.max_input:
+        raise MalformedModelError(f"{len(node.inputs)} inputs of {node.op_type}", str(node), _EXPORT_AGAIN)
+
+
 def _import_node(builder: Builder, node: SourceNode) -> tuple[Value, ...]:
     importer = IMPORTERS.get((node.domain, node.op_type))
     given = [builder.values.get(name) if name else None for name in node.inputs]
     constants = [v for v in given if not isinstance(v, Tensor)]
     if len(constants) == len(given) and foldable(node) and not any(n and n not in builder.values for n in node.inputs):
-        return tuple(fold(node, constants))
+        return tuple(fold(node, constants, builder.folding))
     if importer is None:
         if node.op_type in ("If", "Loop", "Scan"):
             raise node.unsupported("control flow", "export the model without If, Loop and Scan")
@@ -172,6 +185,7 @@ def _import_node(builder: Builder, node: SourceNode) -> tuple[Value, ...]:
         raise node.unsupported(f"operator {one_line(known, 80)}", "replace or remove the operators listed")
     if not any(node.outputs):
         return ()
+    _check_operands(node)
     mark = builder.mark()
     made = importer(builder, node)
     ignored = node.unread()

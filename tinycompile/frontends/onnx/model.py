@@ -16,10 +16,12 @@ import onnx
 from onnx import numpy_helper
 
 from tinycompile.errors import MalformedModelError, UnsupportedError, one_line
-from tinycompile.frontends.limits import MAX_OPS, MAX_TENSORS, checked_shape
+from tinycompile.frontends.limits import MAX_FILE_BYTES, MAX_OPS, MAX_TENSORS, Budget, checked_shape
+from tinycompile.frontends.onnx.wire import check_wire
 from tinycompile.ir.graph import Array
 
 MIN_OPSET = 7  # older ones only where all operators of the model are as in this one
+MAX_INLINED_BYTES = 64 * 1024 * 1024
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 _TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 _EXPORT_AGAIN = "export the model again"
@@ -27,6 +29,7 @@ _EXPORT_AGAIN = "export the model again"
 
 def read_model(data: bytes, path: Path) -> Any:
     """The ModelProto of the file, with local functions inlined. Raises MalformedModelError or UnsupportedError."""
+    check_wire(data, str(path))
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -81,22 +84,30 @@ def _subgraphs(node: Any) -> list[Any]:
 def _inlined(model: Any, where: str) -> Any:
     """The model without local functions. Their expansion is counted first: calls may be nested, or recursive."""
     functions = {(f.domain, f.name): f for f in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
+    sizes: dict[tuple[str, str], tuple[int, int]] = {}
+    # Arguments take the places of parameters, whose names may be short.
+    longest = max((len(a) for n in model.graph.node for a in (*n.input, *n.output)), default=0)
 
-    def expanded(nodes: Any, depth: int) -> int:
+    def expanded(nodes: Any, depth: int) -> tuple[int, int]:
+        """Nodes, and bytes at most."""
         if depth > 64:
             raise MalformedModelError("functions nested too deeply, or recursive", where, _EXPORT_AGAIN)
-        total = 0
+        total = size = 0
         for node in nodes:
             key = (node.domain, node.op_type)
-            if key in functions:
-                if key not in sizes:
-                    sizes[key] = expanded(functions[key].node, depth + 1)
-                total += sizes[key]
-            total += 1 + sum(expanded(g.node, depth + 1) for g in _subgraphs(node))
+            if key in functions and key not in sizes:
+                sizes[key] = expanded(functions[key].node, depth + 1)
+            own = (1, node.ByteSize() + longest * (len(node.input) + len(node.output)))
+            inner = (expanded(g.node, depth + 1) for g in _subgraphs(node))
+            for count, size_bytes in (own, sizes.get(key, (0, 0)), *inner):
+                total, size = total + count, size + size_bytes
             if total > MAX_OPS:
                 raise MalformedModelError(f"more than {MAX_OPS} nodes once inlined", where, "use a smaller model")
-        return total
+            if size > MAX_INLINED_BYTES:
+                raise MalformedModelError(
+                    f"more than {MAX_INLINED_BYTES} bytes once inlined", where, "use a smaller model"
+                )
+        return total, size
 
     expanded(model.graph.node, 0)
     from onnx import inliner
@@ -107,7 +118,47 @@ def _inlined(model: Any, where: str) -> Any:
         raise MalformedModelError(f"local functions cannot be inlined: {error}", where, _EXPORT_AGAIN) from None
 
 
-def read_initializers(graph: Any, folder: Path) -> dict[str, Array]:
+class ModelFolder:
+    """The folder of the model file: the only place from which external data is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._bytes = Budget(MAX_FILE_BYTES, "bytes of external data")  # many tensors may name the same bytes
+
+    def read(self, tensor: Any, nbytes: int, where: str) -> bytes:
+        """The bytes of external data: a regular file inside the folder that holds all that the tensor needs."""
+        self._bytes.take(nbytes, where)
+        entries = {e.key: e.value for e in tensor.external_data}
+        root = self._path.resolve()
+        try:
+            path = (root / entries["location"]).resolve()
+            offset = int(entries.get("offset", "0") or 0)
+            length = int(entries.get("length", nbytes) or nbytes)
+            inside = path.is_relative_to(root) and path.is_file()
+            size = path.stat().st_size if inside else 0
+        except (KeyError, ValueError, OSError, RuntimeError):
+            raise MalformedModelError("unreadable external data reference", where, _EXPORT_AGAIN) from None
+        if not path.is_relative_to(root):
+            raise MalformedModelError(
+                "external data outside the model's folder",
+                where,
+                "put the data file beside the model; links may not leave it",
+            )
+        if not inside:
+            raise MalformedModelError("the external data file is missing", where, "copy the data file beside the model")
+        if length != nbytes or offset < 0 or offset + length > size:
+            raise MalformedModelError(
+                f"external data of {length} bytes at {offset} in a file of {size} for a tensor of {nbytes}",
+                where,
+                _EXPORT_AGAIN,
+            )
+        with path.open("rb") as file:
+            file.seek(offset)
+            data: bytes = file.read(nbytes)
+        return data
+
+
+def read_initializers(graph: Any, folder: ModelFolder) -> dict[str, Array]:
     """Initializer name -> value. Raises MalformedModelError for doubled names and unfitting data."""
     result: dict[str, Array] = {}
     for tensor in graph.initializer:
@@ -117,7 +168,7 @@ def read_initializers(graph: Any, folder: Path) -> dict[str, Array]:
     return result
 
 
-def tensor_value(tensor: Any, folder: Path) -> Array:
+def tensor_value(tensor: Any, folder: ModelFolder) -> Array:
     """The value of a TensorProto; its data must fit its shape and type. 4-bit integers are widened to 8 bits."""
     where = f"tensor '{one_line(tensor.name, 80)}'"
     shape = tuple(int(d) for d in tensor.dims)
@@ -131,9 +182,7 @@ def tensor_value(tensor: Any, folder: Path) -> Array:
     count = math.prod(shape)
     nbytes = (count * _ITEM_BITS[tensor.data_type] + 7) // 8
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        inline = onnx.TensorProto(
-            data_type=tensor.data_type, dims=shape, raw_data=_external(tensor, folder, nbytes, where)
-        )
+        inline = onnx.TensorProto(data_type=tensor.data_type, dims=shape, raw_data=folder.read(tensor, nbytes, where))
         return _widened(numpy_helper.to_array(inline))
     if tensor.HasField("raw_data"):
         if len(tensor.raw_data) != nbytes:
@@ -177,35 +226,3 @@ def _type_values() -> list[int]:
 def _widened(value: Any) -> Array:
     narrow = {"int4": np.int8, "uint4": np.uint8}.get(value.dtype.name)
     return np.asarray(value if narrow is None else value.astype(narrow))
-
-
-def _external(tensor: Any, folder: Path, nbytes: int, where: str) -> bytes:
-    """The bytes of external data: a regular file inside the model's folder that holds all that the tensor needs."""
-    entries = {e.key: e.value for e in tensor.external_data}
-    root = folder.resolve()
-    try:
-        path = (root / entries["location"]).resolve()
-        offset = int(entries.get("offset", "0") or 0)
-        length = int(entries.get("length", nbytes) or nbytes)
-        inside = path.is_relative_to(root) and path.is_file()
-        size = path.stat().st_size if inside else 0
-    except (KeyError, ValueError, OSError, RuntimeError):
-        raise MalformedModelError("unreadable external data reference", where, _EXPORT_AGAIN) from None
-    if not path.is_relative_to(root):
-        raise MalformedModelError(
-            "external data outside the model's folder",
-            where,
-            "put the data file beside the model; links may not leave it",
-        )
-    if not inside:
-        raise MalformedModelError("the external data file is missing", where, "copy the data file beside the model")
-    if length != nbytes or offset < 0 or offset + length > size:
-        raise MalformedModelError(
-            f"external data of {length} bytes at {offset} in a file of {size} for a tensor of {nbytes}",
-            where,
-            _EXPORT_AGAIN,
-        )
-    with path.open("rb") as file:
-        file.seek(offset)
-        data: bytes = file.read(nbytes)
-    return data

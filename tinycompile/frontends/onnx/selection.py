@@ -22,6 +22,7 @@ _EXPORT_AGAIN = "export the model again"
 def select(b: Builder, n: SourceNode, x: Tensor, indices: Sequence[Sequence[int]], value: float = 0) -> Tensor:
     """`x` with these indices of each axis; `x` itself where that is all of it."""
     checked_shape([len(i) for i in indices], str(n))
+    b.indices.take(sum(len(i) for i in indices), str(n))
     if all(tuple(i) == tuple(range(d)) for i, d in zip(indices, x.shape, strict=True)):
         return x
     return b.emit(n, "select", [x], SelectAttrs(tuple(tuple(int(v) for v in i) for i in indices), value))
@@ -179,7 +180,9 @@ def gather(b: Builder, n: SourceNode) -> Tensor:
     return b.reshape(n, select(b, n, x, indices), (*x.shape[:axis], *at.shape, *x.shape[axis + 1 :]))
 
 
-def _places(x: Tensor) -> Array:
+def _places(b: Builder, n: SourceNode, x: Tensor) -> Array:
+    """The place of each element of `x` in memory."""
+    b.indices.take(x.elems, str(n))
     return np.arange(x.elems).reshape(x.shape)
 
 
@@ -189,7 +192,7 @@ def gather_elements(b: Builder, n: SourceNode) -> Tensor:
     at = _gather_indices(b, n, x.shape[axis])
     if at.ndim != len(x.shape):
         raise ShapeError("indices of another rank than the data", str(n), _EXPORT_AGAIN)
-    cut = _places(x)[tuple(slice(None) if k == axis else slice(d) for k, d in enumerate(at.shape))]
+    cut = _places(b, n, x)[tuple(slice(None) if k == axis else slice(d) for k, d in enumerate(at.shape))]
     return pick(b, n, x, np.take_along_axis(cut, at, axis))
 
 
@@ -199,7 +202,7 @@ def gather_nd(b: Builder, n: SourceNode) -> Tensor:
     depth = at.shape[-1] if at.ndim else 0
     if not 0 <= batch < at.ndim or depth < 1 or batch + depth > len(x.shape) or at.shape[:batch] != x.shape[:batch]:
         raise MalformedModelError("indices that do not fit the data", str(n), _EXPORT_AGAIN)
-    places, lead = _places(x), np.indices(at.shape[:-1])[:batch]
+    places, lead = _places(b, n, x), np.indices(at.shape[:-1])[:batch]
     if any(not np.all((-d <= at[..., k]) & (at[..., k] < d)) for k, d in enumerate(x.shape[batch : batch + depth])):
         raise ShapeError("an index outside its dimension", str(n), _EXPORT_AGAIN)
     return pick(b, n, x, places[(*lead, *(at[..., k] for k in range(depth)))])
@@ -212,7 +215,7 @@ def trilu(b: Builder, n: SourceNode) -> Tensor:
         raise n.unsupported(f"a triangle of {list(x.shape)} at diagonal {k}")
     row, column = np.indices(x.shape[-2:])
     kept = column - row >= k if n.integer("upper", 1) else column - row <= k
-    return pick(b, n, x, np.where(kept, _places(x), -1))
+    return pick(b, n, x, np.where(kept, _places(b, n, x), -1))
 
 
 def reverse_sequence(b: Builder, n: SourceNode) -> Tensor:
@@ -222,7 +225,7 @@ def reverse_sequence(b: Builder, n: SourceNode) -> Tensor:
         raise n.unsupported("a reversal over other axes than the first two")
     if lengths.min() < 0 or lengths.max() > x.shape[time]:
         raise ShapeError("a length beyond the sequence", str(n), _EXPORT_AGAIN)
-    places = np.moveaxis(_places(x), (batch, time), (0, 1)).copy()
+    places = np.moveaxis(_places(b, n, x), (batch, time), (0, 1)).copy()
     for k, length in enumerate(lengths):
         places[k, :length] = places[k, :length][::-1]
     return pick(b, n, x, np.moveaxis(places, (0, 1), (batch, time)))

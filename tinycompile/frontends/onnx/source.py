@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import onnx
@@ -11,7 +11,7 @@ from onnx import helper
 
 from tinycompile.errors import MalformedModelError, UnsupportedError
 from tinycompile.frontends.naming import plain_name
-from tinycompile.frontends.onnx.model import tensor_value
+from tinycompile.frontends.onnx.model import ModelFolder, tensor_value
 from tinycompile.ir.graph import Array, SourceLoc
 
 _TYPES = onnx.AttributeProto
@@ -39,14 +39,14 @@ class SourceNode:
     def domain(self) -> str:
         return "" if self.proto.domain == "ai.onnx" else str(self.proto.domain)
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[str, ...]:
         names = list(self.proto.input)
         while names and not names[-1]:
             names.pop()
         return tuple(names)
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[str, ...]:
         return tuple(self.proto.output)
 
@@ -116,7 +116,7 @@ class SourceNode:
         attribute = self._attribute(name, _TYPES.FLOATS)
         return None if attribute is None else tuple(float(v) for v in attribute.floats)
 
-    def tensor(self, name: str, folder: Path) -> Array | None:
+    def tensor(self, name: str, folder: ModelFolder) -> Array | None:
         attribute = self._attribute(name, _TYPES.TENSOR)
         return None if attribute is None else tensor_value(attribute.t, folder)
 

@@ -211,6 +211,8 @@ def softmax(b: Builder, op: SourceOp) -> None:
     (beta,) = b.options(op, "SoftmaxOptions", "Beta")
     if not math.isfinite(beta) or beta <= 0:
         raise b.malformed(op, f"beta {beta}")
+    if not b.tensor(op, 0).shape:
+        raise b.bad_shape(op, "a softmax over no dimension")
     b.emit(op, "softmax", SoftmaxAttrs(float(beta)), (b.tensor(op, 0),), b.output(op))
 
 

@@ -22,6 +22,7 @@ from tinycompile.frontends.limits import (
     MAX_SCALE,
     MAX_TENSORS,
     MIN_SCALE,
+    Budget,
     checked_activation,
     checked_shape,
 )
@@ -44,6 +45,8 @@ _TYPES = {
 _SCHEMA_VERSION = 3
 # A file without shared vectors is read once; sharing of short ones is normal.
 _READS_PER_BYTE, _FREE_READS = 4, 65536
+_MAX_TEXT_BYTES = 1 << 20
+_MAX_NUMBERS = 4 * 1024 * 1024  # in lists other than the data of constants; each becomes an object of Python
 # What Python, NumPy and flatbuffers raise on inconsistent data.
 CORRUPT = (
     struct.error,
@@ -100,6 +103,7 @@ class _Reader:
     def __init__(self, data: bytes, path: Path) -> None:
         self.data, self.path = data, path
         self.reads_left = _READS_PER_BYTE * len(data) + _FREE_READS
+        self.numbers = Budget(_MAX_NUMBERS, "numbers in lists")
 
     def length(self, count: int, what: str, limit: int | None = None) -> int:
         """A vector's length, which cannot exceed the file's own size."""
@@ -144,6 +148,7 @@ class _Reader:
     def vector(self, table: Any, field: str, what: str, limit: int | None = None) -> list[Any]:
         """The numbers of a vector field."""
         count = self.length(getattr(table, f"{field}Length")(), what, limit)
+        self.numbers.take(count, what)
         return [] if count == 0 else list(getattr(table, f"{field}AsNumpy")().tolist())
 
     def indices(self, table: Any, field: str, tensors: int, what: str, optional: bool = False) -> tuple[int, ...]:
@@ -169,7 +174,7 @@ class _Reader:
 
     def text(self, raw: bytes | None, what: str) -> str:
         """A string of the file, safe to print."""
-        self.length(len(raw or b""), what)
+        self.length(len(raw or b""), what, _MAX_TEXT_BYTES)
         return plain_name((raw or b"").decode("utf-8", "replace"))
 
     def op(self, op: Any, index: int, codes: list[str], tensors: int) -> SourceOp:
