@@ -97,7 +97,7 @@ from pathlib import Path
 import sys
 from tflite_models import ModelMaker, lower
 maker = ModelMaker()
-x, y = maker.input((1, 4, 4, 2), None, dtype="FLOAT32"), maker.tensor((1, 4, 4, 2), "FLOAT32")
+x, y = maker.input((1, 4, 4, 2), None, dtype="FLOAT32"), maker.tensor((1, 4, 4, 2), None, dtype="FLOAT32")
 maker.op("CUSTOM", [x], y)
 maker.model.operatorCodes[-1].customCode = "SquarePlus"
 Path(sys.argv[1]).write_bytes(maker.build(y))

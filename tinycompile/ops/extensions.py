@@ -96,7 +96,7 @@ def _is_own(what: str, name: Any) -> bool:
         return name in OPERATORS
     if what == "kernel header":
         return (data_dir("runtime_c") / "include" / name).exists()
-    return what == "ONNX operator" and name[0] in ("", "ai.onnx", "com.microsoft")
+    return what == "ONNX operator" and str(name[0]) in ("", "ai.onnx", "com.microsoft")
 
 
 def _declared(point: EntryPoint) -> Iterator[tuple[str, Any, Any]]:
