@@ -95,8 +95,8 @@ def _is_own(what: str, name: Any) -> bool:
     if what == "operator kind":
         return name in OPERATORS
     if what == "kernel header":
-        return (data_dir("runtime_c") / "include" / name).exists()
-    return what == "ONNX operator" and str(name[0]) in ("", "ai.onnx", "com.microsoft")
+        return (data_dir("runtime_c") / "include" / str(name)).exists()
+    return what == "ONNX operator" and name[0] in ("", "ai.onnx", "com.microsoft")
 
 
 def _declared(point: EntryPoint) -> Iterator[tuple[str, Any, Any]]:
