@@ -35,6 +35,12 @@ def _plain(kind: str) -> Convert:
     return lambda w, call: w.node(kind, *(w.value(a) for a in call.args))
 
 
+def _matmul(w: Writer, call: Any) -> Any:
+    if call.ty.dtype != call.args[0].ty.dtype:
+        raise _refuse(call, f"out_dtype {call.ty.dtype}")
+    return w.node("MatMul", *(w.value(a) for a in call.args))
+
+
 def _reshape(w: Writer, call: Any) -> Any:
     return w.node("Reshape", w.value(call.args[0]), w.integers(static_shape(call.ty)))
 
@@ -145,6 +151,7 @@ def _slice(w: Writer, call: Any) -> Any:
 
 
 def _take(w: Writer, call: Any) -> Any:
+    _require(call, mode=("fast",))  # the others give negative indices another meaning
     if call.attrs.axis is None:
         raise _refuse(call, "no axis")
     return w.node("Gather", *(w.value(a) for a in call.args), axis=int(call.attrs.axis))
@@ -251,7 +258,6 @@ _PLAIN = {
     "logical_or": "Or",
     "logical_not": "Not",
     "where": "Where",
-    "matmul": "MatMul",
     "abs": "Abs",
     "ceil": "Ceil",
     "cos": "Cos",
@@ -281,6 +287,7 @@ RELAX_OPERATORS: dict[str, Convert] = {
         "concat": _along("Concat"),
         "full_like": _full_like,
         "image.resize2d": _resize,
+        "matmul": _matmul,
         "nn.adaptive_avg_pool2d": _adaptive,
         "nn.avg_pool1d": _pool("AveragePool", "NCW"),
         "nn.avg_pool2d": _pool("AveragePool", "NCHW"),

@@ -25,11 +25,14 @@ class Writer:
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.count = 0
+        self.taken = {var.name for var in function.params}
         self.refused: dict[str, None] = {}  # in order
 
     def fresh(self, wish: str) -> str:
+        """A name that no parameter has."""
         self.count += 1
-        return f"{wish}.{self.count}"
+        name = f"{wish}.{self.count}"
+        return name if name not in self.taken else self.fresh(wish)
 
     def constant(self, value: Any) -> str:
         name = self.fresh("const")
