@@ -36,6 +36,7 @@ from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.plan import Placement, Plan, Step
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import OWN_OUTPUT, Grain, KernelCall, RowWindow, window_tensor
+from tinycompile.ops.extensions import header_path
 from tinycompile.ops.registry import operator
 from tinycompile.resources import data_dir
 
@@ -310,14 +311,13 @@ def _pointers_on_stack(call: KernelCall) -> int:
 
 def _runtime_headers(roots: set[str]) -> dict[str, str]:
     """The kernel headers and, transitively, the ``tc_*.h`` that they include."""
-    folder = data_dir("runtime_c") / "include"
     found: dict[str, str] = {}
     todo = sorted(roots | {"tc_types.h", "tc_memory.h"})
     while todo:
         name = todo.pop()
         if name in found:
             continue
-        found[name] = (folder / name).read_text(encoding="utf-8")
+        found[name] = header_path(name).read_text(encoding="utf-8")
         todo.extend(re.findall(r'#include "(tc_[a-z0-9_]+\.h)"', found[name]))
     return found
 

@@ -1,4 +1,4 @@
-"""The operators, by kind. Explicit: an operator exists when it is listed here."""
+"""The operators, by kind. Explicit: an operator exists when it is listed here or by an extension (`ops.extensions`)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 
 from tinycompile.frontends.onnx import (
     elementwise,
@@ -22,6 +23,7 @@ from tinycompile.frontends.onnx import (
 )
 from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.source import SourceNode
+from tinycompile.ops.extensions import load_extensions
 
 Importer = Callable[[Builder, SourceNode], Value | tuple[Value, ...]]
 
@@ -101,5 +103,13 @@ IMPORTERS: dict[tuple[str, str], Importer] = {
     **{("com.microsoft", kind): importer for kind, importer in _MICROSOFT.items()},
 }
 
-# As in the file: contributed operators with their domain.
-ONNX_OPERATORS = tuple(f"{domain}.{kind}" if domain else kind for domain, kind in IMPORTERS)
+
+@cache
+def importers() -> Mapping[tuple[str, str], Importer]:
+    """By domain and operator type, those of other installed packages among them."""
+    return {**IMPORTERS, **load_extensions().onnx}
+
+
+def onnx_operators() -> tuple[str, ...]:
+    """As in the file: contributed operators with their domain."""
+    return tuple(f"{domain}.{kind}" if domain else kind for domain, kind in importers())

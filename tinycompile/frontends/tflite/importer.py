@@ -7,7 +7,7 @@ from pathlib import Path
 from tinycompile.errors import MalformedModelError, UnsupportedError
 from tinycompile.frontends.naming import UniqueNames, plain_name
 from tinycompile.frontends.tflite.builder import EXPORT_AGAIN, Builder
-from tinycompile.frontends.tflite.operators import TFLITE_OPERATORS
+from tinycompile.frontends.tflite.operators import importers
 from tinycompile.frontends.tflite.reader import CORRUPT, SourceModel, SourceOp, read_model
 from tinycompile.frontends.tflite.variables import without_variables
 from tinycompile.ir.graph import Graph, State, Tensor
@@ -65,7 +65,7 @@ def _import_ops(builder: Builder, path: Path) -> None:
     fixes: list[str] = []
     blocked: set[int] = set()  # integers (shape arithmetic) that an operator without an importer would have made
     for op in builder.model.ops:
-        importer, reason = TFLITE_OPERATORS.get(op.builtin), _unsupported_tensor(builder.model, op)
+        importer, reason = importers().get(op.builtin), _unsupported_tensor(builder.model, op)
         label = f"operator {op.index}: {op.builtin}"
         if importer is None:
             found.append(label)
