@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tinycompile.frontends.limits import MAX_DIM
+from tinycompile.frontends.limits import MAX_DIM, checked_shape
 from tinycompile.frontends.onnx.builder import Builder
 from tinycompile.frontends.onnx.selection import select
 from tinycompile.frontends.onnx.source import SourceNode
@@ -135,6 +135,8 @@ def _axes(b: Builder, n: SourceNode, x: Tensor, coordinates: str) -> list[Axis]:
             sizes = [math.floor(s * x.shape[a] + 0.5) for a, s in zip(axes, scales, strict=True)]
     if min(sizes, default=1) < 1 or max(sizes, default=1) > MAX_DIM:
         raise n.unsupported(f"resize of {list(x.shape)} to {list(sizes)}")
+    full = dict(zip(axes, sizes, strict=True))
+    checked_shape([full.get(a, d) for a, d in enumerate(x.shape)], str(n))
     roi = np.array([0.0] * len(axes) + [1.0] * len(axes))
     if coordinates == "tf_crop_and_resize":
         roi = b.constant(n, 1, "the region of interest").astype(np.float64).reshape(-1)

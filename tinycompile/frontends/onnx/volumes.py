@@ -32,7 +32,7 @@ from tinycompile.ops.conv2d import Conv2dAttrs
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
 from tinycompile.ops.max_pool2d import MaxPool2dAttrs
 
-MAX_PARTS = 1024  # maps that a batch or a volume is taken apart into
+MAX_PARTS = 64  # maps that a batch or a volume is taken apart into
 PoolOfMap = Callable[[Tensor, Window], Tensor]  # of an NHWC map
 
 
@@ -46,12 +46,14 @@ def pooled(b: Builder, n: SourceNode, x: Tensor, windows: Sequence[AxisWindow], 
     for first in range(2, len(x.shape), 2):
         pair = windows[first - 2 : first]
         before, size, after = x.shape[:first], (*x.shape[first : first + 2], 1)[:2], x.shape[first + 2 :]
-        apart = b.reshape(n, x, (math.prod(before), *size, math.prod(after)))
-        together = b.transpose(n, apart, (1, 2, 0, 3))
+        rest = (math.prod(after),) if after else ()
+        apart = b.reshape(n, x, (math.prod(before), *size, *rest))
+        together = b.transpose(n, apart, (1, 2, 0, 3)[: len(apart.shape)])
         y = pool(b.reshape(n, together, (1, *size, x.elems // math.prod(size))), of_map(*pair))
         made = y.shape[1:3]
-        apart = b.reshape(n, y, (*made, math.prod(before), math.prod(after)))
-        x = b.reshape(n, b.transpose(n, apart, (2, 0, 1, 3)), (*before, *made[: len(pair)], *after))
+        apart = b.reshape(n, y, (*made, math.prod(before), *rest))
+        back = b.transpose(n, apart, (2, 0, 1, 3)[: len(apart.shape)])
+        x = b.reshape(n, back, (*before, *made[: len(pair)], *after))
     return x
 
 
