@@ -5,7 +5,10 @@ test's own data (rtol 1e-3, atol 1e-7; exact for integers). A model that is refu
 when some inputs are scales, shapes or weights, they are frozen to the test's own values and the test counts as
 "frozen".
 
-    python benchmarks/conformance.py names.txt -o conformance.json
+    python benchmarks/conformance.py [names.txt] -o conformance.json
+    python benchmarks/conformance.py -r conformance.json --lists core.txt ext.txt --markdown docs/conformance.md
+
+Without a list of names all tests are run; ``-r`` takes results as they were.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -30,7 +34,12 @@ from tinycompile.report.summary import Budgets
 from tinycompile.target import load_target
 
 RTOL, ATOL = 1e-3, 1e-7
+# Operators of which every input is a shape or a size.
+SIZES_ALONE = frozenset(
+    {"BlackmanWindow", "ConstantOfShape", "HammingWindow", "HannWindow", "MelWeightMatrix", "Range"}
+)
 Array = np.ndarray[Any, Any]
+Results = dict[str, dict[str, str]]
 
 
 @functools.cache
@@ -81,13 +90,18 @@ def run_test(name: str) -> tuple[str, str]:
     """(outcome, detail): passed, frozen (passed with inputs frozen), refused, or wrong."""
     case = node_tests()[name]
     names = [i.name for i in case.model.graph.input]
-    inputs, want = (_arrays(values) for values in case.data_sets[0])
-    names = names[: len(inputs)]
+    kinds = {node.op_type for node in case.model.graph.node}
     detail = ""
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
         onnx.save(case.model, str(model))
-        for frozen in ({}, dict(zip(names[1:], inputs[1:], strict=True))):
+        try:
+            inputs, want = (_arrays(values) for values in case.data_sets[0])
+        except ValueError:  # sequences, optionals: no value of ours can be one
+            return _refusal(model)
+        names = names[: len(inputs)]
+        first = 0 if kinds <= SIZES_ALONE else 1
+        for frozen in ({}, dict(zip(names[first:], inputs[first:], strict=True))):
             if not frozen and detail:
                 break
             try:
@@ -101,13 +115,18 @@ def run_test(name: str) -> tuple[str, str]:
     return "refused", detail
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", type=Path, help="a file with one test name per line")
-    parser.add_argument("-o", "--output", type=Path)
-    args = parser.parse_args()
-    results: dict[str, dict[str, str]] = {}
-    names = args.names.read_text(encoding="utf-8").split()
+def _refusal(model: Path) -> tuple[str, str]:
+    """The outcome of a model that must be refused, whatever its inputs."""
+    try:
+        build_model(model, load_target("host"), Budgets(None, None), ImportOptions())
+    except ModelError as error:
+        return "refused", f"{error.code}: {error.what}"
+    return "wrong", "a model of sequences compiles"
+
+
+def _run_all(names: Sequence[str], output: Path | None) -> Results:
+    """Runs the tests by name; what is done is written to `output` now and then."""
+    results: Results = {}
     for number, name in enumerate(names):
         try:
             outcome, detail = run_test(name)
@@ -116,9 +135,102 @@ def main() -> int:
         results[name] = {"outcome": outcome, "detail": detail}
         if sys.stderr.isatty() and number % 10 == 0:
             print(f"\r{number}/{len(names)}", end="", file=sys.stderr, flush=True)
+        if output and number % 50 == 0:
+            _write(results, output)
+    return results
+
+
+def _write(results: Results, output: Path) -> None:
     counts = dict(sorted(Counter(r["outcome"] for r in results.values()).items()))
+    output.write_text(
+        json.dumps({"counts": counts, "tests": results}, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
+
+
+def _operator(name: str) -> str:
+    """What a test is of: its one operator, or that which the name of a composed model begins with."""
+    kinds = [node.op_type for node in node_tests()[name].model.graph.node]
+    return str(kinds[0]) if len(kinds) == 1 else "composed models"
+
+
+_WHERE = re.compile(r"^TC\d+: (node \d+, [^:]*: )?")
+_KERNEL = re.compile(r"^\d+ operators? without a kernel\. (.*?):? [A-Za-z]+ '.*$")
+_NUMBERS = re.compile(r"\[[^\]]*\]|'[^']*'|\b\d+\b")
+
+
+def _reason(detail: str) -> str:
+    """Why a test was refused, without what names its node, its shapes and numbers."""
+    text = _WHERE.sub("", detail).split("; ")[0]
+    text = _KERNEL.sub(r"\1", text)
+    return _NUMBERS.sub("…", text)[:90].strip()
+
+
+def _counts(outcomes: Sequence[str]) -> list[str]:
+    found = Counter(outcomes)
+    right, frozen = found["passed"], found["frozen"]
+    return [
+        str(n)
+        for n in (len(outcomes), right, frozen, found["refused"], len(outcomes) - right - frozen - found["refused"])
+    ]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(r)} |" for r in (head, ["---"] * len(head), *rows)]
+
+
+def markdown(results: Results, lists: Sequence[Path]) -> str:
+    """The results as a page: by list, and by operator with the reasons of refusals."""
+    columns = ["tests", "right", "right, inputs frozen", "refused", "wrong"]
+    sets = {path.stem: path.read_text(encoding="utf-8").split() for path in lists} | {"all": list(results)}
+    summary = [[name, *_counts([results[n]["outcome"] for n in names])] for name, names in sets.items()]
+    by_operator: dict[str, list[str]] = {}
+    for name in results:
+        by_operator.setdefault(_operator(name), []).append(name)
+    rows = []
+    for operator, names in sorted(by_operator.items()):
+        reasons = Counter(_reason(results[n]["detail"]) for n in names if results[n]["outcome"] == "refused")
+        words = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(4))
+        more = len(reasons) - 4
+        words += f"; and {more} more reasons" if more > 0 else ""
+        rows.append([operator, *_counts([results[n]["outcome"] for n in names]), words.replace("|", "/")])
+    text = [
+        "# ONNX node tests",
+        "",
+        f"Made by `benchmarks/conformance.py`, with onnx {onnx.__version__}. Each backend node test is compiled to C,",
+        "built with sanitizers and warnings as errors, and run on its own data (rtol 1e-3, atol 1e-7; integers exact).",
+        "A test is right; right once inputs that are scales, shapes or weights are frozen to the test's own values;",
+        "refused with a clear error; or wrong, which none may be.",
+        "",
+        *_table(["list", *columns], summary),
+        "",
+        "## By operator",
+        "",
+        *_table(["operator", *columns, "why refused"], rows),
+    ]
+    return "\n".join(text) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", type=Path, nargs="?", help="a file with one test name per line")
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("-r", "--results", type=Path, nargs="+", help="outputs of earlier runs, the last one first")
+    parser.add_argument("--lists", type=Path, nargs="*", default=(), help="lists of names to count by themselves")
+    parser.add_argument("--markdown", type=Path, help="where to write the results as a page")
+    args = parser.parse_args()
+    if args.results:
+        results: Results = {}
+        for path in args.results:
+            results = json.loads(path.read_text(encoding="utf-8"))["tests"] | results
+    else:
+        results = _run_all(
+            args.names.read_text(encoding="utf-8").split() if args.names else list(node_tests()), args.output
+        )
     if args.output:
-        args.output.write_text(json.dumps({"counts": counts, "tests": results}, indent=1, sort_keys=True) + "\n")
+        _write(results, args.output)
+    counts = dict(sorted(Counter(r["outcome"] for r in results.values()).items()))
+    if args.markdown:
+        args.markdown.write_text(markdown(results, args.lists), encoding="utf-8")
     print(json.dumps(counts))
     for name, r in results.items():
         if r["outcome"] in ("wrong", "crash"):

@@ -19,6 +19,7 @@ from tinycompile.errors import InternalError, TinyCompileError, UsageError
 # verb -> (module, one line for the list of commands, so that the list needs no import)
 VERBS = {
     "build": ("build", "Compile a model to C99 and say where every byte goes."),
+    "quantize": ("quantize", "Make an int8 model (QDQ ONNX) of a float one, from samples of its input."),
     "plan": ("plan", "The memory plan and its report, without writing code."),
     "emulate": ("emulate", "Run a build on the host with sanitizers, or on an emulated core."),
     "verify": ("verify", "Compare every layer with LiteRT or onnxruntime."),
@@ -56,7 +57,7 @@ def _only_help() -> bool:
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tinycompile")
 def cli() -> None:
-    """Deployment compiler for microcontrollers: a trained int8 model (.tflite or .onnx) to plain C99 with least SRAM.
+    """Deployment compiler for microcontrollers: a trained model (.tflite or .onnx) to plain C99 with least SRAM.
 
     \b
     tinycompile example model/

@@ -33,8 +33,8 @@ def earlier_build(folder: Path) -> tuple[str, ...] | None:
     return tuple(str(n) for n in inside)
 
 
-def write_folder(folder: Path, files: Mapping[str, str], force: bool) -> None:
-    """Write `files` (relative path -> text) into `folder`, made if need be.
+def write_folder(folder: Path, files: Mapping[str, str | bytes], force: bool) -> None:
+    """Write `files` (relative path -> text or bytes) into `folder`, made if need be.
 
     UsageError, with nothing written, when it cannot be written or is a non-empty folder that holds no earlier build;
     with `force` such a folder is taken, and its other files stay.
@@ -65,14 +65,14 @@ def write_folder(folder: Path, files: Mapping[str, str], force: bool) -> None:
         raise UsageError(f"cannot write '{folder}': {reason}", "--output", "give a writable folder") from None
 
 
-def _write(folder: Path, files: Mapping[str, str]) -> None:
+def _write(folder: Path, files: Mapping[str, str | bytes]) -> None:
     folder.mkdir()
-    for name, text in files.items():
+    for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
 
 
-def _replace(place: Path, fresh: Path, files: Mapping[str, str], before: tuple[str, ...]) -> None:
+def _replace(place: Path, fresh: Path, files: Mapping[str, str | bytes], before: tuple[str, ...]) -> None:
     """Move `files` from `fresh` into `place`, the mark last, then remove what only the earlier build had."""
     for name in sorted(files, key=lambda n: n == MARK):
         (place / name).parent.mkdir(parents=True, exist_ok=True)

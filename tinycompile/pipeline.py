@@ -25,13 +25,14 @@ class ImportOptions:
 
     `io`: "model" keeps the file's own input and output types; "quantized" drops the outer quantise/dequantise
     operators. `shapes`: input name -> static shape, for files with symbolic dimensions. `frozen_inputs`: input name ->
-    value, for files that take weights or shapes as inputs. `name`: C prefix instead of the file's stem.
+    value. `name`: C prefix instead of the file's stem. `states`: input name -> the output that it is in the next call.
     """
 
     io: str = "model"
     shapes: Mapping[str, tuple[int, ...]] | None = None
     frozen_inputs: Mapping[str, Array] | None = None
     name: str | None = None
+    states: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,23 +52,20 @@ def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) 
     """
     from tinycompile.frontends import load_model
     from tinycompile.ir.printer import print_graph
-    from tinycompile.ir.verify import verify_graph
-    from tinycompile.ops.registry import OPERATORS
+    from tinycompile.ir.states import with_states
     from tinycompile.passes import PASSES
     from tinycompile.passes.lowering_check import check_supported
     from tinycompile.passes.quantized_io import quantized_io
+    from tinycompile.passes.run_passes import run_passes
 
     graph = load_model(model, shape_overrides=options.shapes, frozen_inputs=options.frozen_inputs)
+    graph = with_states(graph, options.states or {})
     passes = (
         ("import", lambda g: g),
         *PASSES,
         *((("quantized_io", quantized_io),) if options.io == "quantized" else ()),
     )
-    for name, run in passes:
-        graph = run(graph)
-        verify_graph(graph, name, OPERATORS)
-        if dump is not None:
-            dump(name, print_graph(graph))
+    graph = run_passes(graph, passes, None if dump is None else lambda name, made: dump(name, print_graph(made)))
     check_supported(graph)
     return graph
 

@@ -17,7 +17,7 @@ PHASES = ("frontends", "passes", "schedule", "codegen", "emulate")
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("__main__", "__init__"),
     ("cli", "commands"),
-    ("api",),
+    ("torch", "api"),
     ("verify",),
     ("pipeline",),
     ("planning",),

@@ -21,6 +21,7 @@ from tinycompile.errors import UsageError
 from tinycompile.ir.interface import Interface, Port
 from tinycompile.ir.types import DType
 from tinycompile.output_folder import earlier_build, write_folder
+from tinycompile.quantize import calibration
 
 INTERFACE = Interface(
     "model",
@@ -130,9 +131,13 @@ def test_pickled_samples_are_not_unpickled(tmp_path: Path) -> None:
     np.savez(path, x=np.array([Payload(touched)], dtype=object))
     with pytest.raises(UsageError):
         read_inputs(path, INTERFACE)
+    with pytest.raises(UsageError):
+        calibration._arrays(path)
     path.write_bytes(pickle.dumps(Payload(touched)))
     with pytest.raises(UsageError):
         read_inputs(path, INTERFACE)
+    with pytest.raises(UsageError):
+        calibration._arrays(path)
     assert not touched.exists()
     with path.open("rb") as file:
         pickle.load(file)
@@ -153,6 +158,8 @@ def test_samples_that_declare_more_than_they_hold(shape: str, tmp_path: Path) ->
         archive.writestr("x.npy", header(shape))
     with pytest.raises(UsageError):
         read_inputs(path, INTERFACE)
+    with pytest.raises(UsageError):
+        calibration._arrays(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04" + b"\0" * 50, b"\x93NUMPY\x01\x00", b"no archive"])

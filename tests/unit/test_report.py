@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +18,7 @@ from tinycompile.codegen.c import emit_c
 from tinycompile.errors import DoesNotFitError
 from tinycompile.ir.graph import Attrs, Graph
 from tinycompile.ir.interface import InputMode
+from tinycompile.ir.plan import ModelBound
 from tinycompile.ir.types import DType
 from tinycompile.passes.fuse_bottlenecks import bottlenecks, fuse_bottlenecks
 from tinycompile.passes.stream_reductions import stream_reductions
@@ -127,6 +129,30 @@ def test_figures_of_a_hand_counted_layer() -> None:
     assert data["weight_bytes"] >= step["weight_bytes"]
     assert data["arena_bytes"] >= 6 * 5 * 3 + 6 * 5 * 4
     assert (data["peak"]["input_bytes"], data["peak"]["output_bytes"]) == (90, 120)
+
+
+def test_the_bound_of_the_model_is_said_with_its_gap_and_its_method() -> None:
+    report = report_of(autoencoder())
+    arena = report.plan.arena_bytes
+    assert report.to_json()["model_bound"] is None
+    assert "No plan of this model" not in render_text(report) + render_html(report)
+
+    def bounded(nbytes: int, limit: float) -> Report:
+        model = ModelBound(nbytes, limit, "by hand")
+        return replace(report, plan=replace(report.plan, certificate=replace(report.plan.certificate, model=model)))
+
+    words = f"No plan of this model at recompute <= 1.05 needs less than {arena - 9:,} B, this one is at most 9 B above"
+    assert words in " ".join(render_text(bounded(arena - 9, 1.05)).split())
+    assert bounded(arena - 9, 1.05).to_json()["model_bound"] == {
+        "bytes": arena - 9,
+        "max_recompute": 1.05,
+        "method": "by hand",
+    }
+    least = bounded(arena, math.inf)
+    words = f"No plan of this model at any recompute needs less than {arena:,} B, this one is the least: by hand."
+    assert words in " ".join(render_text(least).split())
+    assert words in render_html(least)
+    assert least.to_json()["model_bound"]["max_recompute"] is None
 
 
 def test_the_verdict_turns_at_the_byte() -> None:

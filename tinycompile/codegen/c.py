@@ -21,21 +21,22 @@ from tinycompile.codegen.context import (
     CallText,
     Instance,
     PopText,
-    PortText,
     ProgramText,
     RowPointer,
     StepText,
     WeightArray,
 )
 from tinycompile.codegen.literals import array_body, comment_text, int_literal, shape_text
+from tinycompile.codegen.ports import given_ports, port_text, state_ports
 from tinycompile.codegen.row_program import row_program
 from tinycompile.errors import InternalError
 from tinycompile.ir.emission import Emission
 from tinycompile.ir.graph import Array, Node, Tensor
-from tinycompile.ir.interface import InputMode, OutputMode, Port
+from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.plan import Placement, Plan, Step
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import OWN_OUTPUT, Grain, KernelCall, RowWindow, window_tensor
+from tinycompile.ops.extensions import header_path
 from tinycompile.ops.registry import operator
 from tinycompile.resources import data_dir
 
@@ -286,18 +287,6 @@ def _pop(module: _Module, plan: Plan, name: str, index: int) -> PopText:
     return PopText(index, tuple(p.c_name for p in plan.interface.outputs if p.name == name), address)
 
 
-def _port(plan: Plan, port: Port, resident: bool) -> PortText:
-    comment = f"{port.dtype.value} {shape_text(port.shape)}"
-    if len(port.shape) == 4:
-        comment += " NHWC"
-    if port.scale is not None:
-        sign = "-" if (port.zero_point or 0) >= 0 else "+"
-        comment += f", real = {port.scale:.9g} * (q {sign} {abs(port.zero_point or 0)})"
-    macro = f"{plan.interface.prefix}_{port.c_name}".upper()
-    offset = plan.placements[port.name].offsets[0] if resident else None
-    return PortText(port, macro, port.dtype.c_type, offset, comment)
-
-
 def stack_estimate_bytes(plan: Plan) -> int:
     """Stack that one run may use on a 32-bit core, an estimate on the safe side of what the emulated cores show.
 
@@ -322,14 +311,13 @@ def _pointers_on_stack(call: KernelCall) -> int:
 
 def _runtime_headers(roots: set[str]) -> dict[str, str]:
     """The kernel headers and, transitively, the ``tc_*.h`` that they include."""
-    folder = data_dir("runtime_c") / "include"
     found: dict[str, str] = {}
     todo = sorted(roots | {"tc_types.h", "tc_memory.h"})
     while todo:
         name = todo.pop()
         if name in found:
             continue
-        found[name] = (folder / name).read_text(encoding="utf-8")
+        found[name] = header_path(name).read_text(encoding="utf-8")
         todo.extend(re.findall(r'#include "(tc_[a-z0-9_]+\.h)"', found[name]))
     return found
 
@@ -361,6 +349,9 @@ def emit_c(plan: Plan) -> Emission:
     environment = _templates()
     stack_bytes = stack_estimate_bytes(plan)
     popped = plan.output_mode is OutputMode.STREAMED
+    inputs = [port_text(plan, p, plan.input_mode is InputMode.RESIDENT) for p in plan.interface.inputs]
+    outputs = [port_text(plan, p, not popped) for p in plan.interface.outputs]
+    states = state_ports(plan, module.weight)
     runtime = _runtime_headers(module.headers)
     context = {
         "prefix": prefix,
@@ -371,8 +362,11 @@ def emit_c(plan: Plan) -> Emission:
         "peak_step": plan.peak_step,
         "stack_bytes": stack_bytes,
         "macs": sum(operator(n.op.kind).macs(n) for n in plan.graph.nodes()),
-        "inputs": [_port(plan, p, plan.input_mode is InputMode.RESIDENT) for p in plan.interface.inputs],
-        "outputs": [_port(plan, p, not popped) for p in plan.interface.outputs],
+        "inputs": inputs,
+        "outputs": outputs,
+        "states": states,
+        "given": given_ports(plan, plan.graph.inputs, inputs, {s.input: s.port for s in plan.interface.states}),
+        "results": given_ports(plan, plan.graph.outputs, outputs, {s.output: s.port for s in plan.interface.states}),
         "headers": sorted(module.headers),
         "weights": list(module.weights.values()),
         "instances": list(module.instances.values()),

@@ -86,6 +86,25 @@ class PortText:
 
 
 @dataclass(frozen=True)
+class GivenText:
+    """A network input or output as ``run`` takes it: the C `expression` of the caller's memory, or of a state's.
+    `place`: its address in the arena; None where it has none."""
+
+    expression: str
+    place: str | None
+    nbytes: int
+    is_state: bool
+
+
+@dataclass(frozen=True)
+class StateText:
+    """A member of the state. `initial`: the flash array that it begins with; None: zeros."""
+
+    port: PortText
+    initial: str | None
+
+
+@dataclass(frozen=True)
 class PopText:
     """How rows of an output are given to the caller: the case of the row program, and where row ``y`` lies. `ports`:
     names of the outputs that the tensor is."""

@@ -51,7 +51,7 @@ def _against_interpreter(plan: Plan, inputs: list[Array], outputs: list[Array]) 
     """CheckFailed when a result differs from the plan run by the interpreter: to the bit, or where operators call
     functions of the C library by more than 1e-5 of the largest value (1 for quantised values)."""
     from tinycompile.emulate.compare import require_equal
-    from tinycompile.emulate.interpreter import run_plan
+    from tinycompile.emulate.interpreter import run_samples
     from tinycompile.ops.registry import operator
 
     exact = all(operator(node.op.kind).ulp(node) == 0 for node in plan.graph.nodes())
@@ -61,12 +61,11 @@ def _against_interpreter(plan: Plan, inputs: list[Array], outputs: list[Array]) 
             return 0.0
         return 1e-5 * float(np.max(np.abs(want), initial=0.0, where=np.isfinite(want))) if want.dtype.kind == "f" else 1
 
-    for k in range(len(inputs[0])):
-        want = run_plan(plan, [a[k] for a in inputs], 0xA5)
-        names = plan.graph.outputs
-        got = {n: o[k].reshape(w.shape) for n, o, w in zip(names, outputs, want, strict=True)}
-        for n, w in zip(names, want, strict=True):
-            require_equal(got, {n: w}, f"sample {k}, against the interpreter", tolerance(n, w))
+    wanted = run_samples(plan, inputs)
+    for port, made, want in zip(plan.interface.outputs, outputs, wanted, strict=True):
+        for k, (g, w) in enumerate(zip(made, want, strict=True)):
+            got = {port.name: g.reshape(w.shape)}
+            require_equal(got, {port.name: w}, f"sample {k}, against the interpreter", tolerance(port.name, w))
 
 
 def _host(folder: Path, interface: Interface, inputs: list[Array]) -> tuple[list[Array], dict[str, Any]]:
@@ -140,6 +139,7 @@ def emulate(
     io: str,
     name: str | None,
     shapes: tuple[str, ...],
+    states: tuple[str, ...],
     dump_after: str | None,
     as_json: bool,
 ) -> None:
@@ -169,7 +169,7 @@ def emulate(
                 path,
                 target,
                 unlimited,
-                options.import_options(io, name, shapes),
+                options.import_options(io, name, shapes, states),
                 options.dumper(dump_after),
                 wanted.goal(None),
             )
@@ -194,6 +194,7 @@ def emulate(
         "on": on,
         "samples": count,
         "arena_bytes": interface.arena_bytes,
+        "state_bytes": interface.state_bytes,
         **figures,
         "checked_against_interpreter": plan is not None,
     }

@@ -38,7 +38,13 @@ def _port(graph: Graph, name: str) -> str:
 @options.model_options
 @options.json_option
 def inspect(
-    model: str, io: str, name: str | None, shapes: tuple[str, ...], dump_after: str | None, as_json: bool
+    model: str,
+    io: str,
+    name: str | None,
+    shapes: tuple[str, ...],
+    states: tuple[str, ...],
+    dump_after: str | None,
+    as_json: bool,
 ) -> None:
     """The lowered graph of MODEL: operators, shapes, quantisation, MACs, and the memory each layer needs by itself.
 
@@ -47,7 +53,7 @@ def inspect(
     tinycompile inspect model.onnx --dump-after import
     """
     graph = import_model(
-        options.model_path(model), options.import_options(io, name, shapes), options.dumper(dump_after)
+        options.model_path(model), options.import_options(io, name, shapes, states), options.dumper(dump_after)
     )
     nodes = graph.nodes()
     layers = [

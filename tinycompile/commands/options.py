@@ -25,8 +25,18 @@ from tinycompile.watch import Watch
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def state_option(function: F) -> F:
+    return click.option(
+        "--state",
+        "states",
+        multiple=True,
+        metavar="INPUT=OUTPUT",
+        help="An input that is, in the next inference, what this output was: kept between calls, zeros at first.",
+    )(function)
+
+
 def model_options(function: F) -> F:
-    """--io, --name, --shape, --dump-after: how the model file is read."""
+    """--io, --name, --shape, --state, --dump-after: how the model file is read."""
     for option in (
         click.option(
             "--dump-after",
@@ -34,6 +44,7 @@ def model_options(function: F) -> F:
             metavar="PASS",
             help="Print the graph after this pass ('import', a pass, 'plan', or 'all') to stderr.",
         ),
+        state_option,
         click.option(
             "--shape", "shapes", multiple=True, metavar="NAME=1,3,64,64", help="Static shape of an ONNX input."
         ),
@@ -179,8 +190,8 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of text.")(function)
 
 
-def import_options(io: str, name: str | None, shapes: tuple[str, ...]) -> ImportOptions:
-    """UsageError for a --shape that is no ``NAME=1,2,3``."""
+def import_options(io: str, name: str | None, shapes: tuple[str, ...], states: tuple[str, ...] = ()) -> ImportOptions:
+    """UsageError for a --shape that is no ``NAME=1,2,3``, or a --state that is no ``INPUT=OUTPUT``."""
     parsed: dict[str, tuple[int, ...]] = {}
     for text in shapes:
         key, _, dims = text.rpartition("=")
@@ -190,7 +201,13 @@ def import_options(io: str, name: str | None, shapes: tuple[str, ...]) -> Import
             raise UsageError(f"bad shape '{text}'", "--shape", "write it as NAME=1,3,64,64") from None
         if not key:
             raise UsageError(f"bad shape '{text}'", "--shape", "write it as NAME=1,3,64,64")
-    return ImportOptions(io=io, shapes=parsed or None, name=name)
+    pairs: dict[str, str] = {}
+    for text in states:
+        source, _, output = text.partition("=")
+        if not source or not output or source in pairs:
+            raise UsageError(f"bad state '{text}'", "--state", "write it as INPUT=OUTPUT, once for each input")
+        pairs[source] = output
+    return ImportOptions(io=io, shapes=parsed or None, name=name, states=pairs or None)
 
 
 def budgets(sram: str | None, flash: str | None) -> Budgets:

@@ -40,6 +40,7 @@ def plan(
     io: str,
     name: str | None,
     shapes: tuple[str, ...],
+    states: tuple[str, ...],
     dump_after: str | None,
     pareto: bool,
     plot: str | None,
@@ -60,7 +61,7 @@ def plan(
     chosen = load_target(target)
     budgets = options.budgets(sram, flash)
     goal = wanted.goal(sram)
-    how, dump = options.import_options(io, name, shapes), options.dumper(dump_after)
+    how, dump = options.import_options(io, name, shapes, states), options.dumper(dump_after)
     if pareto or plot is not None:
         if not pareto:
             raise UsageError("a plot of one plan", "--plot", "give --pareto too")

@@ -23,8 +23,11 @@ from tinycompile.verify.layers import Reference, verify_layers
 @click.option("--inputs", metavar="IN.npz", help="An array per input, by tensor name or in_0, in_1; samples first.")
 @click.option("--samples", default=8, show_default=True, help="Random samples when no inputs are given.")
 @click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,64,64", help="Static shape of an ONNX input.")
+@options.state_option
 @options.json_option
-def verify(model: str, inputs: str | None, samples: int, shapes: tuple[str, ...], as_json: bool) -> None:
+def verify(
+    model: str, inputs: str | None, samples: int, shapes: tuple[str, ...], states: tuple[str, ...], as_json: bool
+) -> None:
     """Compare every layer of MODEL with LiteRT's reference kernels (.tflite: bit-exact) or onnxruntime (.onnx: 1 LSB).
 
     Each operator reads the reference's own inputs, so that the first one that differs is the one that is wrong. The
@@ -37,7 +40,7 @@ def verify(model: str, inputs: str | None, samples: int, shapes: tuple[str, ...]
     if samples < 1 or samples > 100_000:
         raise UsageError(f"{samples} samples", "--samples", "give a number from 1 to 100000")
     path = options.model_path(model)
-    plan = plan_model(path, load_target("host"), options.import_options("model", None, shapes))
+    plan = plan_model(path, load_target("host"), options.import_options("model", None, shapes, states))
     given = read_inputs(Path(inputs), plan.interface) if inputs else random_inputs(plan.interface, samples)
     tflite = plan.graph.source_format == "tflite"
     reference: Reference

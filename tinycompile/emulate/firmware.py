@@ -178,7 +178,7 @@ def build_emulated(
     objects = build_objects(folder, interface, target, compiler, work)
     ram = board.first("ram")
     inputs = 0 if interface.input_mode is InputMode.RESIDENT else sum(p.nbytes for p in interface.inputs)
-    needed = interface.arena_bytes + inputs + STACK_BYTES + 4096
+    needed = interface.arena_bytes + interface.state_bytes + inputs + STACK_BYTES + 4096
     if needed > ram.bytes:
         raise DoesNotFitError(
             f"the model and its stack need {needed} bytes of RAM, the board has {ram.bytes}",

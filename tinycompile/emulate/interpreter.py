@@ -6,7 +6,6 @@ wrong result here as it would in C. Rows of a step are computed at once only whe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +16,10 @@ from tinycompile.errors import InternalError, UsageError, one_line
 from tinycompile.ir.graph import Array, Graph, Node, Tensor
 from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.plan import Plan, Pop, Push, Step
+from tinycompile.ir.states import initial_values, state_outputs
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import Need, Operator, whole
+from tinycompile.ops.evaluate import evaluate, node_result
 from tinycompile.ops.registry import operator
 
 Bytes = NDArray[np.uint8]
@@ -198,6 +199,23 @@ def run_plan(plan: Plan, inputs: Sequence[Array], fill: int = 0xA5) -> list[Arra
     return [arena.read(t, whole(t)).reshape(t.shape) for t in tensors]
 
 
+def run_samples(plan: Plan, inputs: Sequence[Array]) -> list[Array]:
+    """Per network output an array (samples, *shape): one inference after the other, each with the states of the one
+    before. `inputs`: the same per network input; both without states."""
+    graph = plan.graph
+    kept = dict(zip((s.input for s in graph.states), initial_values(graph), strict=True))
+    hidden = state_outputs(graph)
+    seen = [name for name in graph.inputs if name not in kept]
+    results: list[list[Array]] = [[] for _ in graph.outputs]
+    for k in range(len(inputs[0]) if inputs else 1):
+        given = {**kept, **{name: a[k] for name, a in zip(seen, inputs, strict=True)}}
+        made = run_plan(plan, [given[name] for name in graph.inputs])
+        kept = {s.input: made[at] for s, at in zip(graph.states, hidden, strict=True)}
+        for result, value in zip(results, made, strict=True):
+            result.append(value)
+    return [np.stack(result) for at, result in enumerate(results) if at not in hidden]
+
+
 def run_plan_layers(plan: Plan, inputs: Sequence[Array], fill: int = 0xA5) -> dict[str, Array]:
     """As `run_plan`, but the value of every run-time tensor as its steps left it, by tensor name.
 
@@ -218,22 +236,13 @@ def run_plan_layers(plan: Plan, inputs: Sequence[Array], fill: int = 0xA5) -> di
         if sum(r.rows * r.cols for r, _ in pieces) == node.out.form.rows * node.out.form.width:
             values[node.out.name] = np.empty(node.out.shape, dtype=node.out.dtype.numpy)
         else:
-            values[node.out.name] = operator(op.kind).reference(node, _operands(node, values)).copy()
+            values[node.out.name] = node_result(node, values).copy()
         for r, piece in pieces:
             _as_rows(node.out, values[node.out.name])[r.y0 : r.y1, r.x0 : r.x1] = piece
     return values
 
 
-def _operands(node: Node, values: dict[str, Array]) -> list[Array | None]:
-    return [None if t is None or t.is_const else values[t.name] for t in node.inputs]
-
-
 def run_graph(graph: Graph, inputs: Sequence[Array]) -> dict[str, Array]:
     """Every run-time tensor of `graph` by the operators' references, by name: no arena, no plan."""
     tensors = [graph.tensors[name] for name in graph.inputs]
-    values = dict(zip(graph.inputs, _given(tensors, inputs), strict=True))
-    for node in graph.nodes():
-        result = operator(node.op.kind).reference(node, _operands(node, values))
-        assert math.prod(result.shape) == node.out.elems
-        values[node.out.name] = result
-    return values
+    return evaluate(graph, dict(zip(graph.inputs, _given(tensors, inputs), strict=True)))

@@ -11,7 +11,7 @@ from tinycompile.resources import data_dir
 
 
 def render(template: str, interface: Interface | None = None, **context: Any) -> str:
-    """Text of ``templates/<template>``; an interface gives `prefix`, `inputs`, `outputs` and the arena's figures."""
+    """Text of ``templates/<template>``; an interface gives `prefix`, its ports and the arena's figures."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(data_dir("templates")),
         undefined=jinja2.StrictUndefined,
@@ -24,6 +24,7 @@ def render(template: str, interface: Interface | None = None, **context: Any) ->
             "prefix": interface.prefix,
             "inputs": interface.inputs,
             "outputs": interface.outputs,
+            "stateful": bool(interface.states),
             "arena_align": interface.arena_align,
             "resident": interface.input_mode is InputMode.RESIDENT,
             "popped": interface.output_mode is OutputMode.STREAMED,

@@ -36,7 +36,7 @@ def load_model(
 
 def supported_operators() -> dict[str, tuple[str, ...]]:
     """Source operators that can be imported, by format."""
-    from tinycompile.frontends.onnx import ONNX_OPERATORS
-    from tinycompile.frontends.tflite import TFLITE_OPERATORS
+    from tinycompile.frontends.onnx import onnx_operators
+    from tinycompile.frontends.tflite import importers
 
-    return {"tflite": tuple(sorted(TFLITE_OPERATORS)), "onnx": tuple(sorted(ONNX_OPERATORS))}
+    return {"tflite": tuple(sorted(importers())), "onnx": tuple(sorted(onnx_operators()))}

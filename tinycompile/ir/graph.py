@@ -120,8 +120,18 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
+class State:
+    """What a network keeps between inferences: its `input` is what its `output` was in the one before, `initial` in the
+    first (of the source file's type; None: zeros)."""
+
+    input: str
+    output: str
+    initial: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Graph:
-    """`inputs` and `outputs` are tensor names, in the order of the source file."""
+    """`inputs` and `outputs` are tensor names, in the order of the source file; those of `states` are among them."""
 
     name: str
     tensors: Mapping[str, Tensor]
@@ -129,6 +139,7 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source_format: str = field(default="")
+    states: tuple[State, ...] = ()
 
     def node(self, op: Op) -> Node:
         return Node(

@@ -66,8 +66,19 @@ class Port:
 
 
 @dataclass(frozen=True)
+class StatePort:
+    """What is kept between inferences: a member of ``<prefix>_state``, and which of the network's inputs and outputs it
+    is, counted with those that the caller sees."""
+
+    port: Port
+    input: int
+    output: int
+
+
+@dataclass(frozen=True)
 class Interface:
-    """Entry point ``void <prefix>_run(<prefix>_arena *arena, const T in..., T out...)`` and its sizes.
+    """Entry point ``void <prefix>_run(<prefix>_arena *arena, const T in..., T out...)`` and its sizes. Where there are
+    `states`, ``<prefix>_state *state`` comes behind the arena; `inputs` and `outputs` are without them.
 
     `arena_bytes` is the exact size of ``<prefix>_arena``'s payload, `arena_align` its alignment in bytes. Inputs have a
     place in the arena, and may be NULL, only where `input_mode` is resident; the same for outputs. Where outputs are
@@ -82,6 +93,12 @@ class Interface:
     outputs: tuple[Port, ...]
     input_mode: InputMode = InputMode.RESIDENT
     output_mode: OutputMode = OutputMode.RESIDENT
+    states: tuple[StatePort, ...] = ()
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of ``<prefix>_state``, but for padding between members."""
+        return sum(s.port.nbytes for s in self.states)
 
     def to_json(self) -> dict[str, Any]:
         """A plain JSON object; `from_json` reads it back."""
@@ -105,6 +122,7 @@ class Interface:
             "output_mode": self.output_mode.value,
             "inputs": [port(p) for p in self.inputs],
             "outputs": [port(p) for p in self.outputs],
+            "states": [{"port": port(s.port), "input": s.input, "output": s.output} for s in self.states],
         }
 
     @staticmethod
@@ -130,4 +148,5 @@ class Interface:
             tuple(port(p) for p in data["outputs"]),
             InputMode(data["input_mode"]),
             OutputMode(data["output_mode"]),
+            tuple(StatePort(port(s["port"]), int(s["input"]), int(s["output"])) for s in data["states"]),
         )

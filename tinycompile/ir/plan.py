@@ -9,6 +9,7 @@ map and knows nothing of how the plan was made.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -91,12 +92,27 @@ class Life:
 
 
 @dataclass(frozen=True)
+class ModelBound:
+    """No plan of the model that executes at most `max_recompute` times its multiply-accumulates (infinite: any number)
+    needs less than `nbytes` of arena, whatever it cuts, tiles and fuses. `method`: how that is known."""
+
+    nbytes: int
+    max_recompute: float
+    method: str
+
+    @property
+    def limit(self) -> str:
+        """The limit of recompute, in words."""
+        return f"at recompute <= {self.max_recompute:.6g}" if math.isfinite(self.max_recompute) else "at any recompute"
+
+
+@dataclass(frozen=True)
 class Certificate:
     """What is proven about ``arena_bytes``.
 
     `schedule_bound_bytes`: live bytes at the peak of this plan's own order, which no packing can beat.
     `lower_bound_bytes`: no order in `space` ("whole buffers", "row steps") needs less; `optimal` when the arena equals
-    it.
+    it. `model`: the bound of the model, where one was asked for.
     """
 
     lower_bound_bytes: int
@@ -104,6 +120,7 @@ class Certificate:
     optimal: bool
     space: str
     method: str
+    model: ModelBound | None = None
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ def print_graph(graph: Graph) -> str:
         f"graph {_name(graph.name)} from {graph.source_format or 'nothing'}",
         f"inputs {_names(graph.inputs)}",
         f"outputs {_names(graph.outputs)}",
+        *(f"state {_name(s.input)} is {_name(s.output)} in the next inference" for s in graph.states),
         "tensors",
         *(f"  {_name(n)}: {_type(graph.tensors[n])}{_data(graph.tensors[n])}" for n in used),
         "ops",
@@ -121,6 +122,7 @@ def print_plan(plan: Plan) -> str:
         f"arena {plan.arena_bytes} bytes, aligned to {plan.arena_align}",
         f"bound {c.lower_bound_bytes} over all orders, {c.schedule_bound_bytes} for this one, "
         f"{'optimal' if c.optimal else 'not proven optimal'} ({c.space}; {c.method})",
+        *([] if c.model is None else [f"bound {c.model.nbytes} for the model {c.model.limit} ({c.model.method})"]),
         "placements",
         *(f"  {_name(n)}: {_type(plan.tensor(n))} {_placement(p)}" for n, p in plan.placements.items()),
         "views",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NoReturn, Protocol
 
 from tinycompile.errors import InternalError, ModelError, QuantError, ShapeError, one_line
-from tinycompile.ir.graph import Attrs, Graph, Node, Op, Tensor
+from tinycompile.ir.graph import Attrs, Graph, Node, Op, State, Tensor
 from tinycompile.ir.types import DType
 
 IMPORT_STAGE = "import"
@@ -99,9 +99,27 @@ class _Checker:
         for name in graph.outputs:
             if name not in known:
                 self.bug(f"nothing makes network output '{one_line(name, 120)}'", "graph")
+        for state in graph.states:
+            self.state(state)
         for name in graph.tensors:
             if name not in known:
                 self.bug("nothing makes this tensor", f"tensor '{one_line(name, 120)}'")
+
+    def state(self, state: State) -> None:
+        """A state's input and output are ports that hold the same values."""
+        graph, where = self.graph, f"state '{one_line(state.input, 120)}'"
+        if state.input not in graph.inputs or state.output not in graph.outputs:
+            self.bug("its input or output is no port of the network", where)
+        a, b = graph.tensors[state.input], graph.tensors[state.output]
+        if (a.shape, a.dtype) != (b.shape, b.dtype):
+            self.bug(f"{a.dtype.value} {a.shape} in, {b.dtype.value} {b.shape} out", where)
+        if a.quant != b.quant:
+            # Of float ports that are dropped (`quantized_io`), or of a file whose ports are quantised.
+            raise QuantError(
+                "its input and its output are quantised with different scales",
+                where,
+                "keep the float ports (--io model), or export the model with one scale for both",
+            )
 
     def links(self, op: Op, known: set[str]) -> None:
         where = _where(op)

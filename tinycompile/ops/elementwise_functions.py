@@ -16,6 +16,7 @@ import numpy as np
 
 from tinycompile.ir.graph import Array
 from tinycompile.ir.types import DType
+from tinycompile.ops.integer_arithmetic import divide, power, shifted, whole_divisor
 
 SUFFIX = {
     DType.FLOAT32: "f32",
@@ -48,40 +49,6 @@ class Function:
     def kernel_header(self, dtype: DType) -> str:
         """The header of the kernel for operands of `dtype`."""
         return self.header if dtype == DType.FLOAT32 else PLAIN
-
-
-def _divide(a: Array, b: Array) -> Array:
-    """Towards zero for integers."""
-    if a.dtype.kind == "f":
-        return np.asarray(a / b)
-    quotient = np.where(b == 0, 0, a // np.where(b == 0, 1, b)).astype(a.dtype)
-    inexact = np.asarray(a - quotient * b != 0) & ((a < 0) != (b < 0)) & (b != 0)
-    return np.asarray(quotient + inexact.astype(a.dtype))
-
-
-def _whole_divisor(function: Callable[..., Any]) -> Callable[[Array, Array], Array]:
-    """A remainder that is 0 for an integer divisor 0, and for -1, where NumPy's may trap."""
-
-    def remainder(a: Array, b: Array) -> Array:
-        if a.dtype.kind == "f":
-            return np.asarray(function(a, b))
-        no = (b == 0) | (b == -1) if a.dtype.kind == "i" else b == 0
-        return np.where(no, 0, function(a, np.where(no, 1, b))).astype(a.dtype)
-
-    return remainder
-
-
-def _power(a: Array, b: Array) -> Array:
-    if a.dtype.kind == "f":
-        return np.asarray(np.power(a, b))
-    a, b = np.broadcast_arrays(a, b)
-    whole = np.power(a, np.where(b < 0, 0, b).astype(a.dtype))
-    reciprocal = np.where(a == 1, 1, np.where(a + 1 == 0, np.where(b % 2 == 0, 1, -1), 0))
-    return np.where(b < 0, reciprocal, whole).astype(a.dtype)
-
-
-def _shifted(shift: Callable[..., Any]) -> Callable[[Array, Array], Array]:
-    return lambda a, b: np.where(b < 8 * a.itemsize, shift(a, np.minimum(b, 8 * a.itemsize - 1)), 0).astype(a.dtype)
 
 
 def _each(function: Callable[[float], float]) -> Callable[[Array], Array]:
@@ -166,18 +133,18 @@ FUNCTIONS: dict[str, Function] = {
     "add": Function(2, NUMBER, np.add),
     "sub": Function(2, NUMBER, np.subtract),
     "mul": Function(2, NUMBER, np.multiply),
-    "div": Function(2, NUMBER, _divide),
+    "div": Function(2, NUMBER, divide),
     "min": Function(2, NUMBER, np.minimum),
     "max": Function(2, NUMBER, np.maximum),
-    "mod": Function(2, INTEGER, _whole_divisor(np.mod)),
-    "fmod": Function(2, NUMBER, _whole_divisor(np.fmod), header=MATH),
-    "pow": Function(2, NUMBER, _power, header=MATH, ulp=4),
+    "mod": Function(2, NUMBER, whole_divisor(np.mod), header=MATH, ulp=1),
+    "fmod": Function(2, NUMBER, whole_divisor(np.fmod), header=MATH),
+    "pow": Function(2, NUMBER, power, header=MATH, ulp=4),
     "prelu": Function(2, FLOAT | SIGNED, lambda a, b: np.where(a < 0, a * b, a)),
     "bit_and": Function(2, INTEGER, np.bitwise_and),
     "bit_or": Function(2, INTEGER, np.bitwise_or),
     "bit_xor": Function(2, INTEGER, np.bitwise_xor),
-    "shift_left": Function(2, UNSIGNED, _shifted(np.left_shift)),
-    "shift_right": Function(2, UNSIGNED, _shifted(np.right_shift)),
+    "shift_left": Function(2, INTEGER, shifted(np.left_shift)),
+    "shift_right": Function(2, INTEGER, shifted(np.right_shift)),
     "and": Function(2, BOOL, np.logical_and),
     "or": Function(2, BOOL, np.logical_or),
     "xor": Function(2, BOOL, np.logical_xor),
@@ -193,6 +160,8 @@ FUNCTIONS: dict[str, Function] = {
     "bit_not": Function(1, INTEGER, np.invert),
     "not": Function(1, BOOL, np.logical_not),
     "isnan": Function(1, FLOAT, np.isnan, result=DType.BOOL),
+    "bits": Function(1, FLOAT, lambda x: x.astype(np.float32).view(np.uint32), result=DType.UINT32),
+    "from_bits": Function(1, frozenset({DType.UINT32}), lambda x: x.view(np.float32), result=DType.FLOAT32),
     "isinf": Function(1, FLOAT, lambda x, lo, hi: (x <= lo) | (x >= hi), 2, DType.BOOL),
     "clip": Function(1, NUMBER, _clip, 2),
     "leaky_relu": Function(1, FLOAT, lambda x, alpha: np.where(x < 0, alpha * x, x), 1),

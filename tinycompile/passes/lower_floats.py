@@ -15,6 +15,7 @@ from tinycompile.ir.graph import Attrs, Graph, Node, Op
 from tinycompile.ir.types import DType
 from tinycompile.ops.add import AddAttrs
 from tinycompile.ops.clip import ClipAttrs
+from tinycompile.ops.concat import ConcatAttrs
 from tinycompile.ops.elementwise_operator import ElementwiseAttrs, own_parts
 from tinycompile.ops.leaky_relu import LeakyReluAttrs
 from tinycompile.ops.mul import MulAttrs
@@ -62,6 +63,9 @@ def lower_floats(graph: Graph) -> Graph:
             padded = _pad_indices(node.tensor(0).shape, op.attrs)
             rewriter.emit("select", [node.tensor(0).name], padded, op, quant=node.out.quant, name=node.out.name)
             continue
+        if isinstance(op.attrs, ConcatAttrs) and node.activations:
+            _concat(rewriter, op, node)
+            continue
         if function is None:
             rewriter.keep(op)
             continue
@@ -73,6 +77,18 @@ def lower_floats(graph: Graph) -> Graph:
             function = _clip(*clamp)
         rewriter.emit("elementwise", names, function, op, quant=out.quant, dtype=out.dtype, name=out.name)
     return rewriter.finish()
+
+
+def _concat(rewriter: Rewriter, op: Op, node: Node) -> None:
+    names = []
+    for tensor in node.inputs:
+        assert tensor is not None
+        in_memory = tensor.name
+        if tensor.is_const:
+            in_memory = rewriter.emit("constant", [tensor.name], Attrs(), op, quant=tensor.quant, dtype=tensor.dtype)
+        names.append(in_memory)
+    out = node.out
+    rewriter.emit(op.kind, names, op.attrs, op, quant=out.quant, dtype=out.dtype, name=out.name)
 
 
 def _pad_indices(shape: tuple[int, ...], attrs: PadAttrs) -> SelectAttrs:

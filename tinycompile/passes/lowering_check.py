@@ -14,6 +14,8 @@ def _reason(node: Node) -> str | None:
     operator = OPERATORS.get(node.op.kind)
     if operator is None:
         return f"no operator of kind '{node.op.kind}'"
+    if not node.activations and not operator.of_constants:
+        return "an operator on constants alone: fold the model's constants when it is exported"
     reason = operator.unsupported(node)
     if reason is not None:
         return reason

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tinycompile.codegen.c import stack_estimate_bytes
+from tinycompile.errors import UsageError
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.interface import InputMode, OutputMode
-from tinycompile.ir.plan import Plan
+from tinycompile.ir.plan import ModelBound, Plan
 from tinycompile.passes.stream_reductions import stream_reductions
 from tinycompile.planning.advice import recomputed_layers
 from tinycompile.planning.frontier import Point, frontier
 from tinycompile.planning.goal import Goal
+from tinycompile.planning.model_bound import METHOD, ModelBounds
 from tinycompile.planning.patches import pinned
 from tinycompile.planning.recompute import Recompute, describe, rewrite
 from tinycompile.schedule import RowPlanner, plan_graph
@@ -40,27 +42,58 @@ class Chooser:
     """Plans of one graph for one goal."""
 
     def __init__(self, graph: Graph, target: Target, prefix: str, goal: Goal, watch: Watch | None = None) -> None:
+        by_row = goal.input_mode is InputMode.STREAMED or goal.output_mode is OutputMode.STREAMED
+        if graph.states and by_row:
+            raise UsageError(
+                "what a network keeps between inferences is read and written whole",
+                "--input or --results streamed",
+                "use --input external",
+            )
         self.graph, self.target, self.prefix, self.goal = graph, target, prefix, goal
         self.watch = watch or Watch()
         self.streamed = stream_reductions(graph)
         # Only row programs take rows from the caller or give them one by one.
         self.whole_buffers = goal.input_mode is InputMode.RESIDENT and goal.output_mode is OutputMode.RESIDENT
         self.sram = goal.sram_bytes if goal.sram_bytes is not None else target.sram_bytes
+        self.bounds = ModelBounds(self.streamed, goal.input_mode, goal.output_mode)
+        self.known = 0  # a bound on all orders of rows, nothing computed twice
+        self.bounded: dict[float, int] = {}  # by limit of recompute
+        self.whole: Plan | None = None
 
     def plan(self) -> Plan:
+        goal = self.goal
+        plan = self._plan()
+        if goal.patches is not None or (plan is self.whole and not goal.minimize_sram):
+            return plan
+        return self._bounded(plan, goal.max_recompute)
+
+    def _bounded(self, plan: Plan, max_recompute: float) -> Plan:
+        """A plan with the bound of the model at a limit that it keeps; without where the watch has ended the search."""
+        if self.watch.over():
+            return plan
+        self.watch.part("a bound for the model")
+        nbytes = self.bounds.at(max_recompute, plan.arena_bytes, self.known, self.goal.effort, self.watch)
+        if self.whole is not None:  # means are not running sums there
+            nbytes = min(nbytes, self.whole.certificate.lower_bound_bytes)
+        self.bounded[max_recompute] = max(nbytes, self.bounded.get(max_recompute, 0))
+        nbytes = max(n for limit, n in self.bounded.items() if limit >= max_recompute)  # they hold for less, too
+        bound = ModelBound(nbytes, max_recompute, METHOD)
+        return replace(plan, certificate=replace(plan.certificate, model=bound))
+
+    def _plan(self) -> Plan:
         goal = self.goal
         if goal.patches is not None:
             return self.recomputing(pinned(self.streamed, goal.patches, goal.input_mode, goal.output_mode))
         whole = None
         if self.whole_buffers:
-            whole = plan_graph(self.graph, self.target, prefix=self.prefix)
+            self.whole = whole = plan_graph(self.graph, self.target, prefix=self.prefix)
             if not goal.minimize_sram and self._fits(whole):
                 return whole
         self.watch.part(ONCE)
         planner = self._planner(self.streamed)
         if goal.minimize_sram:
             return self._least(planner, whole)
-        least = planner.plan()
+        least = self._once(planner)
         if self._fits(least):
             return planner.plan(self._arena_limit(least))
         found = [least] if whole is None else [whole, least]
@@ -84,8 +117,14 @@ class Chooser:
             again.append(self.recomputing(point.how))
         self.watch.part(ONCE)
         if not again or planner.below(min(p.arena_bytes for p in (*found, *again)) + 1):
-            found.append(planner.plan())
+            found.append(self._once(planner))
         return min((*found, *again), key=lambda p: p.arena_bytes)
+
+    def _once(self, planner: RowPlanner) -> Plan:
+        """The plan that computes nothing twice."""
+        plan = planner.plan()
+        self.known = plan.certificate.lower_bound_bytes
+        return plan
 
     def _less(self, least: Plan) -> list[Plan]:
         """Plans that fuse bottlenecks or compute some of the network twice, and need less arena, up to the first that
@@ -115,17 +154,18 @@ class Chooser:
         network twice, of falling arena, until the watch ends it."""
         self.watch.part("whole buffers")
         if self.whole_buffers:
-            yield plan_graph(self.graph, self.target, prefix=self.prefix)
+            self.whole = plan_graph(self.graph, self.target, prefix=self.prefix)
         self.watch.part(ONCE)
-        least = self._planner(self.streamed).plan()
-        yield least
+        least = self._once(self._planner(self.streamed))
+        yield from (self._bounded(p, 1.0) for p in (self.whole, least) if p is not None)
         points = self.points(least.certificate.schedule_bound_bytes)
         chosen = _spread([p for p in points if p.how and p.peak_bytes < least.arena_bytes])
         for k, point in enumerate(chosen, 1):
             if self.watch.over():
                 break
             self.watch.part(f"{k} of {len(chosen)}: {_words(point)}")
-            yield self.recomputing(point.how)
+            plan = self.recomputing(point.how)
+            yield self._bounded(plan, max(network_macs(plan.graph) / max(network_macs(self.streamed), 1), 1.0))
 
     def recomputing(self, how: Recompute) -> Plan:
         """The plan of least arena that computes again what `how` says; of the fewest kernel calls that fit, where that
@@ -163,10 +203,15 @@ class Chooser:
         )
 
     def _fits(self, plan: Plan) -> bool:
-        return self.sram is None or plan.arena_bytes + stack_estimate_bytes(plan) <= self.sram
+        return self.sram is None or plan.arena_bytes + _beside_bytes(plan) <= self.sram
 
     def _arena_limit(self, plan: Plan) -> int:
-        return max((self.sram if self.sram is not None else UNLIMITED) - stack_estimate_bytes(plan), 0)
+        return max((self.sram if self.sram is not None else UNLIMITED) - _beside_bytes(plan), 0)
+
+
+def _beside_bytes(plan: Plan) -> int:
+    """SRAM of one inference that is not in the arena."""
+    return stack_estimate_bytes(plan) + plan.interface.state_bytes
 
 
 def _words(point: Point) -> str:

@@ -18,7 +18,8 @@ WIDTH, HEIGHT, GAP = 720, 220, 70
 
 @dataclass(frozen=True)
 class FrontierRow:
-    """One plan. Bytes are exact; `recompute` is MACs executed over those of the network; `cycles` is an estimate."""
+    """One plan. Bytes are exact; `recompute` is MACs executed over those of the network; `cycles` is an estimate.
+    `model_bound_bytes`: no plan of the model that recomputes no more needs less."""
 
     arena_bytes: int
     recompute: float
@@ -28,6 +29,7 @@ class FrontierRow:
     stack_bytes: int
     cycles: int | None
     how: str
+    model_bound_bytes: int | None = None
 
 
 def frontier_row(plan: Plan, target: Target, emission: Emission) -> FrontierRow:
@@ -43,6 +45,7 @@ def frontier_row(plan: Plan, target: Target, emission: Emission) -> FrontierRow:
         emission.stack_bytes,
         estimated_cycles(plan, target),
         plan.certificate.space,
+        None if plan.certificate.model is None else plan.certificate.model.nbytes,
     )
 
 
@@ -57,19 +60,30 @@ def undominated(rows: Sequence[FrontierRow]) -> list[FrontierRow]:
 
 
 def render_table(rows: Sequence[FrontierRow]) -> str:
-    """For a terminal. Cycles are an estimate, all else is exact."""
-    lines = [f"{'arena B':>10} {'MACs x':>7} {'cycles ~':>13} {'runs':>6} {'tables B':>9}  how"]
+    """For a terminal. Cycles are an estimate, all else is exact; `bound`: no plan of the model that recomputes no more
+    needs less."""
+    lines = [f"{'arena B':>10} {'bound B':>10} {'MACs x':>7} {'cycles ~':>13} {'runs':>6} {'tables B':>9}  how"]
     for r in rows:
         cycles = "-" if r.cycles is None else f"{r.cycles:,}"
-        lines.append(
-            f"{r.arena_bytes:>10,} {r.recompute:>7.3f} {cycles:>13} {r.runs:>6,} {r.schedule_bytes:>9,}  {r.how}"
-        )
+        bound = "-" if r.model_bound_bytes is None else f"{r.model_bound_bytes:,}"
+        work = f"{r.recompute:>7.3f} {cycles:>13} {r.runs:>6,}"
+        lines.append(f"{r.arena_bytes:>10,} {bound:>10} {work} {r.schedule_bytes:>9,}  {r.how}")
     return "\n".join(lines) + "\n"
 
 
 def to_json(rows: Sequence[FrontierRow], model: str, target: str, input_mode: str, output_mode: str) -> dict[str, Any]:
     """One object with `schema_version`."""
-    keys = ("arena_bytes", "recompute", "macs", "runs", "schedule_bytes", "stack_bytes", "cycles", "how")
+    keys = (
+        "arena_bytes",
+        "recompute",
+        "macs",
+        "runs",
+        "schedule_bytes",
+        "stack_bytes",
+        "cycles",
+        "how",
+        "model_bound_bytes",
+    )
     return {
         "schema_version": SCHEMA_VERSION,
         "model": model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -130,7 +131,8 @@ class Report:
         def limit(budget: int | None, own: int | None, option: str) -> tuple[int | None, str]:
             return (budget, option) if budget is not None else (own, f"target {self.target.name}")
 
-        sram = Figure(self.arena.value + self.stack.value, self.stack.kind)
+        state_bytes = self.plan.interface.state_bytes
+        sram = Figure(self.arena.value + state_bytes + self.stack.value, self.stack.kind)
         flash = Figure(self.weights.value + self.schedule.value + self.code.value, self.code.kind)
         return (
             Fit("SRAM", sram, *limit(self.budgets.sram_bytes, self.target.sram_bytes, "--sram")),
@@ -184,6 +186,23 @@ class Report:
         fixes.append(f"the arena {least} for {certificate.space}; a smaller input size shrinks it")
         return what, where, "; ".join(fixes)
 
+    @property
+    def model_bound_words(self) -> str:
+        """The bound of the model and how far the arena is above it; empty where there is none."""
+        bound = self.plan.certificate.model
+        if bound is None:
+            return ""
+        gap = self.plan.arena_bytes - bound.nbytes
+        above = f"this one is at most {gap:,} B above the least" if gap else "this one is the least"
+        return f"No plan of this model {bound.limit} needs less than {bound.nbytes:,} B, {above}: {bound.method}."
+
+    def _model_bound(self) -> dict[str, Any] | None:
+        bound = self.plan.certificate.model
+        if bound is None:
+            return None
+        limit = bound.max_recompute if math.isfinite(bound.max_recompute) else None
+        return {"bytes": bound.nbytes, "max_recompute": limit, "method": bound.method}
+
     def to_json(self) -> dict[str, Any]:
         """A plain object; ``docs/report.md`` lists its keys."""
         plan = self.plan
@@ -192,12 +211,14 @@ class Report:
             "model": plan.interface.prefix,
             "target": self.target.name,
             "arena_bytes": plan.arena_bytes,
+            "state_bytes": plan.interface.state_bytes,
             "input_mode": plan.input_mode.value,
             "output_mode": plan.output_mode.value,
             "lower_bound_bytes": plan.certificate.lower_bound_bytes,
             "schedule_bound_bytes": plan.certificate.schedule_bound_bytes,
             "optimal": plan.certificate.optimal,
             "certificate": {"space": plan.certificate.space, "method": plan.certificate.method},
+            "model_bound": self._model_bound(),
             "peak_step": plan.peak_step,
             "peak": {
                 "input_bytes": self.role_bytes("input"),

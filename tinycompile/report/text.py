@@ -121,6 +121,7 @@ def render_text(report: Report) -> str:
         ("  shared in place", -report.shared_bytes, "exact", ""),
         ("  scratch", report.scratch_bytes, "exact", ""),
         ("  padding", report.padding_bytes, "exact", "alignment and gaps"),
+        *([("state", state, "exact", "kept between inferences")] if (state := plan.interface.state_bytes) else []),
         ("stack", report.stack.value, report.stack.kind, ""),
         ("weights", report.weights.value, report.weights.kind, "flash"),
         ("  schedule", report.schedule.value, report.schedule.kind, "flash: order and addresses of rows"),
@@ -145,6 +146,8 @@ def render_text(report: Report) -> str:
         gap = plan.arena_bytes - certificate.lower_bound_bytes
         proof = f"The arena is at most {gap:,} B above the least for {certificate.space}: {certificate.method}."
     lines += textwrap.wrap(proof, WIDTH)
+    if certificate.model is not None:
+        lines += textwrap.wrap(report.model_bound_words, WIDTH)
     if report.steps:
         step = report.peak_operator
         what = f"{step.kind}, {one_line(step.source, 50)}" if step else _without_operator(report)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tinycompile.errors import InternalError
 from tinycompile.ir.graph import Graph, Op
-from tinycompile.ir.interface import InputMode, Interface, OutputMode, Port
+from tinycompile.ir.interface import InputMode, Interface, OutputMode, Port, StatePort
+from tinycompile.ir.states import state_outputs
 from tinycompile.ops.registry import operator
 
 ARENA_ALIGN = 16
@@ -70,16 +71,20 @@ def interface(
     mode: InputMode,
     output_mode: OutputMode = OutputMode.RESIDENT,
 ) -> Interface:
-    """Ports of the network's inputs and outputs, ``input`` or ``input_0``... in C."""
+    """Ports of the network's inputs and outputs, ``input`` or ``input_0``... in C, and of its states, ``state_0``..."""
 
-    def ports(names: tuple[str, ...], stem: str) -> tuple[Port, ...]:
-        result = []
-        for k, name in enumerate(names):
-            t = graph.tensors[name]
-            scale, zero_point = (None, None) if t.quant is None or t.quant.per_channel else t.quant.scalar()
-            c_name = stem if len(names) == 1 else f"{stem}_{k}"
-            result.append(Port(name, c_name, t.shape, t.dtype, scale, zero_point))
-        return tuple(result)
+    def port(name: str, c_name: str) -> Port:
+        t = graph.tensors[name]
+        scale, zero_point = (None, None) if t.quant is None or t.quant.per_channel else t.quant.scalar()
+        return Port(name, c_name, t.shape, t.dtype, scale, zero_point)
 
-    inputs, outputs = ports(graph.inputs, "input"), ports(graph.outputs, "output")
-    return Interface(prefix, target, arena_bytes, ARENA_ALIGN, inputs, outputs, mode, output_mode)
+    def ports(names: tuple[str, ...], kept: Collection[int], stem: str) -> tuple[Port, ...]:
+        seen = [name for k, name in enumerate(names) if k not in kept]
+        return tuple(port(n, stem if len(seen) == 1 else f"{stem}_{k}") for k, n in enumerate(seen))
+
+    taken, given = [graph.inputs.index(s.input) for s in graph.states], state_outputs(graph)
+    inputs, outputs = ports(graph.inputs, taken, "input"), ports(graph.outputs, given, "output")
+    states = tuple(
+        StatePort(port(graph.inputs[i], f"state_{k}"), i, o) for k, (i, o) in enumerate(zip(taken, given, strict=True))
+    )
+    return Interface(prefix, target, arena_bytes, ARENA_ALIGN, inputs, outputs, mode, output_mode, states)

@@ -93,13 +93,14 @@ class LiveRows:
             if self.bytes[v]:
                 change += (self.live_rows(v, after) - self.live_rows(v, state)) * self.bytes[v]
         made = maker.made[u + 1] - maker.made[u] - len(self.in_place(m, state, after))
-        adds = made * self.bytes[maker.value] + maker.scratch_bytes
+        own = made * self.bytes[maker.value]
         if maker.kept_bytes:
             # Held between the first step and the last: a function of this maker's steps alone, so that live bytes
             # stay submodular.
             first, last = u == 0, u + 1 == maker.steps
-            adds += maker.kept_bytes * first
+            own += maker.kept_bytes * first
             change += maker.kept_bytes * (first - last)
+        adds = max(own - maker.spared_bytes, 0) + maker.scratch_bytes
         return adds, change
 
     def in_place(self, m: int, state: State, after: State) -> dict[int, tuple[int, int]]:

@@ -63,7 +63,8 @@ class Maker:
     """`made[u]`: rows of `value` that exist after u steps. `op`: index in ``Graph.ops``, None for a pushed input or a
     pop. `pops`: the network output that a pop gives rows of; its `value` has no rows.
 
-    `scratch_bytes` are held during each step, `kept_bytes` from the first step to the last.
+    `scratch_bytes` are held during each step, `kept_bytes` from the first step to the last. `spared_bytes`: of the rows
+    that a step makes, what is not counted while it runs (only in models that bound others from below).
     """
 
     op: int | None
@@ -74,6 +75,7 @@ class Maker:
     in_place: tuple[InPlace, ...]
     scratch_bytes: int
     kept_bytes: int = 0
+    spared_bytes: int = 0
     pops: str | None = None
 
 

@@ -27,7 +27,8 @@ from tinycompile.watch import Watch
 SOLVER_LIMIT = 0.3  # of all calls of CP-SAT, in its deterministic time
 REORDERINGS = 40
 MOVES = 20_000  # ejections in each try
-ALL_MOVES = 20_000  # ejections in all tries to meet the live bytes, first fits counted too, at effort 1
+ALL_MOVES = 50_000  # ejections in all tries to meet the live bytes, first fits counted too, at effort 1
+MANY_MOVES = 20_000  # the same where there are many blocks
 QUICK_MOVES = 5_000  # where there are many tries
 FEWEST_MOVES = 1_500  # where the work of an order is to be little
 FEW = 100  # blocks: of so few CP-SAT often proves what is least
@@ -51,9 +52,10 @@ class _Patience(Watch):
     """Ends tries to meet the live bytes, all of them together, after so many ejections or when `watch` ends. `solver`:
     what is left for CP-SAT, in its deterministic time."""
 
-    def __init__(self, watch: Watch, effort: int) -> None:
+    def __init__(self, watch: Watch, effort: int, blocks: int) -> None:
         super().__init__()
-        self.watch, self.left, self.solver = watch, _more(ALL_MOVES, effort), SOLVER_LIMIT * effort
+        moves = ALL_MOVES if blocks <= SMALL else MANY_MOVES
+        self.watch, self.left, self.solver = watch, _more(moves, effort), SOLVER_LIMIT * effort
 
     def over(self) -> bool:
         self.left -= ASKED  # a search asks once in so many ejections
@@ -80,7 +82,7 @@ def pack_orders(
     watch.phase("addresses")
     variants = [_variants(graph, storage, model, sequence) for sequence in sequences]
     bound = max(variants[0][0].live_bytes)
-    patience = _Patience(watch, effort)
+    patience = _Patience(watch, effort, len(variants[0][0].blocks))
     tries = [list(_tries(rows, bound)) for rows in variants]
     for sequence, some in zip(sequences, tries, strict=True):
         found = _eject(some, bound, 0, patience, effort)

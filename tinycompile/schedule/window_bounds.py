@@ -34,22 +34,26 @@ def window_bound(model: RowModel, low: int, high: int, max_states: int, watch: W
     return low
 
 
-def window_model(model: RowModel, first: int, end: int) -> RowModel:
-    """The makers from `first` on and before `end`; values made outside stay, uncounted."""
+def window_model(model: RowModel, first: int, end: int, *, entry: bool = False) -> RowModel:
+    """The makers from `first` on and before `end`; values made outside stay, uncounted, but with `entry` for what is
+    there before the first step: that lives until its last reader inside has read it."""
 
     def inside(v: int) -> bool:
         maker = model.values[v].maker
         return maker is not None and first <= maker < end
 
+    def stays(v: int) -> bool:
+        return inside(v) or (entry and model.values[v].at_entry)
+
     makers: list[Maker] = []
     for maker in model.makers[first:end]:
-        reads = tuple(r for r in maker.reads if inside(r.value))
-        in_place = tuple(p for p in maker.in_place if inside(p.value))
+        reads = tuple(r for r in maker.reads if stays(r.value))
+        in_place = tuple(p for p in maker.in_place if stays(p.value))
         makers.append(replace(maker, reads=reads, in_place=in_place))
     values = tuple(
         replace(value, maker=value.maker - first)
         if value.maker is not None and inside(v)
-        else replace(value, maker=None, counted=False)
+        else replace(value, maker=None, counted=value.counted and stays(v))
         for v, value in enumerate(model.values)
     )
     readers: list[list[tuple[int, int]]] = [[] for _ in values]

@@ -12,6 +12,7 @@ from tinycompile.emulate.compare import Comparison, compare_arrays
 from tinycompile.emulate.interpreter import run_plan
 from tinycompile.ir.graph import Array, Graph, Tensor
 from tinycompile.ir.plan import Plan
+from tinycompile.ir.states import initial_values
 from tinycompile.ops.registry import operator
 
 
@@ -96,9 +97,14 @@ def verify_layers(
     graph = plan.graph
     worst: dict[str, Comparison] = {}
     ends: dict[str, tuple[Comparison, float]] = {}
+    # Every inference begins with the states that the reference ended the one before with.
+    kept = dict(zip((s.input for s in graph.states), initial_values(graph), strict=True))
+    seen = [name for name in graph.inputs if name not in kept]
     for k in range(len(inputs[0])):
-        sample = [a[k] for a in inputs]
+        begins = {**kept, **{name: a[k] for name, a in zip(seen, inputs, strict=True)}}
+        sample = [begins[name] for name in graph.inputs]
         values = reference.run(sample)
+        kept = {s.input: values[s.output].reshape(graph.tensors[s.input].shape) for s in graph.states}
         known = {n: m for n, t in graph.tensors.items() if not t.is_const and (m := _matching(t, values)) is not None}
         known.update({n: s.reshape(graph.tensors[n].shape) for n, s in zip(graph.inputs, sample, strict=True)})
         ours: dict[str, Array] = dict(known)

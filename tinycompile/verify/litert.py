@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinycompile.errors import ToolchainError, UsageError
 from tinycompile.ir.graph import Array
 
@@ -40,12 +42,14 @@ class LiteRt:
             ) from None
         self.index: dict[str, int] = {}
         for detail in self.interpreter.get_tensor_details():
-            self.index.setdefault(detail["name"], detail["index"])
+            if detail["dtype"] is not np.object_:  # the handle of a variable: asking for its value crashes
+                self.index.setdefault(detail["name"], detail["index"])
 
     def run(self, inputs: Sequence[Array]) -> dict[str, Array]:
-        """Tensor name -> value, for one sample; inputs in the model's order."""
+        """Tensor name -> value, for one sample; inputs in the model's order, those behind them (variables, which the
+        interpreter keeps itself) left out."""
         details = self.interpreter.get_input_details()
-        for detail, value in zip(details, inputs, strict=True):
+        for detail, value in zip(details, inputs, strict=False):
             if value.dtype != detail["dtype"]:
                 raise UsageError(f"input of type {value.dtype}", "verify", f"LiteRT wants {detail['dtype'].__name__}")
             self.interpreter.set_tensor(detail["index"], value.reshape(detail["shape"]))

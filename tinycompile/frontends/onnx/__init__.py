@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tinycompile.frontends.onnx.importer import load_onnx
-from tinycompile.frontends.onnx.table import ONNX_OPERATORS
+from tinycompile.frontends.onnx.table import onnx_operators
 
-__all__ = ["ONNX_OPERATORS", "load_onnx"]
+__all__ = ["load_onnx", "onnx_operators"]

@@ -17,10 +17,12 @@ from tinycompile.frontends.naming import UniqueNames, plain_name
 from tinycompile.frontends.onnx.folding import folding_budget
 from tinycompile.frontends.onnx.model import ModelFolder
 from tinycompile.frontends.onnx.source import SourceNode
-from tinycompile.ir.graph import Array, Attrs, Graph, Op, SourceLoc, Tensor, const_tensor
+from tinycompile.ir.graph import Array, Attrs, Graph, Node, Op, SourceLoc, Tensor, const_tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
+from tinycompile.ops.concat import ConcatAttrs
 from tinycompile.ops.construct import make_op
+from tinycompile.ops.registry import operator
 from tinycompile.ops.reshape import ReshapeAttrs
 from tinycompile.ops.select import SelectAttrs
 from tinycompile.ops.transpose import TransposeAttrs
@@ -28,6 +30,8 @@ from tinycompile.ops.transpose import TransposeAttrs
 MAX_INDICES = 4 * 1024 * 1024  # of all selections; each is an object of Python
 Value = Tensor | Array
 _DTYPES = {d.value: d for d in DType}
+# Operators that run at import where all they work on is constant.
+_FOLDED = ("reshape", "transpose", "select", "concat", "reduce", "cumsum", "take", "put", "top_k", "matmul")
 # Movement of stored values: quantisation passes through unchanged.
 _COPYING = ("reshape", "transpose", "max_pool2d", "pad", "concat", "select", "resize_nearest")
 
@@ -70,13 +74,17 @@ class Builder:
     def constant(self, n: SourceNode, index: int, what: str) -> Array:
         """Input `index`, which must be known at compile time; a dequantised constant is its real values."""
         value = self.value(n, index)
-        if isinstance(value, Tensor) and value.name in self._dequantized:
-            return _real_values(self._dequantized[value.name])
-        if isinstance(value, Tensor):
+        known = self.known(value) if isinstance(value, Tensor) else value
+        if known is None:
             raise n.unsupported(
                 f"{what} computed at run time", "make it a constant; tensors given as inputs can be frozen"
             )
-        return value
+        return known
+
+    def known(self, tensor: Tensor) -> Array | None:
+        """The value of a tensor that is constant, or a dequantised constant (its real values)."""
+        integers = self._dequantized.get(tensor.name)
+        return tensor.data if integers is None else _real_values(integers)
 
     def integers(self, n: SourceNode, index: int, what: str) -> tuple[int, ...]:
         """Constant input `index` as a flat list of integers."""
@@ -121,11 +129,16 @@ class Builder:
         wish = n.outputs[0] if n.outputs else n.op_type
         out = Tensor(self.new_name(f"{wish}/{kind}"), (), dtype, quant)
         op, tensor = make_op(kind, inputs, attrs, n.loc, out)
-        checked_activation(checked_shape(tensor.shape, str(n)), str(n))
-        self._tensors[tensor.name] = tensor
-        self._ops.append(op)
+        shape = checked_shape(tensor.shape, str(n))
+        if kind in _FOLDED and all(t is not None and t.data is not None and t.quant is None for t in inputs):
+            checked_activation(shape, str(n))
+            return self.add_constant(_folded(op, inputs, tensor), f"{wish}/{kind}", n)
         if kind in ("dequantize", *_COPYING) and all(t is None or self.is_weight(t) for t in inputs):
             self._weights.add(tensor.name)
+        else:
+            checked_activation(shape, str(n))
+        self._tensors[tensor.name] = tensor
+        self._ops.append(op)
         if kind == "dequantize" and inputs[0] is not None and inputs[0].is_const:
             self._dequantized[tensor.name] = inputs[0]
         return tensor
@@ -170,6 +183,10 @@ class Builder:
         if tuple(perm) == tuple(range(len(x.shape))):
             return x
         return self.emit(n, "transpose", [x], TransposeAttrs(tuple(perm)))
+
+    def concat(self, n: SourceNode, parts: Sequence[Tensor], axis: int) -> Tensor:
+        """Tensors side by side; the only one itself."""
+        return parts[0] if len(parts) == 1 else self.emit(n, "concat", parts, ConcatAttrs(axis), dtype=parts[0].dtype)
 
     def to_map(self, n: SourceNode, x: Tensor) -> Tensor:
         """[N,C,H,W] as NHWC; [N,C,T] as a map of height T and width 1."""
@@ -242,6 +259,8 @@ class Builder:
         ports = []
         for port in outputs:
             value = self.values[port]
+            if isinstance(value, Tensor) and value.data is not None:
+                value = value.data
             if isinstance(value, Tensor) and value.name not in made:  # a copy of an input
                 indices = tuple(tuple(range(d)) for d in value.shape)
                 value = self._output("select", value, SelectAttrs(indices), port)
@@ -259,6 +278,12 @@ def _needed(graph: Graph) -> list[Op]:
             alive |= set(op.inputs)
             ops.append(op)
     return ops[::-1]
+
+
+def _folded(op: Op, inputs: Sequence[Tensor | None], out: Tensor) -> Array:
+    """What an operator makes of constants, which its reference takes as if they were made at run time."""
+    live = tuple(None if t is None else replace(t, data=None) for t in inputs)
+    return operator(op.kind).reference(Node(op, live, (out,)), [None if t is None else t.data for t in inputs])
 
 
 def _real_values(tensor: Tensor) -> Array:

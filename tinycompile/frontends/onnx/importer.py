@@ -18,7 +18,7 @@ from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.folding import fold, foldable
 from tinycompile.frontends.onnx.model import ModelFolder, opsets, read_initializers, read_model
 from tinycompile.frontends.onnx.source import SourceNode
-from tinycompile.frontends.onnx.table import IMPORTERS
+from tinycompile.frontends.onnx.table import importers
 from tinycompile.ir.graph import Array, Graph, Tensor
 from tinycompile.ir.types import DType
 
@@ -148,7 +148,7 @@ def _import_nodes(builder: Builder, graph: Any, versions: Mapping[str, int], pat
                 raise MalformedModelError(f"'{one_line(name, 80)}' is computed twice", str(node), _EXPORT_AGAIN)
         try:
             blocked = any(name in unknown for name in node.inputs)
-            results = () if blocked and (domain, node.op_type) in IMPORTERS else _import_node(builder, node)
+            results = () if blocked and (domain, node.op_type) in importers() else _import_node(builder, node)
         except UnsupportedError as error:
             results = ()
             found.append(f"{node}: {error.what}")
@@ -173,7 +173,7 @@ def _check_operands(node: SourceNode) -> None:
 
 
 def _import_node(builder: Builder, node: SourceNode) -> tuple[Value, ...]:
-    importer = IMPORTERS.get((node.domain, node.op_type))
+    importer = importers().get((node.domain, node.op_type))
     given = [builder.values.get(name) if name else None for name in node.inputs]
     constants = [v for v in given if not isinstance(v, Tensor)]
     if len(constants) == len(given) and foldable(node) and not any(n and n not in builder.values for n in node.inputs):
@@ -183,7 +183,7 @@ def _import_node(builder: Builder, node: SourceNode) -> tuple[Value, ...]:
             raise node.unsupported("control flow", "export the model without If, Loop and Scan")
         known = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         raise node.unsupported(f"operator {one_line(known, 80)}", "replace or remove the operators listed")
-    if not node.outputs or not node.outputs[0]:
+    if not any(node.outputs):
         return ()
     _check_operands(node)
     mark = builder.mark()

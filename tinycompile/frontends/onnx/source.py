@@ -15,7 +15,7 @@ from tinycompile.frontends.onnx.model import ModelFolder, tensor_value
 from tinycompile.ir.graph import Array, SourceLoc
 
 _TYPES = onnx.AttributeProto
-# Of training, of random numbers, of types that do not import, and of second outputs that do not either.
+# Of training, of random numbers, of types that do not import, and of second outputs that are not asked for.
 _WITHOUT_EFFECT = frozenset({"momentum", "ratio", "seed", "saturate", "round_mode", "stash_type", "storage_order"})
 
 
@@ -93,6 +93,11 @@ class SourceNode:
     def text(self, name: str, default: str) -> str:
         attribute = self._attribute(name, _TYPES.STRING)
         return default if attribute is None else attribute.s.decode("utf-8", "replace")
+
+    def texts(self, name: str) -> tuple[str, ...] | None:
+        """A list of strings; None when the attribute is absent."""
+        attribute = self._attribute(name, _TYPES.STRINGS)
+        return None if attribute is None else tuple(s.decode("utf-8", "replace") for s in attribute.strings)
 
     def ints(self, name: str, length: int | None = None) -> tuple[int, ...] | None:
         """A list of integers, of `length` where given; None when the attribute is absent."""

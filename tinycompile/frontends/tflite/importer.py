@@ -7,9 +7,10 @@ from pathlib import Path
 from tinycompile.errors import MalformedModelError, UnsupportedError
 from tinycompile.frontends.naming import UniqueNames, plain_name
 from tinycompile.frontends.tflite.builder import EXPORT_AGAIN, Builder
-from tinycompile.frontends.tflite.operators import TFLITE_OPERATORS
+from tinycompile.frontends.tflite.operators import importers
 from tinycompile.frontends.tflite.reader import CORRUPT, SourceModel, SourceOp, read_model
-from tinycompile.ir.graph import Graph, Tensor
+from tinycompile.frontends.tflite.variables import without_variables
+from tinycompile.ir.graph import Graph, State, Tensor
 from tinycompile.ir.types import DType
 
 _LISTED = 20
@@ -25,15 +26,17 @@ def _unsupported_tensor(model: SourceModel, op: SourceOp) -> str | None:
     return None
 
 
-def _check_order(model: SourceModel, path: Path) -> None:
-    """Operators run in file order: every input must exist by then, and every tensor have one producer."""
+def _check_order(model: SourceModel, path: Path, hidden: int) -> None:
+    """Operators run in file order: every input must exist by then, and every tensor have one producer. `hidden`: ports
+    at the end that are states."""
 
     def bad(what: str) -> MalformedModelError:
         return MalformedModelError(what, str(path), EXPORT_AGAIN)
 
     if not model.inputs or not model.outputs:
         raise bad("the graph has no inputs or no outputs")
-    for ports, what in ((model.inputs, "an input"), (model.outputs, "an output")):
+    for all_ports, what in ((model.inputs, "an input"), (model.outputs, "an output")):
+        ports = all_ports[: len(all_ports) - hidden]
         if len(set(ports)) != len(ports):
             raise bad(f"{what} of the graph is listed twice")
     ready = {i for i, t in enumerate(model.tensors) if t.data is not None}
@@ -62,7 +65,7 @@ def _import_ops(builder: Builder, path: Path) -> None:
     fixes: list[str] = []
     blocked: set[int] = set()  # integers (shape arithmetic) that an operator without an importer would have made
     for op in builder.model.ops:
-        importer, reason = TFLITE_OPERATORS.get(op.builtin), _unsupported_tensor(builder.model, op)
+        importer, reason = importers().get(op.builtin), _unsupported_tensor(builder.model, op)
         label = f"operator {op.index}: {op.builtin}"
         if importer is None:
             found.append(label)
@@ -86,7 +89,8 @@ def _import_ops(builder: Builder, path: Path) -> None:
 
 
 def _import(model: SourceModel, path: Path) -> Graph:
-    _check_order(model, path)
+    model, states = without_variables(model, path)
+    _check_order(model, path, hidden=len(states))
     names = UniqueNames()
     tensors: list[Tensor | None] = []
     for t in model.tensors:
@@ -106,8 +110,15 @@ def _import(model: SourceModel, path: Path) -> Graph:
         return tuple(result)
 
     inputs, outputs = ports(model.inputs, "input"), ports(model.outputs, "output")
+    pairs = zip(inputs[len(inputs) - len(states) :], outputs[len(outputs) - len(states) :], states, strict=True)
     graph = Graph(
-        plain_name(path.stem), builder.tensors_by_name(), tuple(builder.ops), inputs, outputs, source_format="tflite"
+        plain_name(path.stem),
+        builder.tensors_by_name(),
+        tuple(builder.ops),
+        inputs,
+        outputs,
+        source_format="tflite",
+        states=tuple(State(i, o, s.initial) for i, o, s in pairs),
     )
     return graph.rebuild(graph.ops)
 

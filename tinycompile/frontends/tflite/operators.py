@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from tinycompile.ops.concat import ConcatAttrs
 from tinycompile.ops.conv2d import Conv2dAttrs
 from tinycompile.ops.conv_transpose2d import ConvTranspose2dAttrs
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
+from tinycompile.ops.extensions import load_extensions
 from tinycompile.ops.fully_connected import FullyConnectedAttrs
 from tinycompile.ops.leaky_relu import LeakyReluAttrs
 from tinycompile.ops.matmul import MatmulAttrs
@@ -361,3 +363,9 @@ TFLITE_OPERATORS: dict[str, Importer] = {
     "STRIDED_SLICE": strided_slice,
     "PACK": pack,
 }
+
+
+@cache
+def importers() -> Mapping[str, Importer]:
+    """By operator name, those of other installed packages among them, as ``CUSTOM <code>``."""
+    return {**TFLITE_OPERATORS, **{f"CUSTOM {code}": run for code, run in load_extensions().tflite.items()}}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +86,13 @@ class SourceOp:
 
 @dataclass(frozen=True, eq=False)
 class SourceModel:
+    """One graph of a file. `subgraphs`: of the first, those that its ``CALL_ONCE`` operators run, by number."""
+
     tensors: tuple[SourceTensor, ...]
     ops: tuple[SourceOp, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    subgraphs: Mapping[int, SourceModel] = field(default_factory=dict)
 
 
 def _malformed(what: str, path: Path) -> MalformedModelError:
@@ -117,9 +120,17 @@ class _Reader:
         model = tflite.Model.GetRootAsModel(self.data, 0)
         if model.Version() != _SCHEMA_VERSION:
             raise _malformed(f"schema version {model.Version()}, not {_SCHEMA_VERSION}", self.path)
-        if self.length(model.SubgraphsLength(), "subgraphs") < 1:
+        graphs = self.length(model.SubgraphsLength(), "subgraphs")
+        if graphs < 1:
             raise _malformed("the file holds no graph", self.path)
-        graph = model.Subgraphs(0)
+        main = self.graph(model, 0)
+        once = {int(o.options("CallOnceOptions").InitSubgraphIndex()) for o in main.ops if o.builtin == "CALL_ONCE"}
+        return replace(main, subgraphs={k: self.graph(model, k) for k in sorted(once) if 0 < k < graphs})
+
+    def graph(self, model: Any, number: int) -> SourceModel:
+        import tflite
+
+        graph = model.Subgraphs(number)
         count = self.length(graph.TensorsLength(), "tensors", MAX_TENSORS)
         inputs = self.indices(graph, "Inputs", count, "graph inputs")
         outputs = self.indices(graph, "Outputs", count, "graph outputs")
