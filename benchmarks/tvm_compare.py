@@ -63,7 +63,9 @@ def tvm_code(path: Path, x: Any) -> tuple[Callable[[], None], Callable[[], Any],
     from tvm.relax.frontend.onnx import from_onnx
 
     target = tvm.target.Target("llvm")
-    module = from_onnx(onnx.load(path), keep_params_in_input=False)
+    model = onnx.load(path)
+    static = {model.graph.input[0].name: list(x.shape)}  # a symbolic batch is one sample, as in our importer
+    module = from_onnx(model, shape_dict=static, keep_params_in_input=False)
     with target:
         lowered = relax.get_default_pipeline(target)(module)
     executable = tvm.compile(module, target=target)

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tinycompile import report
+    from tinycompile import report, torch
     from tinycompile.api import build, plan, report_for
     from tinycompile.ir.plan import Plan
     from tinycompile.pipeline import Build
     from tinycompile.report.summary import Report
 
 __version__ = "0.1.0"
-__all__ = ["Build", "Plan", "Report", "__version__", "build", "plan", "report", "report_for"]
+__all__ = ["Build", "Plan", "Report", "__version__", "build", "plan", "report", "report_for", "torch"]
 
 _WHERE = {
     "build": "tinycompile.api",
@@ -33,8 +33,8 @@ def __getattr__(name: str) -> Any:
     """Names of the public interface, imported when they are first used: `import tinycompile` stays light."""
     import importlib
 
-    if name == "report":  # the subpackage
-        return importlib.import_module("tinycompile.report")
+    if name in ("report", "torch"):  # modules
+        return importlib.import_module(f"tinycompile.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module 'tinycompile' has no attribute '{name}'")
     return getattr(importlib.import_module(_WHERE[name]), name)

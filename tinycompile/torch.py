@@ -1,6 +1,6 @@
 """PyTorch modules to ONNX as tinycompile likes it, and advice where the exporter made something unfortunate.
 
-import tinycompile, tinycompile.torch
+import tinycompile
 tinycompile.torch.export(module, (torch.zeros(1, 3, 64, 64),), "net.onnx")
 tinycompile.build("net.onnx", target="cortex-m7", out="out")
 
