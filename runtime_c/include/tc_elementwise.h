@@ -6,6 +6,7 @@
 #ifndef TC_ELEMENTWISE_H
 #define TC_ELEMENTWISE_H
 
+#include "tc_memory.h"
 #include "tc_types.h"
 
 /* out[i] = expr of a = in0[i], i < elems. */
@@ -53,6 +54,21 @@
             }                                                                                                          \
         }                                                                                                              \
     }
+
+/* The bytes of a float as an integer, and back. */
+TC_INLINE uint32_t tc_bits_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+TC_INLINE float tc_float_of(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
 
 /* Remainder with the divisor's sign, 0 for divisor 0. */
 TC_INLINE int64_t tc_floor_mod(int64_t a, int64_t b)
@@ -110,6 +126,8 @@ TC_INLINE uint64_t tc_signed_power(int64_t base, int64_t exponent)
     TC_BINARY(div_##S, T, T, b == 0 ? 0u : b == -1 ? 0u - (W)a : (W)(a / b))                                           \
     TC_BINARY(mod_##S, T, T, tc_floor_mod(a, b))                                                                       \
     TC_BINARY(fmod_##S, T, T, b == 0 || b == -1 ? 0 : a % b)                                                           \
+    TC_BINARY(shift_left_##S, T, T, (W)b < 8u * sizeof(T) ? (W)a << b : 0u)                                            \
+    TC_BINARY(shift_right_##S, T, T, (W)b >= 8u * sizeof(T) ? (a < 0 ? -1 : 0) : a < 0 ? ~(~a >> b) : a >> b)          \
     TC_BINARY(pow_##S, T, T, tc_signed_power(a, b))                                                                    \
     TC_BINARY(prelu_##S, T, T, a < 0 ? (W)a * (W)b : (W)a)                                                             \
     TC_UNARY(relu_##S, T, T, a < 0 ? 0 : a)                                                                            \
@@ -193,6 +211,8 @@ TC_UNARY(sign_f32, float, float, a > 0.0f ? 1.0f : a < 0.0f ? -1.0f : a)
 TC_UNARY(reciprocal_f32, float, float, 1.0f / a)
 TC_UNARY(softsign_f32, float, float, a / (1.0f + (a < 0.0f ? -a : a)))
 TC_UNARY(isnan_f32, float, uint8_t, a != a)
+TC_UNARY(bits_f32, float, uint32_t, tc_bits_of(a))
+TC_UNARY(from_bits_u32, uint32_t, float, tc_float_of(a))
 TC_UNARY_P(clip_f32, float, float, (a < p[0] ? p[0] : a) > p[1] ? p[1] : (a < p[0] ? p[0] : a))
 TC_UNARY_P(leaky_relu_f32, float, float, a < 0.0f ? p[0] * a : a)
 TC_UNARY_P(thresholded_relu_f32, float, float, a > p[0] ? a : 0.0f)

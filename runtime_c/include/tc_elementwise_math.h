@@ -25,6 +25,14 @@ TC_INLINE float tc_hard_sigmoidf(float a, float slope, float offset)
 }
 
 TC_BINARY(pow_f32, float, float, powf(a, b))
+/* Remainder with the divisor's sign. */
+TC_INLINE float tc_floor_modf(float a, float b)
+{
+    const float r = fmodf(a, b);
+    return r == 0.0f ? (b < 0.0f ? -0.0f : 0.0f) : (r < 0.0f) != (b < 0.0f) ? r + b : r;
+}
+
+TC_BINARY(mod_f32, float, float, tc_floor_modf(a, b))
 TC_BINARY(fmod_f32, float, float, fmodf(a, b))
 TC_UNARY(exp_f32, float, float, expf(a))
 TC_UNARY(log_f32, float, float, logf(a))

@@ -20,6 +20,7 @@ from tinycompile.ops.conv2d import Conv2d, Conv2dAttrs
 from tinycompile.ops.conv_transpose2d import ConvTranspose2d, ConvTranspose2dAttrs
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d, DepthwiseConv2dAttrs
 from tinycompile.ops.fully_connected import FullyConnected, FullyConnectedAttrs
+from tinycompile.ops.matmul import TYPES as MATMUL_TYPES
 from tinycompile.ops.matmul import Matmul, MatmulAttrs
 from tinycompile.ops.max_pool2d import MaxPool2d, MaxPool2dAttrs
 from tinycompile.ops.registry import operator
@@ -86,6 +87,12 @@ def transposed(
 def dense(shape: tuple[int, ...], outputs: int, clamp: Any = None, keep: bool = False, bias: bool = True) -> Node:
     w = floats("w", (outputs, shape[-1]))
     return one(FullyConnected(), shape, FullyConnectedAttrs(keep, clamp), w, bias_of(outputs) if bias else None)
+
+
+def whole_product(dtype: DType, a: tuple[int, ...], b: tuple[int, ...]) -> Node:
+    """A product of integers, whose sums wrap."""
+    tensors = (activation("a", a, dtype=dtype), activation("b", b, dtype=dtype))
+    return make_node(Matmul(), tensors, Tensor("y", (), dtype), MatmulAttrs())
 
 
 def product(a: tuple[int, ...], b: tuple[int, ...], attrs: MatmulAttrs | None = None, const: int | None = None) -> Node:
@@ -222,7 +229,9 @@ def macs(node: Node) -> int:
 
 def cases() -> list[Case]:
     counted = {**LAYERS, **DENSE}
-    return [Case(n, operator(v.op.kind), v, macs if n in counted else None) for n, v in NODES.items()]
+    result = [Case(n, operator(v.op.kind), v, macs if n in counted else None) for n, v in NODES.items()]
+    integers = [t for t in MATMUL_TYPES if t != DType.FLOAT32]
+    return result + [Case(f"matmul_{t.value}", Matmul(), whole_product(t, (2, 3, 4), (4, 5)), macs) for t in integers]
 
 
 def given(node: Node, seed: int) -> list[Array]:

@@ -14,7 +14,6 @@ from float_models import FLOAT_CASES
 from onnx import TensorProto, helper
 from onnx_models import Array, ModelMaker, kinds, lower, runtime
 
-from tinycompile.errors import UnsupportedError
 from tinycompile.ir.graph import Graph
 
 TOLERANCE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
@@ -214,13 +213,3 @@ def test_means_of_whole_maps_are_pooling(shape: list[int], axes: list[int], keep
 def test_global_average_pool(tmp_path: Path) -> None:
     of_one(tmp_path, [1, 3, 6, 5], "GlobalAveragePool")
     of_one(tmp_path, [1, 3, 6], "GlobalAveragePool")
-
-
-def test_aligned_corners_of_half_a_pixel_are_refused(tmp_path: Path) -> None:
-    """onnxruntime and ONNX's reference disagree."""
-    m = ModelMaker([1, 1, 2, 4])
-    scales = m.const(np.array([1, 1, 0.6, 0.6], dtype=np.float32))
-    y = m.node("Resize", "x", "", scales, mode="linear", coordinate_transformation_mode="align_corners")
-    onnx.save(m.model(y), tmp_path / "m.onnx")
-    with pytest.raises(UnsupportedError, match="aligned corners"):
-        lower(tmp_path / "m.onnx")

@@ -145,6 +145,9 @@ class Operator(abc.ABC):
     scale_free: ClassVar[bool] = False
     """Whether it makes sense of int8 values of unknown scale: as integers, or as bytes that it moves or compares."""
 
+    of_constants: ClassVar[bool] = False
+    """Whether its kernel reads no tensor that is made at run time."""
+
     @abc.abstractmethod
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
         """Shape and dtype of the output, from inputs and attrs. Raises ShapeError or QuantError when they do not

@@ -14,6 +14,7 @@ from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator
 class Constant(Operator):
     kind = "constant"
     scale_free = True
+    of_constants = True
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
         return node.tensor(0).shape, node.tensor(0).dtype

@@ -1,4 +1,7 @@
-"""cumsum: running sums along one dimension, in either direction. Needs its whole input: a barrier to streaming."""
+"""cumsum: running sums, or products, along one dimension, in either direction.
+
+It needs its whole input: a barrier to streaming.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,13 @@ from tinycompile.ops.elementwise_functions import NUMBER, SUFFIX
 
 @dataclass(frozen=True)
 class CumsumAttrs(Attrs):
-    """`exclusive`: an element's own value is no part of its sum. `reverse`: sums begin at the last element."""
+    """`exclusive`: an element's own value is no part of its sum. `reverse`: sums begin at the last element.
+    `product`: elements are multiplied."""
 
     axis: int = 0
     exclusive: bool = False
     reverse: bool = False
+    product: bool = False
 
 
 class Cumsum(Operator):
@@ -47,9 +52,11 @@ class Cumsum(Operator):
         assert x is not None
         values = np.moveaxis(x.reshape(node.tensor(0).shape), attrs.axis, 0)
         values = values[::-1] if attrs.reverse else values
-        sums = np.cumsum(values, axis=0, dtype=x.dtype)
+        running, neutral = (np.cumprod, np.ones_like) if attrs.product else (np.cumsum, np.zeros_like)
+        with np.errstate(all="ignore"):
+            sums = running(values, axis=0, dtype=x.dtype)
         if attrs.exclusive:
-            sums = np.concatenate([np.zeros_like(sums[:1]), sums[:-1]])
+            sums = np.concatenate([neutral(sums[:1]), sums[:-1]])
         sums = np.moveaxis(sums[::-1] if attrs.reverse else sums, 0, attrs.axis)
         form = node.out.form
         return sums.reshape(form.rows, form.width, form.channels)[out.y0 : out.y1, out.x0 : out.x1]
@@ -66,5 +73,5 @@ class Cumsum(Operator):
             ("exclusive", int(attrs.exclusive)),
             ("reverse", int(attrs.reverse)),
         )
-        kernel = f"tc_cumsum_{SUFFIX[node.out.dtype]}"
+        kernel = f"tc_{'cumprod' if attrs.product else 'cumsum'}_{SUFFIX[node.out.dtype]}"
         return (KernelCall(kernel, (RowWindow(0, whole=True),), (), consts, include="tc_cumsum.h"),)

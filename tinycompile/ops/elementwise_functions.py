@@ -81,7 +81,14 @@ def _power(a: Array, b: Array) -> Array:
 
 
 def _shifted(shift: Callable[..., Any]) -> Callable[[Array, Array], Array]:
-    return lambda a, b: np.where(b < 8 * a.itemsize, shift(a, np.minimum(b, 8 * a.itemsize - 1)), 0).astype(a.dtype)
+    """By less than 0, or by all bits or more, all bits leave; the sign fills those of a right shift."""
+
+    def shifted(a: Array, b: Array) -> Array:
+        bits = 8 * a.itemsize
+        beyond = np.where(a < 0, -1, 0).astype(a.dtype) if shift is np.right_shift else np.zeros_like(a)
+        return np.where((b >= 0) & (b < bits), shift(a, np.clip(b, 0, bits - 1)), beyond).astype(a.dtype)
+
+    return shifted
 
 
 def _each(function: Callable[[float], float]) -> Callable[[Array], Array]:
@@ -169,15 +176,15 @@ FUNCTIONS: dict[str, Function] = {
     "div": Function(2, NUMBER, _divide),
     "min": Function(2, NUMBER, np.minimum),
     "max": Function(2, NUMBER, np.maximum),
-    "mod": Function(2, INTEGER, _whole_divisor(np.mod)),
+    "mod": Function(2, NUMBER, _whole_divisor(np.mod), header=MATH, ulp=1),
     "fmod": Function(2, NUMBER, _whole_divisor(np.fmod), header=MATH),
     "pow": Function(2, NUMBER, _power, header=MATH, ulp=4),
     "prelu": Function(2, FLOAT | SIGNED, lambda a, b: np.where(a < 0, a * b, a)),
     "bit_and": Function(2, INTEGER, np.bitwise_and),
     "bit_or": Function(2, INTEGER, np.bitwise_or),
     "bit_xor": Function(2, INTEGER, np.bitwise_xor),
-    "shift_left": Function(2, UNSIGNED, _shifted(np.left_shift)),
-    "shift_right": Function(2, UNSIGNED, _shifted(np.right_shift)),
+    "shift_left": Function(2, INTEGER, _shifted(np.left_shift)),
+    "shift_right": Function(2, INTEGER, _shifted(np.right_shift)),
     "and": Function(2, BOOL, np.logical_and),
     "or": Function(2, BOOL, np.logical_or),
     "xor": Function(2, BOOL, np.logical_xor),
@@ -193,6 +200,8 @@ FUNCTIONS: dict[str, Function] = {
     "bit_not": Function(1, INTEGER, np.invert),
     "not": Function(1, BOOL, np.logical_not),
     "isnan": Function(1, FLOAT, np.isnan, result=DType.BOOL),
+    "bits": Function(1, FLOAT, lambda x: x.astype(np.float32).view(np.uint32), result=DType.UINT32),
+    "from_bits": Function(1, frozenset({DType.UINT32}), lambda x: x.view(np.float32), result=DType.FLOAT32),
     "isinf": Function(1, FLOAT, lambda x, lo, hi: (x <= lo) | (x >= hi), 2, DType.BOOL),
     "clip": Function(1, NUMBER, _clip, 2),
     "leaky_relu": Function(1, FLOAT, lambda x, alpha: np.where(x < 0, alpha * x, x), 1),

@@ -1,4 +1,6 @@
-"""matmul: float32 [...,M,K] times [...,K,N], leading dimensions broadcast; one of them or both made at run time."""
+"""matmul: [...,M,K] times [...,K,N], leading dimensions broadcast; one of them or both made at run time.
+
+Integers wrap."""
 
 from __future__ import annotations
 
@@ -11,8 +13,12 @@ import numpy as np
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow, whole
-from tinycompile.ops.float_layers import float_unsupported
+from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator
+from tinycompile.ops.elementwise_functions import SUFFIX
+from tinycompile.ops.float_layers import float_unsupported, is_float
+from tinycompile.ops.operands import whole_needs, whole_operands, whole_values
+
+TYPES = (DType.FLOAT32, DType.INT32, DType.INT64, DType.UINT32, DType.UINT64)
 
 
 @dataclass(frozen=True)
@@ -49,18 +55,19 @@ class Matmul(Operator):
         return (*lead, m, n), a.dtype
 
     def unsupported(self, node: Node) -> str | None:
-        if not node.activations:
-            return "a product of two constants"
-        return float_unsupported(node)
+        if is_float(node):
+            return float_unsupported(node)
+        a, b = node.tensor(0).dtype, node.tensor(1).dtype
+        return None if a == b and a in TYPES else f"a product of matrices of {a.value} and {b.value}"
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
-        return tuple(None if t is None or t.is_const else Need(whole(t)) for t in node.inputs)
+        return whole_needs(node)
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
-        a, b = (node.const(k) if x is None else x.reshape(node.tensor(k).shape) for k, x in enumerate(inputs))
+        a, b = whole_values(node, inputs)
         a = a.swapaxes(-1, -2) if node.attrs.transpose_a else a
         b = b.swapaxes(-1, -2) if node.attrs.transpose_b else b
-        total = np.zeros(node.out.shape, dtype=np.float32)
+        total = np.zeros(node.out.shape, dtype=a.dtype)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             for k in range(a.shape[-1]):
                 total += a[..., :, k : k + 1] * b[..., k : k + 1, :]
@@ -94,7 +101,7 @@ class Matmul(Operator):
             ("step1", step1),
             ("column1", column1),
         )
-        windows = tuple(RowWindow(i, whole=True) for i in node.activations)
-        constants = tuple(ConstArray(f"in{i}", node.const(i)) for i in (0, 1) if node.tensor(i).is_const)
-        kernel = "tc_matmul_of_constant_f32" if node.tensor(0).is_const else "tc_matmul_f32"
-        return (KernelCall(kernel, windows, (*constants, *firsts), consts),)
+        operands = whole_operands(node, 2)
+        kernel, arguments = f"tc_matmul_{SUFFIX[node.out.dtype]}", (*operands.arguments, ("first0", 0), ("first1", 0))
+        arrays = (*operands.arrays, *firsts)
+        return (KernelCall(kernel, operands.windows, arrays, consts, include="tc_matmul.h", arguments=arguments),)

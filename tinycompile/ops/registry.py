@@ -19,17 +19,21 @@ from tinycompile.ops.dequantize import Dequantize
 from tinycompile.ops.elementwise_operator import Elementwise
 from tinycompile.ops.fully_connected import FullyConnected
 from tinycompile.ops.fully_connected_rows import FullyConnectedRows
+from tinycompile.ops.grid_sample import GridSample
 from tinycompile.ops.hard_swish import HardSwish
 from tinycompile.ops.inverted_bottleneck import InvertedBottleneck
 from tinycompile.ops.leaky_relu import LeakyRelu
 from tinycompile.ops.logistic import Logistic
 from tinycompile.ops.matmul import Matmul
 from tinycompile.ops.max_pool2d import MaxPool2d
+from tinycompile.ops.max_pool2d_places import MaxPool2dPlaces
 from tinycompile.ops.mean import Mean
 from tinycompile.ops.mean_of_sums import MeanOfSums
 from tinycompile.ops.mul import Mul
 from tinycompile.ops.pad import Pad
+from tinycompile.ops.put import Put
 from tinycompile.ops.quantize import Quantize
+from tinycompile.ops.recurrent import Recurrent
 from tinycompile.ops.reduce import Reduce
 from tinycompile.ops.requantize import Requantize
 from tinycompile.ops.requantize_sums import RequantizeSums
@@ -39,7 +43,9 @@ from tinycompile.ops.resize_nearest import ResizeNearest
 from tinycompile.ops.row_sum import RowSum
 from tinycompile.ops.select import Select
 from tinycompile.ops.softmax import Softmax
+from tinycompile.ops.take import Take
 from tinycompile.ops.tanh import Tanh
+from tinycompile.ops.top_k import TopK
 from tinycompile.ops.transpose import Transpose
 
 OPERATORS: dict[str, Operator] = {
@@ -53,6 +59,7 @@ OPERATORS: dict[str, Operator] = {
         Matmul(),
         AvgPool2d(),
         MaxPool2d(),
+        MaxPool2dPlaces(),
         Mean(),
         RowSum(),
         MeanOfSums(),
@@ -77,6 +84,11 @@ OPERATORS: dict[str, Operator] = {
         Requantize(),
         ResizeNearest(),
         ResizeBilinear(),
+        Recurrent(),
+        Take(),
+        Put(),
+        TopK(),
+        GridSample(),
         Elementwise(),
         Select(),
         Reduce(),

@@ -11,7 +11,11 @@ _LISTED = 20
 
 def _reason(node: Node) -> str | None:
     operator = OPERATORS.get(node.op.kind)
-    return f"no operator of kind '{node.op.kind}'" if operator is None else operator.unsupported(node)
+    if operator is None:
+        return f"no operator of kind '{node.op.kind}'"
+    if not node.activations and not operator.of_constants:
+        return "an operator on constants alone: fold the model's constants when it is exported"
+    return operator.unsupported(node)
 
 
 def check_supported(graph: Graph) -> None:

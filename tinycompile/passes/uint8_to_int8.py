@@ -35,8 +35,10 @@ def _shifted(attrs: Any) -> Any:
 
 
 # Operators for which plain integers are as good as quantised values: they only compare or move them.
-_ORDER_ONLY = frozenset({"max_pool2d"})
+_ORDER_ONLY = frozenset({"max_pool2d", "max_pool2d_places"})
 _MOVING = frozenset({"reshape", "transpose", "concat"})
+# Operators on the integers as they are.
+_INTEGER = frozenset({"elementwise", "reduce", "cumsum", "take", "put", "top_k"})
 
 
 def _plain_integers(graph: Graph) -> Graph:
@@ -53,7 +55,7 @@ def uint8_to_int8(graph: Graph) -> Graph:
     graph = _plain_integers(graph)
     old = {n: t for n, t in graph.tensors.items() if t.dtype == DType.UINT8 and t.quant is not None}
     for op in graph.ops:
-        if op.kind in ("elementwise", "reduce") and any(n in old for n in (*op.inputs, *op.outputs)):
+        if op.kind in _INTEGER and any(n in old for n in (*op.inputs, *op.outputs)):
             raise UnsupportedError(
                 "integer arithmetic on quantised uint8 values", str(op.source), "quantise to int8, or cast them first"
             )

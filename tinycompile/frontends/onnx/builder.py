@@ -16,16 +16,19 @@ from tinycompile.errors import MalformedModelError, QuantError, UnsupportedError
 from tinycompile.frontends.limits import checked_activation, checked_shape
 from tinycompile.frontends.naming import UniqueNames, plain_name
 from tinycompile.frontends.onnx.source import SourceNode
-from tinycompile.ir.graph import Array, Attrs, Graph, Op, SourceLoc, Tensor, const_tensor
+from tinycompile.ir.graph import Array, Attrs, Graph, Node, Op, SourceLoc, Tensor, const_tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.construct import make_op
+from tinycompile.ops.registry import operator
 from tinycompile.ops.reshape import ReshapeAttrs
 from tinycompile.ops.select import SelectAttrs
 from tinycompile.ops.transpose import TransposeAttrs
 
 Value = Tensor | Array
 _DTYPES = {d.value: d for d in DType}
+# Operators that run at import where all they work on is constant.
+_FOLDED = ("reshape", "transpose", "select", "concat", "reduce", "cumsum", "take", "put", "top_k", "matmul")
 # Movement of stored values: quantisation passes through unchanged.
 _COPYING = ("reshape", "transpose", "max_pool2d", "pad", "concat", "select", "resize_nearest")
 
@@ -66,13 +69,17 @@ class Builder:
     def constant(self, n: SourceNode, index: int, what: str) -> Array:
         """Input `index`, which must be known at compile time; a dequantised constant is its real values."""
         value = self.value(n, index)
-        if isinstance(value, Tensor) and value.name in self._dequantized:
-            return _real_values(self._dequantized[value.name])
-        if isinstance(value, Tensor):
+        known = self.known(value) if isinstance(value, Tensor) else value
+        if known is None:
             raise n.unsupported(
                 f"{what} computed at run time", "make it a constant; tensors given as inputs can be frozen"
             )
-        return value
+        return known
+
+    def known(self, tensor: Tensor) -> Array | None:
+        """The value of a tensor that is constant, or a dequantised constant (its real values)."""
+        integers = self._dequantized.get(tensor.name)
+        return tensor.data if integers is None else _real_values(integers)
 
     def integers(self, n: SourceNode, index: int, what: str) -> tuple[int, ...]:
         """Constant input `index` as a flat list of integers."""
@@ -118,6 +125,8 @@ class Builder:
         out = Tensor(self.new_name(f"{wish}/{kind}"), (), dtype, quant)
         op, tensor = make_op(kind, inputs, attrs, n.loc, out)
         checked_activation(checked_shape(tensor.shape, str(n)), str(n))
+        if kind in _FOLDED and all(t is not None and t.data is not None and t.quant is None for t in inputs):
+            return self.add_constant(_folded(op, inputs, tensor), f"{wish}/{kind}", n)
         self._tensors[tensor.name] = tensor
         self._ops.append(op)
         if kind in ("dequantize", *_COPYING) and all(t is None or self.is_weight(t) for t in inputs):
@@ -238,6 +247,8 @@ class Builder:
         ports = []
         for port in outputs:
             value = self.values[port]
+            if isinstance(value, Tensor) and value.data is not None:
+                value = value.data
             if isinstance(value, Tensor) and value.name not in made:  # a copy of an input
                 indices = tuple(tuple(range(d)) for d in value.shape)
                 value = self._output("select", value, SelectAttrs(indices), port)
@@ -255,6 +266,12 @@ def _needed(graph: Graph) -> list[Op]:
             alive |= set(op.inputs)
             ops.append(op)
     return ops[::-1]
+
+
+def _folded(op: Op, inputs: Sequence[Tensor | None], out: Tensor) -> Array:
+    """What an operator makes of constants, which its reference takes as if they were made at run time."""
+    live = tuple(None if t is None else replace(t, data=None) for t in inputs)
+    return operator(op.kind).reference(Node(op, live, (out,)), [None if t is None else t.data for t in inputs])
 
 
 def _real_values(tensor: Tensor) -> Array:

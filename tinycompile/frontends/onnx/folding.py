@@ -48,6 +48,14 @@ def _range(inputs: Inputs) -> int:
     return math.ceil(abs((stop - start) / step)) if step else 0
 
 
+def _window(inputs: Inputs) -> int:
+    return max(_product(inputs[0]), 0)
+
+
+def _mel(inputs: Inputs) -> int:
+    return _product(inputs[0]) * (_product(inputs[1]) // 2 + 1)
+
+
 def _gathered(inputs: Inputs) -> int:
     data, indices = inputs[0], inputs[1]
     return 0 if data is None or indices is None else data.size * max(indices.size, 1)
@@ -67,6 +75,10 @@ _SIZES: dict[str, Callable[[Inputs], int]] = {
     "Expand": _expanded,
     "Tile": _tiled,
     "Range": _range,
+    "BlackmanWindow": _window,
+    "HammingWindow": _window,
+    "HannWindow": _window,
+    "MelWeightMatrix": _mel,
 }
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tinycompile.frontends.limits import checked_shape
 from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Tensor
 from tinycompile.ir.types import DType
-from tinycompile.ops.elementwise_functions import SUFFIX
+from tinycompile.ops.construct import make_op
+from tinycompile.ops.elementwise_functions import SUFFIX, evaluate
 from tinycompile.ops.elementwise_operator import ElementwiseAttrs
 
 # ONNX operator -> function; parameters are attributes with their default values.
@@ -68,13 +70,33 @@ _NAMED: dict[str, tuple[str, tuple[tuple[str, float], ...]]] = {
 
 
 def apply(b: Builder, n: SourceNode, name: str, operands: Sequence[Tensor], *params: int | float) -> Tensor:
-    """An elementwise function of tensors."""
-    return b.emit(n, "elementwise", operands, ElementwiseAttrs(name, params))
+    """An elementwise function of tensors; of constants at import."""
+    attrs = ElementwiseAttrs(name, params)
+    values = [t.data for t in operands if t.data is not None]
+    if len(values) < len(operands):
+        return b.emit(n, "elementwise", operands, attrs)
+    _, out = make_op("elementwise", operands, attrs, n.loc, operands[0])
+    checked_shape(out.shape, str(n))
+    return b.add_constant(np.broadcast_to(evaluate(name, values, params), out.shape), f"{n.loc.node}/{name}", n)
 
 
 def operands_of(b: Builder, n: SourceNode) -> list[Tensor]:
     """All inputs of the node."""
     return [b.tensor(n, k) for k in range(len(n.inputs))]
+
+
+def number(b: Builder, n: SourceNode, value: float, dtype: DType = DType.FLOAT32) -> Tensor:
+    """A constant of one element."""
+    return b.add_constant(np.array(value, dtype=dtype.numpy), f"{n.loc.node}/{value:g}", n)
+
+
+def power_of(b: Builder, n: SourceNode, x: Tensor, exponent: float) -> Tensor:
+    """`x` to a constant power."""
+    if exponent == 1:
+        return x
+    if exponent == 2:
+        return apply(b, n, "mul", [x, x])
+    return apply(b, n, "sqrt", [x]) if exponent == 0.5 else apply(b, n, "pow", [x, number(b, n, exponent)])
 
 
 def _named(name: str, params: tuple[tuple[str, float], ...]) -> Callable[[Builder, SourceNode], Tensor]:
@@ -104,11 +126,7 @@ def mean(b: Builder, n: SourceNode) -> Tensor:
 
 
 def mod(b: Builder, n: SourceNode) -> Tensor:
-    operands = operands_of(b, n)
-    c_remainder = n.integer("fmod", 0)
-    if operands[0].dtype == DType.FLOAT32 and not c_remainder:
-        raise n.unsupported("Mod of floats without fmod", "set the attribute fmod")
-    return apply(b, n, "fmod" if c_remainder else "mod", operands)
+    return apply(b, n, "fmod" if n.integer("fmod", 0) else "mod", operands_of(b, n))
 
 
 def bit_shift(b: Builder, n: SourceNode) -> Tensor:
@@ -116,6 +134,11 @@ def bit_shift(b: Builder, n: SourceNode) -> Tensor:
     if direction not in ("LEFT", "RIGHT"):
         raise n.unsupported(f"a shift of direction '{direction}'")
     return apply(b, n, "shift_left" if direction == "LEFT" else "shift_right", operands_of(b, n))
+
+
+def swiglu(b: Builder, n: SourceNode) -> Tensor:
+    x, gate = operands_of(b, n)
+    return apply(b, n, "mul", [apply(b, n, "swish", [x], n.real("alpha", 1.0)), gate])
 
 
 def gelu(b: Builder, n: SourceNode) -> Tensor:
@@ -143,7 +166,9 @@ def power(b: Builder, n: SourceNode) -> Tensor:
         return apply(b, n, "pow", [base, exponent])
     if base.dtype == DType.FLOAT32:
         return apply(b, n, "pow", [base, to_type(b, n, exponent, base.dtype)])
-    wide = DType.INT64
+    wide, values = DType.INT64, b.known(exponent)
+    if exponent.dtype == DType.FLOAT32 and values is not None and np.all(values == np.rint(np.clip(values, -1e9, 1e9))):
+        exponent = b.add_constant(values.astype(np.int64), f"{exponent.name}/whole", n)
     if DType.UINT64 in (base.dtype, exponent.dtype) or exponent.dtype == DType.FLOAT32:
         raise n.unsupported(f"{base.dtype.value} to the power of {exponent.dtype.value}", "cast the exponent")
     return to_type(b, n, apply(b, n, "pow", [to_type(b, n, base, wide), to_type(b, n, exponent, wide)]), base.dtype)
@@ -160,4 +185,5 @@ FUNCTIONS: dict[str, Callable[[Builder, SourceNode], Value]] = {
     "Mod": mod,
     "Pow": power,
     "Sum": _chain("add"),
+    "SwiGLU": swiglu,
 }

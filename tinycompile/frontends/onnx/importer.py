@@ -170,7 +170,7 @@ def _import_node(builder: Builder, node: SourceNode) -> tuple[Value, ...]:
             raise node.unsupported("control flow", "export the model without If, Loop and Scan")
         known = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         raise node.unsupported(f"operator {one_line(known, 80)}", "replace or remove the operators listed")
-    if not node.outputs or not node.outputs[0]:
+    if not any(node.outputs):
         return ()
     mark = builder.mark()
     made = importer(builder, node)

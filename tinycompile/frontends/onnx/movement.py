@@ -8,15 +8,13 @@ import numpy as np
 import onnx
 
 from tinycompile.errors import MalformedModelError, ShapeError
-from tinycompile.frontends.limits import MAX_DIM
 from tinycompile.frontends.onnx.builder import Builder, Value
-from tinycompile.frontends.onnx.functions import to_type
+from tinycompile.frontends.onnx.functions import apply, to_type
 from tinycompile.frontends.onnx.quantization import dequantize_value, parameters, quantized
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Array, Tensor
 from tinycompile.ir.types import DType
 from tinycompile.ops.concat import ConcatAttrs
-from tinycompile.ops.resize import ResizeAttrs
 
 _EXPORT_AGAIN = "export the model again"
 
@@ -40,6 +38,30 @@ def cast(b: Builder, n: SourceNode) -> Value:
 
 def cast_like(b: Builder, n: SourceNode) -> Value:
     return to_type(b, n, b.tensor(n, 0), b.tensor(n, 1).dtype)
+
+
+def bit_cast(b: Builder, n: SourceNode) -> Value:
+    """The same bytes as another type of the same size."""
+    x, wanted = b.tensor(n, 0), _dtype(n, n.integer("to", 0))
+    if x.dtype.itemsize != wanted.itemsize or wanted == DType.BOOL != x.dtype:
+        raise n.unsupported(f"the bytes of {x.dtype.value} as {wanted.value}")
+    if x.dtype == wanted:
+        return x
+    if x.dtype == DType.FLOAT32:
+        x = apply(b, n, "bits", [x])
+    if wanted == DType.FLOAT32:
+        return apply(b, n, "from_bits", [to_type(b, n, x, DType.UINT32)])
+    return to_type(b, n, x, wanted)
+
+
+def eye_like(b: Builder, n: SourceNode) -> Array:
+    x = b.value(n, 0)
+    given = n.integer("dtype", 0)
+    dtype = _dtype(n, given).numpy if given else x.dtype.numpy if isinstance(x, Tensor) else x.dtype
+    if len(x.shape) != 2:
+        raise ShapeError(f"a unit matrix of shape {list(x.shape)}", str(n), _EXPORT_AGAIN)
+    rows, columns = x.shape
+    return np.eye(rows, columns, n.integer("k", 0), dtype=dtype)
 
 
 def _dtype(n: SourceNode, number: int) -> DType:
@@ -163,42 +185,3 @@ def qlinear_concat(b: Builder, n: SourceNode) -> Tensor:
         quant, stated = parameters(b, n, k + 1, k + 2, 1, value.shape)
         parts.append(dequantize_value(b, n, value, n.inputs[k], quant, stated))
     return quantized(b, n, _concat(b, n, parts), 0, 1)
-
-
-def resize(b: Builder, n: SourceNode) -> Tensor:
-    """Nearest and linear; opset 10 has scales alone and asymmetric coordinates."""
-    x = b.tensor(n, 0)
-    rank = len(x.shape)
-    if rank not in (3, 4):
-        raise n.unsupported(f"resize of {rank} dimensions")
-    mode = n.text("mode", "nearest")
-    old = n.opset < 11
-    coordinates = "asymmetric" if old else n.text("coordinate_transformation_mode", "half_pixel")
-    nearest_mode = "floor" if old else n.text("nearest_mode", "round_prefer_floor")
-    known = coordinates in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
-    plain = not n.integer("antialias", 0) and n.text("keep_aspect_ratio_policy", "stretch") == "stretch"
-    if mode not in ("nearest", "linear") or not known or not plain or n.ints("axes") not in (None, tuple(range(rank))):
-        raise n.unsupported(f"resize of mode {mode}, {coordinates}", "resize with mode nearest or linear")
-    if nearest_mode not in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"):
-        raise n.unsupported(f"nearest_mode {nearest_mode}")
-    scale_value = b.optional(n, 1 if old else 2)
-    scales = None
-    if scale_value is not None and math.prod(scale_value.shape) > 0:
-        values = b.constant(n, 1 if old else 2, "resize scales").astype(np.float64).reshape(-1)
-        if values.size != rank or not np.all(np.isfinite(values)) or np.any(values <= 0) or np.any(values > 4096):
-            raise n.unsupported("resize with scales out of range")
-        sizes = tuple(math.floor(d * s + 1e-9) for d, s in zip(x.shape, values, strict=True))
-        scales = tuple(float(s) for s in values[2:])
-        if coordinates == "align_corners" and any(s * d % 1 for s, d in zip(values, x.shape, strict=True)):
-            # ONNX's reference divides by the size before it is rounded down, onnxruntime by the size.
-            raise n.unsupported("resize to aligned corners with scales that give no whole size", "give the sizes")
-    else:
-        sizes = b.integers(n, 3, "resize sizes")
-    if len(sizes) != rank or sizes[:2] != x.shape[:2] or min(sizes) < 1 or max(sizes) > MAX_DIM:
-        raise n.unsupported(f"resize of {list(x.shape)} to {list(sizes)}", "only height and width can be resized")
-    wide = sizes[3] if rank == 4 else 1
-    both = None if scales is None else (scales[0], scales[1] if rank == 4 else 1.0)
-    attrs = ResizeAttrs((sizes[2], wide), False, False, coordinates, nearest_mode, both)
-    kind = "resize_nearest" if mode == "nearest" else "resize_bilinear"
-    y = b.emit(n, kind, [b.to_map(n, x)], attrs, quant=x.quant)
-    return b.from_map(n, y, rank)

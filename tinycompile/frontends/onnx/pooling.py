@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from tinycompile.frontends.onnx.builder import Builder
+from tinycompile.frontends.onnx.indexing import max_pool_places
 from tinycompile.frontends.onnx.quantization import dequantized, quantized
 from tinycompile.frontends.onnx.source import SourceNode
-from tinycompile.frontends.onnx.windows import window
+from tinycompile.frontends.onnx.volumes import averaged, is_single_map, max_pooled
+from tinycompile.frontends.onnx.windows import AxisWindow, axis_windows, window
 from tinycompile.ir.graph import Tensor
 from tinycompile.ops.avg_pool2d import AvgPool2dAttrs
 from tinycompile.ops.max_pool2d import MaxPool2dAttrs
 from tinycompile.ops.mean import MeanAttrs
 
 
-def max_pool(b: Builder, n: SourceNode) -> Tensor:
+def max_pool(b: Builder, n: SourceNode) -> tuple[Tensor, ...]:
+    """The second output, where it is wanted: the places of the largest elements."""
     x = b.tensor(n, 0)
+    y = _max(b, n, x)
+    return (y, max_pool_places(b, n, x)) if len(n.outputs) > 1 and n.outputs[1] else (y,)
+
+
+def _max(b: Builder, n: SourceNode, x: Tensor) -> Tensor:
+    if not is_single_map(x):
+        return max_pooled(b, n, x, axis_windows(n, x.shape[2:]))
     win = window(n, x.shape[2:])
     y = b.emit(n, "max_pool2d", [b.to_map(n, x)], MaxPool2dAttrs(win.kernel, win.stride, win.pad, None, win.dilation))
     return b.from_map(n, y, len(x.shape))
 
 
 def _average(b: Builder, n: SourceNode, x: Tensor) -> Tensor:
-    win = window(n, x.shape[2:])
     include_pad = bool(n.integer("count_include_pad", 0))
+    if not is_single_map(x):
+        return averaged(b, n, x, axis_windows(n, x.shape[2:]), include_pad)
+    win = window(n, x.shape[2:])
     padded = include_pad and any(win.pad)
     grown = win.grown if padded else (0, 0)
     attrs = AvgPool2dAttrs(win.kernel, win.stride, win.pad, None, win.dilation, padded, grown)
@@ -63,6 +75,8 @@ def qlinear_global_average_pool(b: Builder, n: SourceNode) -> Tensor:
 
 def global_max_pool(b: Builder, n: SourceNode) -> Tensor:
     x = b.tensor(n, 0)
+    if not is_single_map(x):
+        return max_pooled(b, n, x, [AxisWindow(d) for d in x.shape[2:]])
     y = b.to_map(n, x)
     attrs = MaxPool2dAttrs(kernel=(y.shape[1], y.shape[2]))
     return b.from_map(n, b.emit(n, "max_pool2d", [y], attrs), len(x.shape))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from tinycompile.frontends.onnx.builder import Builder
+from tinycompile.frontends.onnx.functions import apply, to_type
 from tinycompile.frontends.onnx.layers import integer_bias
-from tinycompile.frontends.onnx.quantization import dequantized, quantized
+from tinycompile.frontends.onnx.quantization import dequantized, quantized, rounded
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Tensor
+from tinycompile.ir.types import DType
 from tinycompile.ops.add import AddAttrs
 from tinycompile.ops.fully_connected import FullyConnectedAttrs
-from tinycompile.ops.matmul import MatmulAttrs
+from tinycompile.ops.matmul import TYPES, MatmulAttrs
 from tinycompile.ops.mul import MulAttrs
 
 
@@ -34,13 +36,18 @@ def _fully_connected(b: Builder, n: SourceNode, x: Tensor, w: Tensor, bias: Tens
 
 
 def matmul(b: Builder, n: SourceNode) -> Tensor:
+    return _product(b, n, b.tensor(n, 0), b.tensor(n, 1))
+
+
+def _product(b: Builder, n: SourceNode, x: Tensor, w: Tensor) -> Tensor:
     """NumPy's matmul: a vector is a row on the left, a column on the right, and its dimension goes again."""
-    x, w = b.real(n, 0), b.real(n, 1)
+    if x.dtype != w.dtype or x.dtype not in TYPES:
+        raise n.unsupported(f"a product of {x.dtype.value} and {w.dtype.value}", "multiply matrices of one type")
     if not x.shape or not w.shape:
         raise n.unsupported("a product of scalars", "use Mul")
     left = x if len(x.shape) > 1 else b.reshape(n, x, (1, *x.shape))
     right = w if len(w.shape) > 1 else b.reshape(n, w, (*w.shape, 1))
-    if len(right.shape) == 2 and b.is_weight(right):
+    if x.dtype == DType.FLOAT32 and len(right.shape) == 2 and b.is_weight(right):
         y = _fully_connected(b, n, left, right, None, rows=False)
     else:
         y = b.emit(n, "matmul", [left, right], MatmulAttrs())
@@ -52,7 +59,45 @@ def matmul(b: Builder, n: SourceNode) -> Tensor:
     return b.reshape(n, y, shape)
 
 
+def _centred(b: Builder, n: SourceNode, index: int, zero: int, rows: bool) -> Tensor:
+    """Integer input `index` less its zero point, one or, of a matrix, one for each of its rows or columns; as int32."""
+    x = to_type(b, n, b.tensor(n, index), DType.INT32)
+    if b.optional(n, zero) is None:
+        return x
+    point = to_type(b, n, b.tensor(n, zero), DType.INT32)
+    if point.elems == 1:
+        point = b.reshape(n, point, ())
+    elif len(point.shape) == 1:
+        point = b.reshape(n, point, (point.elems, 1) if rows else (1, point.elems))
+    y = apply(b, n, "sub", [x, point])
+    if y.shape != x.shape:
+        raise n.unsupported(f"zero points of shape {list(point.shape)} for {list(x.shape)}")
+    return y
+
+
+def matmul_integer(b: Builder, n: SourceNode) -> Tensor:
+    return _product(b, n, _centred(b, n, 0, 2, True), _centred(b, n, 1, 3, False))
+
+
+def _qlinear_product(b: Builder, n: SourceNode) -> Tensor:
+    """A quantised product of matrices that are both made at run time, or of more than two dimensions."""
+    total = _product(b, n, _centred(b, n, 0, 2, True), _centred(b, n, 3, 5, False))
+    scales = [b.real(n, k) for k in (1, 4, 6)]
+    if any(t.elems != 1 for t in scales):
+        raise n.unsupported("a quantised product of several scales", "quantise per tensor")
+    first, second, result = (b.reshape(n, t, ()) for t in scales)
+    scale = apply(b, n, "div", [apply(b, n, "mul", [first, second]), result])
+    zero = b.tensor(n, 7)
+    if zero.dtype not in (DType.INT8, DType.UINT8) or zero.elems != 1:
+        raise n.unsupported(f"a zero point of {zero.dtype.value}, shape {list(zero.shape)}", "quantise to int8")
+    real = apply(b, n, "mul", [to_type(b, n, total, DType.FLOAT32), scale])
+    return rounded(b, n, real, b.reshape(n, zero, ()), zero.dtype)
+
+
 def qlinear_matmul(b: Builder, n: SourceNode) -> Tensor:
+    parameters = [b.tensor(n, k) for k in (1, 2, 3, 4, 5, 6, 7)]
+    if len(parameters[2].shape) != 2 or any(b.known(t) is None for t in parameters):
+        return _qlinear_product(b, n)
     x, w = dequantized(b, n, 0, 1, 2), dequantized(b, n, 3, 4, 5)
     return quantized(b, n, _fully_connected(b, n, x, w, None, rows=False), 6, 7)
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from tinycompile.errors import MalformedModelError, QuantError
 from tinycompile.frontends.onnx.builder import Builder, Value
+from tinycompile.frontends.onnx.functions import apply, to_type
+from tinycompile.frontends.onnx.selection import select
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Attrs, Tensor
 from tinycompile.ir.quant import Quant
@@ -89,22 +91,89 @@ def _check_activation(n: SourceNode, quant: Quant) -> None:
         raise QuantError(f"an activation scale of {quant.scale[0]:g}", str(n), "calibrate the model again")
 
 
+def _along(b: Builder, n: SourceNode, index: int, shape: tuple[int, ...]) -> Tensor:
+    """Scale or zero point at input `index` as it broadcasts to a tensor of `shape`: one, one for each index of an axis,
+    or one for each block of it."""
+    given, axis, block = b.tensor(n, index), n.integer("axis", 1), n.integer("block_size", 0)
+    if given.elems == 1 and not block:
+        return b.reshape(n, given, ())
+    axis += len(shape) if axis < 0 else 0
+    if not 0 <= axis < len(shape):
+        raise QuantError(
+            f"quantisation along dimension {axis} of shape {list(shape)}", str(n), "quantise the model again"
+        )
+    if block:
+        blocks = tuple(-(-d // block) if a == axis else d for a, d in enumerate(shape))
+        if block < 0 or given.shape != blocks:
+            raise QuantError(f"{list(given.shape)} scales of blocks of {block}", str(n), "quantise the model again")
+        indices = [[k // block for k in range(d)] if a == axis else range(d) for a, d in enumerate(shape)]
+        return select(b, n, given, indices)
+    if given.shape != (shape[axis],):
+        raise QuantError(
+            f"{list(given.shape)} scales along dimension {axis} of shape {list(shape)}",
+            str(n),
+            "quantise the model again",
+        )
+    return b.reshape(n, given, [d if a == axis else 1 for a, d in enumerate(shape)])
+
+
+def _is_plain(b: Builder, n: SourceNode, value: Value, stored: str) -> bool:
+    """Whether scale and zero point are constants such as integer operators have: of a weight per tensor or per channel,
+    of an activation of 8 bits per tensor."""
+    given = [b.tensor(n, k) for k in (1, 2) if b.optional(n, k) is not None]
+    if n.integer("block_size", 0) or any(b.known(t) is None for t in given):
+        return False
+    if not isinstance(value, Tensor) or b.is_weight(value):
+        return True
+    return stored in ("int8", "uint8") and given[0].elems == 1
+
+
+_OUTPUT_TYPES = {0: "uint8", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16"}
+
+
+def rounded(b: Builder, n: SourceNode, x: Tensor, zero: Tensor | None, dtype: DType) -> Tensor:
+    """Whole numbers of `dtype` nearest to `x`, plus `zero`, halves to even; saturating."""
+    y = apply(b, n, "round", [x])
+    if zero is not None:
+        y = apply(b, n, "add", [y, to_type(b, n, zero, DType.FLOAT32)])
+    low, high = dtype.int_range
+    return to_type(b, n, apply(b, n, "clip", [y], float(low), float(high)), dtype)
+
+
 def quantize_linear(b: Builder, n: SourceNode) -> Tensor:
-    _no_blocks(n)
     x = b.real(n, 0)
-    quant, stated = parameters(b, n, 1, 2, n.integer("axis", 1), x.shape)
+    zero = b.tensor(n, 2) if b.optional(n, 2) is not None else None
+    wanted = n.integer("output_dtype", 0)
+    if wanted not in _OUTPUT_TYPES or n.integer("precision", 0) not in (0, 1):
+        raise n.unsupported(f"quantisation to type {wanted}", "quantise to 8 or 16 bits")
+    stored = _OUTPUT_TYPES[wanted] if zero is None else zero.dtype.value
+    if stored not in INTEGERS[:4]:
+        raise n.unsupported(f"quantisation to {stored}", "quantise to 8 or 16 bits")
+    if not _is_plain(b, n, x, stored):
+        shifted = None if zero is None else _along(b, n, 2, x.shape)
+        return rounded(b, n, apply(b, n, "div", [x, _scale(b, n, x.shape)]), shifted, DType(stored))
+    quant, _ = parameters(b, n, 1, 2, n.integer("axis", 1), x.shape)
     if not b.is_weight(x):
         _check_activation(n, quant)
-    if stated is None and n.integer("output_dtype", 0) not in (0, 2):
-        raise n.unsupported("output_dtype without a zero point", "export the model with explicit zero points")
-    return b.emit(n, "quantize", [x], QuantizeAttrs(half_even=True), dtype=DType(stated or "uint8"), quant=quant)
+    return b.emit(n, "quantize", [x], QuantizeAttrs(half_even=True), dtype=DType(stored), quant=quant)
+
+
+def _scale(b: Builder, n: SourceNode, shape: tuple[int, ...]) -> Tensor:
+    if b.tensor(n, 1).dtype != DType.FLOAT32:
+        raise n.unsupported(f"a scale of type {b.tensor(n, 1).dtype.value}", "use float32 scales")
+    return _along(b, n, 1, shape)
 
 
 def dequantize_linear(b: Builder, n: SourceNode) -> Tensor:
-    _no_blocks(n)
-    return dequantized(b, n, 0, 1, 2, n.integer("axis", 1))
-
-
-def _no_blocks(n: SourceNode) -> None:
-    if n.integer("block_size", 0):
-        raise n.unsupported("block-wise quantisation", "quantise per tensor or per channel")
+    value = b.value(n, 0)
+    stored = value.dtype.value if isinstance(value, Tensor) else value.dtype.name
+    if stored not in INTEGERS or _is_plain(b, n, value, stored):
+        return dequantized(b, n, 0, 1, 2, n.integer("axis", 1))
+    x = to_type(b, n, b.tensor(n, 0), DType.FLOAT32)
+    if b.optional(n, 2) is not None:
+        if b.tensor(n, 2).dtype.value != stored:
+            raise MalformedModelError(
+                "a zero point of another type than the values", str(n), "quantise the model again"
+            )
+        x = apply(b, n, "sub", [x, to_type(b, n, _along(b, n, 2, value.shape), DType.FLOAT32)])
+    return apply(b, n, "mul", [x, _scale(b, n, value.shape)])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import numpy as np
 
 from tinycompile.errors import ShapeError
 from tinycompile.frontends.onnx import pooling
 from tinycompile.frontends.onnx.builder import Builder, Value
-from tinycompile.frontends.onnx.functions import apply, to_type
+from tinycompile.frontends.onnx.functions import apply, number, power_of, to_type
+from tinycompile.frontends.onnx.selection import axes_in
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.ir.graph import Tensor
 from tinycompile.ir.types import DType
@@ -20,18 +21,6 @@ from tinycompile.ops.reduce import ReduceAttrs, arrangement
 _EXPORT_AGAIN = "export the model again"
 _LARGEST = float(np.finfo(np.float32).max)
 Importer = Callable[[Builder, SourceNode], Value | tuple[Value, ...]]
-
-
-def number(b: Builder, n: SourceNode, value: float, dtype: DType = DType.FLOAT32) -> Tensor:
-    """A constant of one element."""
-    return b.add_constant(np.array(value, dtype=dtype.numpy), f"{n.loc.node}/{value:g}", n)
-
-
-def axes_in(n: SourceNode, axes: Collection[int], rank: int) -> set[int]:
-    """The axes counted from 0; ShapeError when they are none of `rank` dimensions."""
-    if any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) != len(axes):
-        raise ShapeError(f"axes {list(axes)} of {rank} dimensions", str(n), _EXPORT_AGAIN)
-    return {a % rank for a in axes}
 
 
 def reduce(b: Builder, n: SourceNode, name: str, x: Tensor, axes: set[int], keep: bool = True) -> Tensor:
@@ -227,7 +216,7 @@ def one_hot(b: Builder, n: SourceNode) -> Tensor:
 def cumsum(b: Builder, n: SourceNode) -> Tensor:
     x = b.tensor(n, 0)
     (axis,) = axes_in(n, b.integers(n, 1, "the axis"), len(x.shape))
-    attrs = CumsumAttrs(axis, bool(n.integer("exclusive", 0)), bool(n.integer("reverse", 0)))
+    attrs = CumsumAttrs(axis, bool(n.integer("exclusive", 0)), bool(n.integer("reverse", 0)), n.op_type == "CumProd")
     return b.emit(n, "cumsum", [x], attrs)
 
 
@@ -245,12 +234,22 @@ def dynamic_quantize_linear(b: Builder, n: SourceNode) -> tuple[Value, ...]:
     return to_type(b, n, y, DType.UINT8), scale, to_type(b, n, zero_point, DType.UINT8)
 
 
+def global_lp_pool(b: Builder, n: SourceNode) -> Tensor:
+    x, p = b.real(n, 0), n.integer("p", 2)
+    if p < 1:
+        raise n.unsupported(f"pooling of order {p}")
+    total = reduce(b, n, "sum", power_of(b, n, apply(b, n, "abs", [x]), p), set(range(2, len(x.shape))))
+    return power_of(b, n, total, 1 / p)
+
+
 REDUCTIONS: dict[str, Importer] = {
     **{kind: _reduction(kind) for kind in _REDUCTIONS},
     "ArgMax": _place("argmax"),
     "ArgMin": _place("argmin"),
+    "CumProd": cumsum,
     "CumSum": cumsum,
     "DynamicQuantizeLinear": dynamic_quantize_linear,
+    "GlobalLpPool": global_lp_pool,
     "GroupNormalization": group_normalization,
     "Hardmax": hardmax,
     "InstanceNormalization": instance_normalization,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -38,10 +38,16 @@ def _all(x: Tensor) -> list[Sequence[int]]:
     return [range(d) for d in x.shape]
 
 
+def axes_in(n: SourceNode, axes: Collection[int], rank: int) -> set[int]:
+    """The axes counted from 0; ShapeError when they are none of `rank` dimensions."""
+    if any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) != len(axes):
+        raise ShapeError(f"axes {list(axes)} of {rank} dimensions", str(n), _EXPORT_AGAIN)
+    return {a % rank for a in axes}
+
+
 def _axis(n: SourceNode, axis: int, rank: int) -> int:
-    if not -rank <= axis < rank:
-        raise ShapeError(f"axis {axis} of {rank} dimensions", str(n), _EXPORT_AGAIN)
-    return axis % rank
+    (found,) = axes_in(n, [axis], rank)
+    return found
 
 
 def slice_(b: Builder, n: SourceNode) -> Tensor:
@@ -141,6 +147,21 @@ def pad(b: Builder, n: SourceNode) -> Tensor:
     return select(b, n, x, indices, stored)
 
 
+def center_crop_pad(b: Builder, n: SourceNode) -> Tensor:
+    """The middle of each axis, or zeros around it."""
+    x, sizes = b.tensor(n, 0), checked_shape(b.integers(n, 1, "the shape"), str(n))
+    axes = n.ints("axes") or tuple(range(len(x.shape)))
+    if len(sizes) != len(axes):
+        raise ShapeError(f"{len(sizes)} sizes of {len(axes)} axes", str(n), _EXPORT_AGAIN)
+    indices = _all(x)
+    for axis, size in zip(axes, sizes, strict=True):
+        axis = _axis(n, axis, len(x.shape))
+        d = x.shape[axis]
+        first = (d - size) // 2 if size < d else -((size - d) // 2)
+        indices[axis] = [k if 0 <= k < d else -1 for k in range(first, first + size)]
+    return select(b, n, x, indices)
+
+
 def _gather_indices(b: Builder, n: SourceNode, size: int) -> Array:
     """The constant indices of a gather, counted from 0."""
     indices = b.constant(n, 1, "indices").astype(np.int64)
@@ -232,11 +253,9 @@ def space_to_depth(b: Builder, n: SourceNode) -> Tensor:
 
 
 SELECTIONS: dict[str, Callable[[Builder, SourceNode], Value | tuple[Value, ...]]] = {
+    "CenterCropPad": center_crop_pad,
     "DepthToSpace": depth_to_space,
     "Expand": expand,
-    "Gather": gather,
-    "GatherElements": gather_elements,
-    "GatherND": gather_nd,
     "Pad": pad,
     "ReverseSequence": reverse_sequence,
     "Slice": slice_,

@@ -94,6 +94,11 @@ class SourceNode:
         attribute = self._attribute(name, _TYPES.STRING)
         return default if attribute is None else attribute.s.decode("utf-8", "replace")
 
+    def texts(self, name: str) -> tuple[str, ...] | None:
+        """A list of strings; None when the attribute is absent."""
+        attribute = self._attribute(name, _TYPES.STRINGS)
+        return None if attribute is None else tuple(s.decode("utf-8", "replace") for s in attribute.strings)
+
     def ints(self, name: str, length: int | None = None) -> tuple[int, ...] | None:
         """A list of integers, of `length` where given; None when the attribute is absent."""
         attribute = self._attribute(name, _TYPES.INTS)

@@ -7,13 +7,18 @@ from collections.abc import Callable
 from tinycompile.frontends.onnx import (
     elementwise,
     functions,
+    indexing,
     layers,
     movement,
     pooling,
     products,
     quantization,
+    recurrent,
     reductions,
+    resizing,
     selection,
+    signals,
+    volumes,
 )
 from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.source import SourceNode
@@ -24,16 +29,19 @@ _ONNX: dict[str, Importer] = {
     "Add": elementwise.add,
     "AveragePool": pooling.average_pool,
     "BatchNormalization": layers.batch_normalization,
+    "BitCast": movement.bit_cast,
     "Cast": movement.cast,
     "CastLike": movement.cast_like,
     "Clip": elementwise.clip,
     "Concat": movement.concat,
     "Constant": movement.constant,
     "Conv": layers.conv,
+    "ConvInteger": layers.conv_integer,
     "ConvTranspose": layers.conv_transpose,
     "DequantizeLinear": quantization.dequantize_linear,
     "Div": elementwise.div,
     "Dropout": movement.dropout,
+    "EyeLike": movement.eye_like,
     "Flatten": movement.flatten,
     "Gemm": products.gemm,
     "GlobalAveragePool": pooling.global_average_pool,
@@ -42,6 +50,7 @@ _ONNX: dict[str, Importer] = {
     "Identity": movement.identity,
     "LeakyRelu": elementwise.leaky_relu,
     "MatMul": products.matmul,
+    "MatMulInteger": products.matmul_integer,
     "MaxPool": pooling.max_pool,
     "Mul": elementwise.mul,
     "QLinearConv": layers.qlinear_conv,
@@ -49,7 +58,7 @@ _ONNX: dict[str, Importer] = {
     "QuantizeLinear": quantization.quantize_linear,
     "Relu": elementwise.relu,
     "Reshape": movement.reshape,
-    "Resize": movement.resize,
+    "Resize": resizing.resize,
     "Shape": movement.shape,
     "Sigmoid": elementwise.sigmoid,
     "Size": movement.size,
@@ -59,7 +68,7 @@ _ONNX: dict[str, Importer] = {
     "Tanh": elementwise.tanh,
     "Transpose": movement.transpose,
     "Unsqueeze": movement.unsqueeze,
-    "Upsample": movement.resize,
+    "Upsample": resizing.resize,
 }
 
 _MICROSOFT: dict[str, Importer] = {
@@ -77,7 +86,16 @@ _MICROSOFT: dict[str, Importer] = {
     "QuantizeLinear": quantization.quantize_linear,
 }
 
-_ALL = functions.FUNCTIONS | selection.SELECTIONS | reductions.REDUCTIONS | _ONNX
+_ALL = (
+    functions.FUNCTIONS
+    | selection.SELECTIONS
+    | reductions.REDUCTIONS
+    | indexing.INDEXING
+    | recurrent.RECURRENT
+    | signals.SIGNALS
+    | volumes.VOLUMES
+    | _ONNX
+)
 IMPORTERS: dict[tuple[str, str], Importer] = {
     **{("", kind): importer for kind, importer in _ALL.items()},
     **{("com.microsoft", kind): importer for kind, importer in _MICROSOFT.items()},

@@ -1,4 +1,4 @@
-"""Kernel, stride, dilation and padding attributes of ONNX's windowed operators, for 1-D and 2-D maps."""
+"""Kernel, stride, dilation and padding attributes of ONNX's windowed operators, axis by axis."""
 
 from __future__ import annotations
 
@@ -13,6 +13,27 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
+class AxisWindow:
+    """A window along one axis; `before`, `after`: the padding. `grown`: how much of `after` ceil_mode added."""
+
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+    before: int = 0
+    after: int = 0
+    grown: int = 0
+
+    def taps(self, size: int) -> list[list[int]]:
+        """For each output along an axis of `size`, the index of each tap; it may lie in the padding."""
+        reach = (self.kernel - 1) * self.dilation + 1
+        outputs = (size + self.before + self.after - reach) // self.stride + 1
+        return [[o * self.stride - self.before + k * self.dilation for k in range(self.kernel)] for o in range(outputs)]
+
+
+NO_WINDOW = AxisWindow(1)
+
+
+@dataclass(frozen=True)
 class Window:
     """`pad` is (top, bottom, left, right); `grown`: how much of it ceil_mode added below and on the right."""
 
@@ -23,8 +44,24 @@ class Window:
     grown: Pair = (0, 0)
 
 
+def of_map(h: AxisWindow, w: AxisWindow = NO_WINDOW) -> Window:
+    """The window over a map, or over a sequence, which runs as a map of width 1."""
+    return Window(
+        (h.kernel, w.kernel),
+        (h.stride, w.stride),
+        (h.dilation, w.dilation),
+        (h.before, h.after, w.before, w.after),
+        (h.grown, w.grown),
+    )
+
+
 def window(n: SourceNode, size: Sequence[int], kernel: Sequence[int] | None = None) -> Window:
-    """The window of node `n` over a map of `size` (H, W) or (T,), which runs as a map of width 1.
+    """The window of node `n` over a map of `size` (H, W) or (T,). Raises ShapeError."""
+    return of_map(*axis_windows(n, size, kernel))
+
+
+def axis_windows(n: SourceNode, size: Sequence[int], kernel: Sequence[int] | None = None) -> list[AxisWindow]:
+    """The window of node `n` along each axis of its input of `size`.
 
     Formulas: ONNX operator specification, Conv and MaxPool (auto_pad, ceil_mode). Raises ShapeError.
     """
@@ -40,8 +77,7 @@ def window(n: SourceNode, size: Sequence[int], kernel: Sequence[int] | None = No
     if min(numbers) < 1 or max(numbers) > MAX_DIM or min(pads) < 0 or max(pads) > MAX_DIM:
         raise ShapeError("kernel, strides, dilations or pads out of range", str(n), "check this node's attributes")
     auto_pad = n.text("auto_pad", "NOTSET")
-    amounts: list[Pair] = []
-    grown = [0, 0]
+    found = []
     for d in range(dims):
         reach = (kernel[d] - 1) * dilation[d] + 1
         before, after = pads[d], pads[d + dims]
@@ -53,34 +89,29 @@ def window(n: SourceNode, size: Sequence[int], kernel: Sequence[int] | None = No
             before = after = 0
         elif auto_pad not in ("NOTSET", ""):
             raise ShapeError("unknown auto_pad", str(n), "export the model again")
+        grown = 0
         if n.integer("ceil_mode", 0):
             outputs = -(-(size[d] + before + after - reach) // stride[d]) + 1
             if (outputs - 1) * stride[d] >= size[d] + before:
                 outputs -= 1
-            extra = max((outputs - 1) * stride[d] + reach - (size[d] + before + after), 0)
-            grown[d] = extra
-            after += extra
-        amounts.append((before, after))
-    if dims == 1:
-        return Window((kernel[0], 1), (stride[0], 1), (dilation[0], 1), (*amounts[0], 0, 0), (grown[0], 0))
-    pads = (*amounts[0], *amounts[1])
-    return Window(
-        (kernel[0], kernel[1]), (stride[0], stride[1]), (dilation[0], dilation[1]), pads, (grown[0], grown[1])
-    )
+            grown = max((outputs - 1) * stride[d] + reach - (size[d] + before + after), 0)
+        found.append(AxisWindow(kernel[d], stride[d], dilation[d], before, after + grown, grown))
+    return found
 
 
 @dataclass(frozen=True)
-class TransposedWindow:
-    """`size`: the output's (H, W); `pad`: what is cut away above and on the left of it."""
+class TransposedAxis:
+    """A transposed window along one axis: `out` outputs, `before` cut away in front of them."""
 
-    size: Pair
-    stride: Pair
-    dilation: Pair
-    pad: Pair
+    out: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
 
 
-def transposed_window(n: SourceNode, size: Sequence[int], kernel: Sequence[int]) -> TransposedWindow:
-    """The window of the ConvTranspose node `n` over a map of `size` (H, W) or (T,), which runs as a map of width 1.
+def transposed_windows(n: SourceNode, size: Sequence[int], kernel: Sequence[int]) -> list[TransposedAxis]:
+    """The window of the ConvTranspose node `n` along each axis of its input of `size`.
 
     Formulas: ONNX operator specification, ConvTranspose. Raises ShapeError.
     """
@@ -96,7 +127,7 @@ def transposed_window(n: SourceNode, size: Sequence[int], kernel: Sequence[int])
     auto_pad = n.text("auto_pad", "NOTSET")
     if auto_pad not in ("NOTSET", "", "VALID", "SAME_UPPER", "SAME_LOWER"):
         raise ShapeError("unknown auto_pad", str(n), "export the model again")
-    sizes, befores = [], []
+    found = []
     for d in range(dims):
         full = (size[d] - 1) * stride[d] + (kernel[d] - 1) * dilation[d] + 1 + added[d]
         before, out = (pads[d], full - pads[d] - pads[d + dims]) if auto_pad in ("NOTSET", "") else (0, full)
@@ -106,10 +137,5 @@ def transposed_window(n: SourceNode, size: Sequence[int], kernel: Sequence[int])
             before = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
         if not 1 <= out <= MAX_DIM:
             raise ShapeError(f"an output of size {out}", str(n), "check this node's attributes")
-        sizes.append(out)
-        befores.append(before)
-    if dims == 1:
-        return TransposedWindow((sizes[0], 1), (stride[0], 1), (dilation[0], 1), (befores[0], 0))
-    return TransposedWindow(
-        (sizes[0], sizes[1]), (stride[0], stride[1]), (dilation[0], dilation[1]), (befores[0], befores[1])
-    )
+        found.append(TransposedAxis(out, kernel[d], stride[d], dilation[d], before))
+    return found
