@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from float_models import FLOAT_CASES
 from tflite_models import ModelMaker, evaluate, litert, lower, random_value
+from tflite_movement_cases import MOVEMENT_CASES, moved, several, strided
 
-from tinycompile.errors import QuantError, ShapeError, UnsupportedError
+from tinycompile.errors import MalformedModelError, QuantError, ShapeError, UnsupportedError
 from tinycompile.frontends import load_model, supported_operators
 from tinycompile.frontends.naming import MAX_PREFIX, UniqueNames, c_prefix
 from tinycompile.frontends.tflite.operators import TFLITE_OPERATORS
@@ -22,7 +23,7 @@ from tinycompile.ops.conv2d import Conv2dAttrs
 SAME, VALID = 0, 1
 NO_ACT, RELU, RELU_N1, RELU6 = 0, 1, 2, 3
 Case = Callable[[ModelMaker], int]
-CASES: dict[str, Case] = {}
+CASES: dict[str, Case] = dict(MOVEMENT_CASES)
 
 
 def case(name: str) -> Callable[[Case], Case]:
@@ -468,6 +469,37 @@ def test_weights_that_are_no_numbers_are_imported_and_refused(tmp_path: Path) ->
     assert [op.kind for op in load(maker, y, tmp_path).ops] == ["fully_connected"]
     with pytest.raises(UnsupportedError, match="finite"):
         lower(tmp_path / "model.tflite")
+
+
+@pytest.mark.parametrize(
+    ("build", "error"),
+    [
+        (moved("GATHER", (5, 4), (1, 4), [5], options="GatherOptions"), MalformedModelError),
+        (moved("GATHER", (5, 4), (5, 1), [[0]] * 5, options="GatherOptions", axis=1, batchDims=1), UnsupportedError),
+        (moved("SLICE", (5, 4), (2, 4), [4, 0], [2, 4], options="SliceOptions"), MalformedModelError),
+        (moved("TILE", (5, 4), (5, 4), [2**30, 2**30]), ShapeError),
+        (moved("TILE", (5, 4), (5, 4), [1, 2]), ShapeError),
+        (moved("MIRROR_PAD", (2, 4), (4, 4), [[2, 0], [0, 0]], options="MirrorPadOptions"), MalformedModelError),
+        (moved("BROADCAST_TO", (2, 4), (3, 4), [3, 4]), ShapeError),
+        (moved("REVERSE_V2", (2, 4), (2, 4), [2]), MalformedModelError),
+        (moved("SPACE_TO_BATCH_ND", (1, 5, 3), (2, 2, 3), [2], [[0, 0]]), ShapeError),
+        (moved("BATCH_TO_SPACE_ND", (3, 5, 3), (1, 10, 3), [2], [[0, 0]]), ShapeError),
+        (several("SPLIT", (1, 5, 3), [(1, 2, 3)] * 2, 1), MalformedModelError),
+        (strided((5, 4), (5, 4), [0, 0], [5, 4], [1, 1], ellipsisMask=1), UnsupportedError),
+        (strided((5, 4), (4,), [5, 0], [6, 4], [1, 1], shrinkAxisMask=1), MalformedModelError),
+    ],
+)
+def test_movement_that_does_not_fit_is_refused(build: Case, error: type[Exception], tmp_path: Path) -> None:
+    maker = ModelMaker()
+    with pytest.raises(error):
+        load(maker, build(maker), tmp_path)
+
+
+def test_movement_between_scales_is_refused(tmp_path: Path) -> None:
+    maker = ModelMaker()
+    x = maker.input((5, 4), 0.5)
+    with pytest.raises(UnsupportedError, match="other quantisation parameters"):
+        load(maker, maker.op("REVERSE_V2", [x, maker.ints([1])], maker.tensor((5, 4), 0.25)), tmp_path)
 
 
 def test_dynamic_range_and_float16_weights_are_refused(tmp_path: Path) -> None:

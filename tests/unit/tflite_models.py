@@ -19,6 +19,8 @@ from tinycompile.passes.lowering_check import check_supported
 
 _NUMPY = {"FLOAT32": "f4", "INT8": "i1", "UINT8": "u1", "INT32": "i4", "INT64": "i8", "INT16": "i2", "FLOAT16": "f2"}
 
+_VERSIONS = {"BROADCAST_TO": 2}  # where LiteRT has no first version
+
 
 def schema() -> Any:
     """The TFLite schema's object API; the test skips where LiteRT is not installed."""
@@ -90,13 +92,22 @@ class ModelMaker:
         data = np.array(values)
         return self.tensor(data.shape, None, dtype=dtype, data=data)
 
-    def op(self, builtin: str, inputs: Sequence[int], output: int, options: str = "", **fields: Any) -> int:
+    def op(
+        self,
+        builtin: str,
+        inputs: Sequence[int],
+        output: int,
+        options: str = "",
+        more: Sequence[int] = (),
+        **fields: Any,
+    ) -> int:
+        """The first output's number; `more`: the others."""
         s = self.schema
         op, code = s.OperatorT(), s.OperatorCodeT()
         code.builtinCode = getattr(s.BuiltinOperator, builtin)
-        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 1
+        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), _VERSIONS.get(builtin, 1)
         self.model.operatorCodes.append(code)
-        op.opcodeIndex, op.inputs, op.outputs = len(self.model.operatorCodes) - 1, list(inputs), [output]
+        op.opcodeIndex, op.inputs, op.outputs = len(self.model.operatorCodes) - 1, list(inputs), [output, *more]
         if options:
             op.builtinOptionsType = getattr(s.BuiltinOptions, options)
             op.builtinOptions = getattr(s, f"{options}T")()

@@ -16,11 +16,10 @@ from tinycompile.errors import MalformedModelError, QuantError, UnsupportedError
 from tinycompile.frontends.limits import checked_activation, checked_shape
 from tinycompile.frontends.naming import UniqueNames, plain_name
 from tinycompile.frontends.onnx.source import SourceNode
-from tinycompile.ir.graph import Array, Attrs, Graph, Node, Op, SourceLoc, Tensor, const_tensor
+from tinycompile.ir.graph import Array, Attrs, Graph, Op, SourceLoc, Tensor, const_tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
-from tinycompile.ops.construct import make_op
-from tinycompile.ops.registry import operator
+from tinycompile.ops.construct import constant_result, make_op
 from tinycompile.ops.reshape import ReshapeAttrs
 from tinycompile.ops.select import SelectAttrs
 from tinycompile.ops.transpose import TransposeAttrs
@@ -126,7 +125,7 @@ class Builder:
         op, tensor = make_op(kind, inputs, attrs, n.loc, out)
         checked_activation(checked_shape(tensor.shape, str(n)), str(n))
         if kind in _FOLDED and all(t is not None and t.data is not None and t.quant is None for t in inputs):
-            return self.add_constant(_folded(op, inputs, tensor), f"{wish}/{kind}", n)
+            return self.add_constant(constant_result(op, inputs, tensor), f"{wish}/{kind}", n)
         self._tensors[tensor.name] = tensor
         self._ops.append(op)
         if kind in ("dequantize", *_COPYING) and all(t is None or self.is_weight(t) for t in inputs):
@@ -266,12 +265,6 @@ def _needed(graph: Graph) -> list[Op]:
             alive |= set(op.inputs)
             ops.append(op)
     return ops[::-1]
-
-
-def _folded(op: Op, inputs: Sequence[Tensor | None], out: Tensor) -> Array:
-    """What an operator makes of constants, which its reference takes as if they were made at run time."""
-    live = tuple(None if t is None else replace(t, data=None) for t in inputs)
-    return operator(op.kind).reference(Node(op, live, (out,)), [None if t is None else t.data for t in inputs])
 
 
 def _real_values(tensor: Tensor) -> Array:
