@@ -17,7 +17,16 @@ from tinycompile.ops.registry import OPERATORS, operator
 from tinycompile.passes import PASSES
 from tinycompile.passes.lowering_check import check_supported
 
-_NUMPY = {"FLOAT32": "f4", "INT8": "i1", "UINT8": "u1", "INT32": "i4", "INT64": "i8", "INT16": "i2", "FLOAT16": "f2"}
+_NUMPY = {
+    "FLOAT32": "f4",
+    "INT8": "i1",
+    "UINT8": "u1",
+    "INT32": "i4",
+    "INT64": "i8",
+    "INT16": "i2",
+    "FLOAT16": "f2",
+    "BOOL": "?",
+}
 
 _VERSIONS = {"BROADCAST_TO": 2}  # where LiteRT has no first version
 
@@ -144,12 +153,10 @@ def evaluate(graph: Graph, inputs: Sequence[Array]) -> dict[str, Array]:
     return values
 
 
-def litert(model: bytes, inputs: Sequence[Array]) -> list[Array]:
-    """Outputs of LiteRT's reference kernels (BUILTIN_REF)."""
+def litert(model: bytes, inputs: Sequence[Array], kernels: str = "BUILTIN_REF") -> list[Array]:
+    """Outputs of LiteRT's reference kernels, or of others by the name of their resolver."""
     module = pytest.importorskip("ai_edge_litert.interpreter", reason="ai-edge-litert is not installed")
-    interpreter = module.Interpreter(
-        model_content=model, experimental_op_resolver_type=module.OpResolverType.BUILTIN_REF
-    )
+    interpreter = module.Interpreter(model_content=model, experimental_op_resolver_type=module.OpResolverType[kernels])
     interpreter.allocate_tensors()
     for detail, value in zip(interpreter.get_input_details(), inputs, strict=True):
         interpreter.set_tensor(detail["index"], value)

@@ -12,7 +12,7 @@ from tinycompile.errors import MalformedModelError, QuantError, ShapeError, Unsu
 from tinycompile.frontends.limits import checked_activation, checked_shape
 from tinycompile.frontends.naming import UniqueNames
 from tinycompile.frontends.tflite.reader import SourceModel, SourceOp, read_options
-from tinycompile.ir.graph import Array, Attrs, Op, SourceLoc, Tensor
+from tinycompile.ir.graph import Array, Attrs, Op, SourceLoc, Tensor, const_tensor
 from tinycompile.ir.types import DType
 from tinycompile.ops.clip import quantized_range
 from tinycompile.ops.construct import constant_result, make_op
@@ -102,10 +102,12 @@ class Builder:
 
     def step(self, op: SourceOp, kind: str, attrs: Attrs, *inputs: Tensor) -> Tensor:
         """One of the ops that an operator is made of. Its tensor has the inferred shape and type, and the quantisation
-        of the first input; that of constants is a constant."""
+        of the first input where it has its type; that of constants is a constant."""
         wish = self.names.take(f"{op.builtin}_{op.index}/{kind}")
         like = Tensor(wish, (), inputs[0].dtype, inputs[0].quant)
         made, out = make_op(kind, inputs, attrs, SourceLoc(op.builtin, f"{op.index} {wish}"), like)
+        if out.dtype != like.dtype:
+            out = replace(out, quant=None)
         checked_activation(checked_shape(out.shape, self.where(op)), self.where(op))
         if all(t.is_const for t in inputs):
             if max(out.elems, *(t.elems for t in inputs)) > _MAX_FOLDED:
@@ -115,6 +117,12 @@ class Builder:
             self.ops.append(made)
         self.extra.append(out)
         return out
+
+    def constant(self, op: SourceOp, value: Array) -> Tensor:
+        """A constant that the operator brings along."""
+        tensor = const_tensor(self.names.take(f"{op.builtin}_{op.index}/constant"), value)
+        self.extra.append(tensor)
+        return tensor
 
     def give(self, op: SourceOp, *values: Tensor) -> None:
         """The operator's outputs, of tensors that it was given or that `step` made."""
