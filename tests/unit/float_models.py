@@ -198,6 +198,18 @@ def running(axis: int, exclusive: bool, reverse: bool) -> Case:
 
 
 NO_REFERENCE = ("ceil", "elu", "round")  # LiteRT has these among its optimised kernels alone
+
+
+def dequantized(of: Callable[[ModelMaker], int]) -> Case:
+    """A fully connected layer whose weights are stored in another type."""
+
+    def build(m: ModelMaker) -> int:
+        x, w = given(m, (2, 6)), m.op("DEQUANTIZE", [of(m)], floats(m, (4, 6)))
+        return m.op("FULLY_CONNECTED", [x, w, -1], floats(m, (2, 4)), "FullyConnectedOptions")
+
+    return build
+
+
 OPTIONS = {"ARG_MAX": "ArgMax", "ARG_MIN": "ArgMin"}
 MAP = (2, 4, 5, 3)
 for builtin in ("ABS", "CEIL", "COS", "ELU", "EXP", "FLOOR", "NEG", "ROUND", "SIN", "SQUARE"):
@@ -226,5 +238,7 @@ FLOAT_CASES |= {
     "cumsum": running(1, False, False),
     "cumsum_reverse": running(-1, True, True),
     "l2_normalization": function("L2_NORMALIZATION", MAP, options="L2NormOptions"),
+    "half_weights": dequantized(lambda m: m.tensor((4, 6), None, dtype="FLOAT16", data=m.rng.standard_normal((4, 6)))),
+    "integer_weights": dequantized(lambda m: m.weights((4, 6), zero_point=5)),
     "log_softmax": function("LOG_SOFTMAX", (4, 9)),
 }

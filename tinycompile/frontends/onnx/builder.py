@@ -20,6 +20,7 @@ from tinycompile.ir.graph import Array, Attrs, Graph, Op, SourceLoc, Tensor, con
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.construct import constant_result, make_op
+from tinycompile.ops.dequantize import real_values
 from tinycompile.ops.reshape import ReshapeAttrs
 from tinycompile.ops.select import SelectAttrs
 from tinycompile.ops.transpose import TransposeAttrs
@@ -78,7 +79,7 @@ class Builder:
     def known(self, tensor: Tensor) -> Array | None:
         """The value of a tensor that is constant, or a dequantised constant (its real values)."""
         integers = self._dequantized.get(tensor.name)
-        return tensor.data if integers is None else _real_values(integers)
+        return tensor.data if integers is None else real_values(integers)
 
     def integers(self, n: SourceNode, index: int, what: str) -> tuple[int, ...]:
         """Constant input `index` as a flat list of integers."""
@@ -265,18 +266,6 @@ def _needed(graph: Graph) -> list[Op]:
             alive |= set(op.inputs)
             ops.append(op)
     return ops[::-1]
-
-
-def _real_values(tensor: Tensor) -> Array:
-    """float32 values of a quantised constant (ONNX DequantizeLinear)."""
-    assert tensor.data is not None
-    assert tensor.quant is not None
-    along = [1] * len(tensor.shape)
-    if tensor.quant.axis is not None:
-        along[tensor.quant.axis] = -1
-    scale = np.array(tensor.quant.scale, dtype=np.float32).reshape(along)
-    zero_point = np.array(tensor.quant.zero_point, dtype=np.int64).reshape(along)
-    return np.asarray((tensor.data.astype(np.int64) - zero_point).astype(np.float32) * scale)
 
 
 def _words(quant: Quant) -> str:

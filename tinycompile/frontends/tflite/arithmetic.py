@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from tinycompile.frontends.tflite.builder import Builder, Importer
 from tinycompile.frontends.tflite.reader import SourceOp
 from tinycompile.ir.graph import Attrs
 from tinycompile.ir.types import DType
 from tinycompile.ops.add import AddAttrs
 from tinycompile.ops.clip import ClipAttrs
+from tinycompile.ops.dequantize import real_values
 from tinycompile.ops.leaky_relu import LeakyReluAttrs
 from tinycompile.ops.mean import MeanAttrs
 from tinycompile.ops.mul import MulAttrs
@@ -72,13 +75,15 @@ def quantize(b: Builder, op: SourceOp) -> None:
 
 
 def dequantize(b: Builder, op: SourceOp) -> None:
+    """Constants become the floats that LiteRT computes with: whatever reads them computes in float32."""
+    half = b.half(op, 0)
+    if half is not None:
+        b.give(op, b.constant(op, half.astype(np.float32)))
+        return
     x = b.tensor(op, 0)
-    if x.is_const:
-        raise b.unsupported(
-            op,
-            f"constant {x.dtype.value} weights that are dequantised to float32",
-            "quantise the activations too: full-integer int8 with a representative dataset",
-        )
+    if x.is_const and x.quant is not None:
+        b.give(op, b.constant(op, real_values(x)))
+        return
     b.emit(op, "dequantize", Attrs(), (x,), b.output(op))
 
 

@@ -63,6 +63,10 @@ class Builder:
         assert tensor is not None  # the importer refuses such operators first
         return tensor
 
+    def half(self, op: SourceOp, position: int) -> Array | None:
+        """Data of a float16 constant, None when the input is anything else."""
+        return self.model.tensors[op.inputs[position]].half if self.has(op, position) else None
+
     def output(self, op: SourceOp) -> Tensor:
         """The one output."""
         if len(op.outputs) != 1:
