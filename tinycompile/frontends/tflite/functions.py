@@ -163,13 +163,13 @@ def l2_normalization(b: Builder, op: SourceOp) -> None:
     _checked(b, op, [x], _FLOAT)
     if activation:
         raise b.unsupported(op, "a fused activation", _NO_ACTIVATION)
-    norm = apply(b, op, "sqrt", reduce(b, op, "sum", _square(b, op, x), {len(x.shape) - 1}))
+    norm = apply(b, op, "sqrt", reduce(b, op, "sum", _square(b, op, x), {axis_in(b, op, -1, len(x.shape))}))
     b.give(op, apply(b, op, "div", x, apply(b, op, "max", norm, number(b, op, 1e-6))))
 
 
 def _log_softmax(b: Builder, op: SourceOp, given: list[Tensor]) -> Tensor:
     (x,) = given
-    last = {len(x.shape) - 1}
+    last = {axis_in(b, op, -1, len(x.shape))}
     centred = apply(b, op, "sub", x, reduce(b, op, "max", x, last))
     total = reduce(b, op, "sum", apply(b, op, "exp", centred), last)
     return apply(b, op, "sub", centred, apply(b, op, "log", total))
