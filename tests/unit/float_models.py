@@ -125,3 +125,120 @@ FLOAT_CASES: dict[str, Case] = {
 for builtin in ("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR"):
     for align, half in ((False, False), (True, False), (False, True)):
         FLOAT_CASES[f"{builtin.lower()}_{align}_{half}"] = resize(builtin, align, half)
+
+
+def function(builtin: str, *shapes: tuple[int, ...], options: str = "", const: int = 0, **fields: Any) -> Case:
+    """An elementwise function of run-time operands, and `const` constants behind them, broadcast to the first shape."""
+
+    def build(m: ModelMaker) -> int:
+        runs = len(shapes) - const
+        inputs = [given(m, s) if k < runs else floats(m, s, True) for k, s in enumerate(shapes)]
+        return m.op(builtin, inputs, floats(m, shapes[0]), options, **fields)
+
+    return build
+
+
+def positive(builtin: str) -> Case:
+    """A function of squares, for what wants no negative operand."""
+
+    def build(m: ModelMaker) -> int:
+        shape = (2, 5, 3)
+        squares = m.op("SQUARE", [given(m, shape)], floats(m, shape), "SquareOptions")
+        inputs = [squares, floats(m, (3,), True)] if builtin == "POW" else [squares]
+        return m.op(builtin, inputs, floats(m, shape), "PowOptions" if builtin == "POW" else "")
+
+    return build
+
+
+def decided(builtin: str, *shapes: tuple[int, ...], select: str = "SELECT_V2") -> Case:
+    """A comparison, or logic of two, that selects from two operands; whole numbers, so that some are equal."""
+
+    def build(m: ModelMaker) -> int:
+        a, b = (m.op("FLOOR", [given(m, s)], floats(m, s)) for s in shapes)
+        full = shapes[0]
+
+        def hit(kind: str) -> int:
+            return m.op(kind, [a, b], m.tensor(full, None, dtype="BOOL"))
+
+        found = hit(builtin if not builtin.startswith("LOGICAL") else "LESS")
+        if builtin.startswith("LOGICAL"):
+            inputs = [found] if builtin == "LOGICAL_NOT" else [found, hit("NOT_EQUAL")]
+            found = m.op(builtin, inputs, m.tensor(full, None, dtype="BOOL"))
+        return m.op(select, [found, a, floats(m, full, True)], floats(m, full))
+
+    return build
+
+
+def reduction(builtin: str, axes: list[int], keep: bool, out: tuple[int, ...]) -> Case:
+    def build(m: ModelMaker) -> int:
+        x = given(m, (2, 4, 5, 3))
+        return m.op(builtin, [x, m.ints(axes)], floats(m, out), "ReducerOptions", keepDims=keep)
+
+    return build
+
+
+def place(builtin: str, axis: int, out: tuple[int, ...]) -> Case:
+    """The place, as a float again."""
+
+    def build(m: ModelMaker) -> int:
+        found = m.tensor(out, None, dtype="INT32")
+        m.op(builtin, [given(m, (2, 4, 5, 3)), m.ints(axis)], found, f"{OPTIONS[builtin]}Options", outputType=2)
+        return m.op("CAST", [found], floats(m, out), "CastOptions")
+
+    return build
+
+
+def running(axis: int, exclusive: bool, reverse: bool) -> Case:
+    def build(m: ModelMaker) -> int:
+        x = given(m, (2, 4, 3))
+        options = {"exclusive": exclusive, "reverse": reverse}
+        return m.op("CUMSUM", [x, m.ints(axis)], floats(m, (2, 4, 3)), "CumsumOptions", **options)
+
+    return build
+
+
+NO_REFERENCE = ("ceil", "elu", "round")  # LiteRT has these among its optimised kernels alone
+
+
+def dequantized(of: Callable[[ModelMaker], int]) -> Case:
+    """A fully connected layer whose weights are stored in another type."""
+
+    def build(m: ModelMaker) -> int:
+        x, w = given(m, (2, 6)), m.op("DEQUANTIZE", [of(m)], floats(m, (4, 6)))
+        return m.op("FULLY_CONNECTED", [x, w, -1], floats(m, (2, 4)), "FullyConnectedOptions")
+
+    return build
+
+
+OPTIONS = {"ARG_MAX": "ArgMax", "ARG_MIN": "ArgMin"}
+MAP = (2, 4, 5, 3)
+for builtin in ("ABS", "CEIL", "COS", "ELU", "EXP", "FLOOR", "NEG", "ROUND", "SIN", "SQUARE"):
+    FLOAT_CASES[builtin.lower()] = function(builtin, MAP)
+for builtin in ("LOG", "POW", "RSQRT", "SQRT"):
+    FLOAT_CASES[builtin.lower()] = positive(builtin)
+for builtin in ("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"):
+    FLOAT_CASES[builtin.lower()] = function(builtin, MAP, MAP)
+    FLOAT_CASES[f"{builtin.lower()}_broadcast"] = function(builtin, MAP, (4, 1, 3), const=1)
+for builtin in ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"):
+    FLOAT_CASES[builtin.lower()] = decided(builtin, MAP, MAP)
+    FLOAT_CASES[f"{builtin.lower()}_broadcast"] = decided(builtin, MAP, (1, 1, 1, 3))
+for builtin in ("LOGICAL_AND", "LOGICAL_OR", "LOGICAL_NOT"):
+    FLOAT_CASES[builtin.lower()] = decided(builtin, MAP, MAP, select="SELECT")
+for builtin in ("SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"):
+    FLOAT_CASES[builtin.lower()] = reduction(builtin, [1, 2], False, (2, 3))
+    FLOAT_CASES[f"{builtin.lower()}_apart"] = reduction(builtin, [-1, 1], True, (2, 1, 5, 1))
+FLOAT_CASES |= {
+    "div": function("DIV", MAP, (3,), const=1, options="DivOptions", fusedActivationFunction=NO_ACT),
+    "div_relu6": function("DIV", MAP, MAP, const=1, options="DivOptions", fusedActivationFunction=RELU6),
+    "gelu": function("GELU", MAP, options="GeluOptions", approximate=False),
+    "gelu_approximate": function("GELU", MAP, options="GeluOptions", approximate=True),
+    "prelu": function("PRELU", MAP, (1, 1, 3), const=1),
+    "arg_max": place("ARG_MAX", -1, (2, 4, 5)),
+    "arg_min": place("ARG_MIN", 1, (2, 5, 3)),
+    "cumsum": running(1, False, False),
+    "cumsum_reverse": running(-1, True, True),
+    "l2_normalization": function("L2_NORMALIZATION", MAP, options="L2NormOptions"),
+    "half_weights": dequantized(lambda m: m.tensor((4, 6), None, dtype="FLOAT16", data=m.rng.standard_normal((4, 6)))),
+    "integer_weights": dequantized(lambda m: m.weights((4, 6), zero_point=5)),
+    "log_softmax": function("LOG_SOFTMAX", (4, 9)),
+}

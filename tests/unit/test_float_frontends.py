@@ -10,7 +10,7 @@ import onnx
 import onnx_models
 import pytest
 import tflite_models
-from float_models import FLOAT_CASES
+from float_models import FLOAT_CASES, NO_REFERENCE
 from onnx import TensorProto, helper
 from onnx_models import Array, ModelMaker, kinds, lower, runtime
 
@@ -26,10 +26,11 @@ def test_tflite_operator(name: str, tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(data)
     graph = tflite_models.lower(path)
+    kernels = "BUILTIN_WITHOUT_DEFAULT_DELEGATES" if name in NO_REFERENCE else "BUILTIN_REF"
     rng = np.random.default_rng(3)
     for _ in range(3):
         inputs = [rng.normal(0, 2, graph.tensors[i].shape).astype(np.float32) for i in graph.inputs]
-        (want,) = tflite_models.litert(data, inputs)
+        (want,) = tflite_models.litert(data, inputs, kernels)
         got = tflite_models.evaluate(graph, inputs)[graph.outputs[0]]
         np.testing.assert_allclose(got.reshape(want.shape), want, **TOLERANCE)
 

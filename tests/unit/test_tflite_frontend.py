@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from float_models import FLOAT_CASES
 from tflite_models import ModelMaker, evaluate, litert, lower, random_value
+from tflite_movement_cases import MOVEMENT_CASES, moved, several, strided
 
-from tinycompile.errors import QuantError, ShapeError, UnsupportedError
+from tinycompile.errors import MalformedModelError, QuantError, ShapeError, UnsupportedError
 from tinycompile.frontends import load_model, supported_operators
 from tinycompile.frontends.naming import MAX_PREFIX, UniqueNames, c_prefix
 from tinycompile.frontends.tflite.operators import TFLITE_OPERATORS
@@ -22,7 +23,7 @@ from tinycompile.ops.conv2d import Conv2dAttrs
 SAME, VALID = 0, 1
 NO_ACT, RELU, RELU_N1, RELU6 = 0, 1, 2, 3
 Case = Callable[[ModelMaker], int]
-CASES: dict[str, Case] = {}
+CASES: dict[str, Case] = dict(MOVEMENT_CASES)
 
 
 def case(name: str) -> Callable[[Case], Case]:
@@ -395,6 +396,42 @@ def test_every_operator_of_the_table_has_a_case() -> None:
     assert supported_operators()["tflite"] == tuple(sorted(TFLITE_OPERATORS))
 
 
+@pytest.mark.parametrize("builtin", ["MAXIMUM", "MINIMUM", "REDUCE_MAX", "REDUCE_MIN"])
+def test_extremes_of_one_scale_are_bit_exact(builtin: str, tmp_path: Path) -> None:
+    m = ModelMaker()
+    x = m.input((2, 4, 3))
+    if builtin.startswith("REDUCE"):
+        y = m.op(builtin, [x, m.ints([1])], m.tensor((2, 3)), "ReducerOptions")
+    else:
+        y = m.op(builtin, [x, m.input((4, 3))], m.tensor((2, 4, 3)), "MaximumMinimumOptions")
+    assert_bit_exact(m.build(y), tmp_path / "m.tflite", 3)
+
+
+@pytest.mark.parametrize(
+    ("builtin", "count", "options"),
+    [
+        ("ABS", 1, ""),
+        ("EXP", 1, ""),
+        ("RSQRT", 1, ""),
+        ("PRELU", 2, ""),
+        ("DIV", 2, "DivOptions"),
+        ("MAXIMUM", 2, ""),
+        ("LOG_SOFTMAX", 1, ""),
+        ("LESS", 2, ""),
+        ("SUM", 1, "ReducerOptions"),
+        ("REDUCE_MAX", 1, "ReducerOptions"),
+        ("L2_NORMALIZATION", 1, "L2NormOptions"),
+        ("CAST", 1, ""),
+    ],
+)
+def test_functions_of_quantised_integers_are_refused(builtin: str, count: int, options: str, tmp_path: Path) -> None:
+    m = ModelMaker()
+    inputs = [m.input((2, 4)) for _ in range(count)]
+    y = m.op(builtin, inputs, m.tensor((2, 4), 0.01), options)
+    with pytest.raises(UnsupportedError, match="int8, quantised or not"):
+        load(m, y, tmp_path)
+
+
 def load(maker: ModelMaker, out: int, folder: Path) -> Graph:
     path = folder / "model.tflite"
     path.write_bytes(maker.build(out))
@@ -437,15 +474,15 @@ def test_repeated_and_missing_names_are_made_unique(tmp_path: Path) -> None:
 def test_every_unsupported_operator_is_in_one_error(tmp_path: Path) -> None:
     maker = ModelMaker()
     x = maker.input((1, 4))
-    a = maker.op("SIN", [x], maker.tensor((1, 4)))
+    a = maker.op("RFFT2D", [x], maker.tensor((1, 4)))
     b = maker.op("RELU", [a], maker.tensor((1, 4)))
     c = maker.op("ADD", [b, b], maker.tensor((1, 4)), "AddOptions", fusedActivationFunction=4)
-    d = maker.op("CUMSUM", [c], maker.tensor((1, 4)))
+    d = maker.op("UNIQUE", [c], maker.tensor((1, 4)))
     half = maker.op("RELU", [maker.tensor((1, 4), None, dtype="FLOAT16", data=np.zeros((1, 4)))], maker.tensor((1, 4)))
     with pytest.raises(UnsupportedError) as raised:
         load(maker, maker.op("ADD", [d, half], maker.tensor((1, 4)), "AddOptions"), tmp_path)
     assert raised.value.what == (
-        "4 unsupported: operator 0: SIN; operator 2: ADD: fused activation 4; operator 3: CUMSUM; "
+        "4 unsupported: operator 0: RFFT2D; operator 2: ADD: fused activation 4; operator 3: UNIQUE; "
         "operator 4: RELU on type FLOAT16"
     )
     assert "tinycompile ops" in raised.value.fix
@@ -454,9 +491,9 @@ def test_every_unsupported_operator_is_in_one_error(tmp_path: Path) -> None:
 def test_what_depends_on_unsupported_shape_arithmetic_is_not_reported_as_well(tmp_path: Path) -> None:
     maker = ModelMaker()
     x = maker.input((1, 4))
-    axes = maker.op("CUMSUM", [maker.ints([1])], maker.tensor((1,), None, dtype="INT32"))
+    axes = maker.op("UNIQUE", [maker.ints([1])], maker.tensor((1,), None, dtype="INT32"))
     y = maker.op("MEAN", [x, axes], maker.tensor((1, 1)), "ReducerOptions", keepDims=True)
-    with pytest.raises(UnsupportedError, match=r"^1 unsupported: operator 0: CUMSUM "):
+    with pytest.raises(UnsupportedError, match=r"^1 unsupported: operator 0: UNIQUE "):
         load(maker, y, tmp_path)
 
 
@@ -470,18 +507,44 @@ def test_weights_that_are_no_numbers_are_imported_and_refused(tmp_path: Path) ->
         lower(tmp_path / "model.tflite")
 
 
-def test_dynamic_range_and_float16_weights_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("build", "error"),
+    [
+        (moved("GATHER", (5, 4), (1, 4), [5], options="GatherOptions"), MalformedModelError),
+        (moved("GATHER", (5, 4), (5, 1), [[0]] * 5, options="GatherOptions", axis=1, batchDims=1), UnsupportedError),
+        (moved("SLICE", (5, 4), (2, 4), [4, 0], [2, 4], options="SliceOptions"), MalformedModelError),
+        (moved("TILE", (5, 4), (5, 4), [2**30, 2**30]), ShapeError),
+        (moved("TILE", (5, 4), (5, 4), [1, 2]), ShapeError),
+        (moved("MIRROR_PAD", (2, 4), (4, 4), [[2, 0], [0, 0]], options="MirrorPadOptions"), MalformedModelError),
+        (moved("BROADCAST_TO", (2, 4), (3, 4), [3, 4]), ShapeError),
+        (moved("REVERSE_V2", (2, 4), (2, 4), [2]), MalformedModelError),
+        (moved("SPACE_TO_BATCH_ND", (1, 5, 3), (2, 2, 3), [2], [[0, 0]]), ShapeError),
+        (moved("BATCH_TO_SPACE_ND", (3, 5, 3), (1, 10, 3), [2], [[0, 0]]), ShapeError),
+        (several("SPLIT", (1, 5, 3), [(1, 2, 3)] * 2, 1), MalformedModelError),
+        (strided((5, 4), (5, 4), [0, 0], [5, 4], [1, 1], ellipsisMask=1), UnsupportedError),
+        (strided((5, 4), (4,), [5, 0], [6, 4], [1, 1], shrinkAxisMask=1), MalformedModelError),
+    ],
+)
+def test_movement_that_does_not_fit_is_refused(build: Case, error: type[Exception], tmp_path: Path) -> None:
+    maker = ModelMaker()
+    with pytest.raises(error):
+        load(maker, build(maker), tmp_path)
+
+
+def test_movement_between_scales_is_refused(tmp_path: Path) -> None:
+    maker = ModelMaker()
+    x = maker.input((5, 4), 0.5)
+    with pytest.raises(UnsupportedError, match="other quantisation parameters"):
+        load(maker, maker.op("REVERSE_V2", [x, maker.ints([1])], maker.tensor((5, 4), 0.25)), tmp_path)
+
+
+def test_dynamic_range_is_refused(tmp_path: Path) -> None:
     maker = ModelMaker()
     x, y = (maker.tensor((1, n), None, dtype="FLOAT32") for n in (4, 3))
     maker.graph.inputs.append(x)
     maker.op("FULLY_CONNECTED", [x, maker.weights((3, 4)), -1], y, "FullyConnectedOptions")
     with pytest.raises(UnsupportedError, match="dynamic range"):
         load(maker, y, tmp_path)
-    maker = ModelMaker()
-    x = maker.input((1, 4), None, dtype="FLOAT32")
-    w = maker.op("DEQUANTIZE", [maker.weights((1, 4))], maker.tensor((1, 4), None, dtype="FLOAT32"))
-    with pytest.raises(UnsupportedError, match="dequantised to float32"):
-        load(maker, maker.op("ADD", [x, w], maker.tensor((1, 4), None, dtype="FLOAT32"), "AddOptions"), tmp_path)
 
 
 def test_an_open_batch_is_one_and_other_open_dimensions_are_refused(tmp_path: Path) -> None:

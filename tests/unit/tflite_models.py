@@ -17,7 +17,18 @@ from tinycompile.ops.registry import OPERATORS, operator
 from tinycompile.passes import PASSES
 from tinycompile.passes.lowering_check import check_supported
 
-_NUMPY = {"FLOAT32": "f4", "INT8": "i1", "UINT8": "u1", "INT32": "i4", "INT64": "i8", "INT16": "i2", "FLOAT16": "f2"}
+_NUMPY = {
+    "FLOAT32": "f4",
+    "INT8": "i1",
+    "UINT8": "u1",
+    "INT32": "i4",
+    "INT64": "i8",
+    "INT16": "i2",
+    "FLOAT16": "f2",
+    "BOOL": "?",
+}
+
+_VERSIONS = {"BROADCAST_TO": 2}  # where LiteRT has no first version
 
 
 def schema() -> Any:
@@ -90,13 +101,22 @@ class ModelMaker:
         data = np.array(values)
         return self.tensor(data.shape, None, dtype=dtype, data=data)
 
-    def op(self, builtin: str, inputs: Sequence[int], output: int, options: str = "", **fields: Any) -> int:
+    def op(
+        self,
+        builtin: str,
+        inputs: Sequence[int],
+        output: int,
+        options: str = "",
+        more: Sequence[int] = (),
+        **fields: Any,
+    ) -> int:
+        """The first output's number; `more`: the others."""
         s = self.schema
         op, code = s.OperatorT(), s.OperatorCodeT()
         code.builtinCode = getattr(s.BuiltinOperator, builtin)
-        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 1
+        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), _VERSIONS.get(builtin, 1)
         self.model.operatorCodes.append(code)
-        op.opcodeIndex, op.inputs, op.outputs = len(self.model.operatorCodes) - 1, list(inputs), [output]
+        op.opcodeIndex, op.inputs, op.outputs = len(self.model.operatorCodes) - 1, list(inputs), [output, *more]
         if options:
             op.builtinOptionsType = getattr(s.BuiltinOptions, options)
             op.builtinOptions = getattr(s, f"{options}T")()
@@ -133,12 +153,10 @@ def evaluate(graph: Graph, inputs: Sequence[Array]) -> dict[str, Array]:
     return values
 
 
-def litert(model: bytes, inputs: Sequence[Array]) -> list[Array]:
-    """Outputs of LiteRT's reference kernels (BUILTIN_REF)."""
+def litert(model: bytes, inputs: Sequence[Array], kernels: str = "BUILTIN_REF") -> list[Array]:
+    """Outputs of LiteRT's reference kernels, or of others by the name of their resolver."""
     module = pytest.importorskip("ai_edge_litert.interpreter", reason="ai-edge-litert is not installed")
-    interpreter = module.Interpreter(
-        model_content=model, experimental_op_resolver_type=module.OpResolverType.BUILTIN_REF
-    )
+    interpreter = module.Interpreter(model_content=model, experimental_op_resolver_type=module.OpResolverType[kernels])
     interpreter.allocate_tensors()
     for detail, value in zip(interpreter.get_input_details(), inputs, strict=True):
         interpreter.set_tensor(detail["index"], value)

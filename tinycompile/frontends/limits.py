@@ -13,6 +13,7 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_TENSOR_ELEMS = 16 * 1024 * 1024
 MAX_DIM = 2**24
 MAX_RANK = 8
+MAX_INDICES = 4 * 1024 * 1024  # of all selections; each is an object of Python
 MAX_OPS = 20_000
 MAX_TENSORS = 50_000
 MAX_OPERANDS = 2048  # of one operator, and as many results
@@ -34,6 +35,11 @@ class Budget:
             raise MalformedModelError(
                 f"more than {self._amount} {self._what}", where, "use a model for microcontrollers"
             )
+
+
+def selection_budget() -> Budget:
+    """For the indices of all selections of a file."""
+    return Budget(MAX_INDICES, "indices of selected elements")
 
 
 def checked_shape(shape: Sequence[int], where: str) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tinycompile.ir.graph import Attrs, Node, Op, SourceLoc, Tensor
+from tinycompile.ir.graph import Array, Attrs, Node, Op, SourceLoc, Tensor
 from tinycompile.ops.registry import operator
 
 
@@ -21,3 +21,9 @@ def make_op(
     op = Op(kind, out.name, names, (out.name,), attrs, source)
     shape, dtype = operator(kind).infer(Node(op, tuple(inputs), (out,)))
     return op, replace(out, shape=tuple(shape), dtype=dtype)
+
+
+def constant_result(op: Op, inputs: Sequence[Tensor | None], out: Tensor) -> Array:
+    """What an operator makes of constants, which its reference takes as if they were made at run time."""
+    live = tuple(None if t is None else replace(t, data=None) for t in inputs)
+    return operator(op.kind).reference(Node(op, live, (out,)), [None if t is None else t.data for t in inputs])

@@ -12,22 +12,21 @@ from dataclasses import replace
 import numpy as np
 
 from tinycompile.errors import MalformedModelError, QuantError, UnsupportedError, one_line
-from tinycompile.frontends.limits import Budget, checked_activation, checked_shape
+from tinycompile.frontends.limits import checked_activation, checked_shape, selection_budget
 from tinycompile.frontends.naming import UniqueNames, plain_name
 from tinycompile.frontends.onnx.folding import folding_budget
 from tinycompile.frontends.onnx.model import ModelFolder
 from tinycompile.frontends.onnx.source import SourceNode
-from tinycompile.ir.graph import Array, Attrs, Graph, Node, Op, SourceLoc, Tensor, const_tensor
+from tinycompile.ir.graph import Array, Attrs, Graph, Op, SourceLoc, Tensor, const_tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.concat import ConcatAttrs
-from tinycompile.ops.construct import make_op
-from tinycompile.ops.registry import operator
+from tinycompile.ops.construct import constant_result, make_op
+from tinycompile.ops.dequantize import real_values
 from tinycompile.ops.reshape import ReshapeAttrs
 from tinycompile.ops.select import SelectAttrs
 from tinycompile.ops.transpose import TransposeAttrs
 
-MAX_INDICES = 4 * 1024 * 1024  # of all selections; each is an object of Python
 Value = Tensor | Array
 _DTYPES = {d.value: d for d in DType}
 # Operators that run at import where all they work on is constant.
@@ -42,7 +41,7 @@ class Builder:
     def __init__(self, folder: ModelFolder) -> None:
         self.folder = folder
         self.folding = folding_budget()
-        self.indices = Budget(MAX_INDICES, "indices of selected elements")
+        self.indices = selection_budget()
         self.values: dict[str, Value] = {}
         self._names = UniqueNames()
         self._tensors: dict[str, Tensor] = {}
@@ -84,7 +83,7 @@ class Builder:
     def known(self, tensor: Tensor) -> Array | None:
         """The value of a tensor that is constant, or a dequantised constant (its real values)."""
         integers = self._dequantized.get(tensor.name)
-        return tensor.data if integers is None else _real_values(integers)
+        return tensor.data if integers is None else real_values(integers)
 
     def integers(self, n: SourceNode, index: int, what: str) -> tuple[int, ...]:
         """Constant input `index` as a flat list of integers."""
@@ -132,7 +131,7 @@ class Builder:
         shape = checked_shape(tensor.shape, str(n))
         if kind in _FOLDED and all(t is not None and t.data is not None and t.quant is None for t in inputs):
             checked_activation(shape, str(n))
-            return self.add_constant(_folded(op, inputs, tensor), f"{wish}/{kind}", n)
+            return self.add_constant(constant_result(op, inputs, tensor), f"{wish}/{kind}", n)
         if kind in ("dequantize", *_COPYING) and all(t is None or self.is_weight(t) for t in inputs):
             self._weights.add(tensor.name)
         else:
@@ -278,24 +277,6 @@ def _needed(graph: Graph) -> list[Op]:
             alive |= set(op.inputs)
             ops.append(op)
     return ops[::-1]
-
-
-def _folded(op: Op, inputs: Sequence[Tensor | None], out: Tensor) -> Array:
-    """What an operator makes of constants, which its reference takes as if they were made at run time."""
-    live = tuple(None if t is None else replace(t, data=None) for t in inputs)
-    return operator(op.kind).reference(Node(op, live, (out,)), [None if t is None else t.data for t in inputs])
-
-
-def _real_values(tensor: Tensor) -> Array:
-    """float32 values of a quantised constant (ONNX DequantizeLinear)."""
-    assert tensor.data is not None
-    assert tensor.quant is not None
-    along = [1] * len(tensor.shape)
-    if tensor.quant.axis is not None:
-        along[tensor.quant.axis] = -1
-    scale = np.array(tensor.quant.scale, dtype=np.float32).reshape(along)
-    zero_point = np.array(tensor.quant.zero_point, dtype=np.int64).reshape(along)
-    return np.asarray((tensor.data.astype(np.int64) - zero_point).astype(np.float32) * scale)
 
 
 def _words(quant: Quant) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from tinycompile.errors import MalformedModelError, ShapeError
+from tinycompile.frontends.indices import along, everything, expanded, padded, parts, tiled
 from tinycompile.frontends.limits import MAX_DIM, checked_shape
 from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.source import SourceNode
@@ -35,10 +36,6 @@ def pick(b: Builder, n: SourceNode, x: Tensor, places: Array, value: float = 0) 
     return b.reshape(n, select(b, n, flat, [places.reshape(-1).tolist()], value), shape)
 
 
-def _all(x: Tensor) -> list[Sequence[int]]:
-    return [range(d) for d in x.shape]
-
-
 def axes_in(n: SourceNode, axes: Collection[int], rank: int) -> set[int]:
     """The axes counted from 0; ShapeError when they are none of `rank` dimensions."""
     if any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) != len(axes):
@@ -59,7 +56,7 @@ def slice_(b: Builder, n: SourceNode) -> Tensor:
     steps = b.integers(n, 4, "the steps") if b.optional(n, 4) is not None else (1,) * len(starts)
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
         raise ShapeError("starts, ends, axes and steps of a slice disagree", str(n), _EXPORT_AGAIN)
-    indices = _all(x)
+    indices = everything(x.shape)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         axis = _axis(n, axis, rank)
         low = end if end >= 0 or end + x.shape[axis] >= 0 else None if step < 0 else 0
@@ -80,13 +77,7 @@ def split(b: Builder, n: SourceNode) -> tuple[Tensor, ...]:
         sizes = tuple(min(each, x.shape[axis] - k * each) for k in range(count))
     if len(sizes) != count or sum(sizes) != x.shape[axis] or min(sizes) < 0:
         raise ShapeError(f"a split of {x.shape[axis]} into {list(sizes)}", str(n), _EXPORT_AGAIN)
-    parts, start = [], 0
-    for size in sizes:
-        indices = _all(x)
-        indices[axis] = range(start, start + size)
-        start += size
-        parts.append(select(b, n, x, indices))
-    return tuple(parts)
+    return tuple(select(b, n, x, along(x.shape, axis, part)) for part in parts(x.shape[axis], sizes))
 
 
 def tile(b: Builder, n: SourceNode) -> Tensor:
@@ -94,7 +85,7 @@ def tile(b: Builder, n: SourceNode) -> Tensor:
     if len(repeats) != len(x.shape):
         raise ShapeError(f"{len(repeats)} repeats of {len(x.shape)} dimensions", str(n), _EXPORT_AGAIN)
     checked_shape([d * r for d, r in zip(x.shape, repeats, strict=True)], str(n))
-    return select(b, n, x, [list(range(d)) * r for d, r in zip(x.shape, repeats, strict=True)])
+    return select(b, n, x, tiled(x.shape, repeats))
 
 
 def expand(b: Builder, n: SourceNode) -> Tensor:
@@ -102,21 +93,7 @@ def expand(b: Builder, n: SourceNode) -> Tensor:
     wanted = checked_shape(b.integers(n, 1, "the shape"), str(n))
     shape = checked_shape(np.broadcast_shapes(x.shape, wanted), str(n))
     full = b.reshape(n, x, (1,) * (len(shape) - len(x.shape)) + x.shape)
-    return select(b, n, full, [range(d) if d == s else (0,) * s for d, s in zip(full.shape, shape, strict=True)])
-
-
-def _padded(size: int, before: int, after: int, mode: str) -> Array:
-    """The index of each padded position; -1 where the padding is constant. Negative amounts cut."""
-    at = np.arange(-before, size + after)
-    if mode == "constant":
-        return np.where((at < 0) | (at >= size), -1, at)
-    if mode == "edge":
-        return np.clip(at, 0, size - 1)
-    if mode == "wrap":
-        return np.asarray(at % size)
-    period = max(2 * size - 2, 1)
-    folded = at % period
-    return np.where(folded >= size, period - folded, folded)
+    return select(b, n, full, expanded(full.shape, shape))
 
 
 def pad(b: Builder, n: SourceNode) -> Tensor:
@@ -144,7 +121,7 @@ def pad(b: Builder, n: SourceNode) -> Tensor:
     if mode == "constant" and min(given) >= 0 and eight_bits:
         return b.emit(n, "pad", [x], PadAttrs(tuple(before), tuple(after), stored))
     checked_shape([d + p + q for d, p, q in zip(x.shape, before, after, strict=True)], str(n))
-    indices = [_padded(d, p, q, mode).tolist() for d, p, q in zip(x.shape, before, after, strict=True)]
+    indices = [padded(d, p, q, mode).tolist() for d, p, q in zip(x.shape, before, after, strict=True)]
     return select(b, n, x, indices, stored)
 
 
@@ -154,7 +131,7 @@ def center_crop_pad(b: Builder, n: SourceNode) -> Tensor:
     axes = n.ints("axes") or tuple(range(len(x.shape)))
     if len(sizes) != len(axes):
         raise ShapeError(f"{len(sizes)} sizes of {len(axes)} axes", str(n), _EXPORT_AGAIN)
-    indices = _all(x)
+    indices = everything(x.shape)
     for axis, size in zip(axes, sizes, strict=True):
         axis = _axis(n, axis, len(x.shape))
         d = x.shape[axis]
@@ -175,9 +152,8 @@ def gather(b: Builder, n: SourceNode) -> Tensor:
     x = b.tensor(n, 0)
     axis = _axis(n, n.integer("axis", 0), len(x.shape))
     at = _gather_indices(b, n, x.shape[axis])
-    indices = _all(x)
-    indices[axis] = at.reshape(-1).tolist()
-    return b.reshape(n, select(b, n, x, indices), (*x.shape[:axis], *at.shape, *x.shape[axis + 1 :]))
+    taken = select(b, n, x, along(x.shape, axis, at.reshape(-1).tolist()))
+    return b.reshape(n, taken, (*x.shape[:axis], *at.shape, *x.shape[axis + 1 :]))
 
 
 def _places(b: Builder, n: SourceNode, x: Tensor) -> Array:

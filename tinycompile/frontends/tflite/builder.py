@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tinycompile.errors import MalformedModelError, QuantError, ShapeError, UnsupportedError
+from tinycompile.frontends.limits import Budget, checked_activation, checked_shape, selection_budget
 from tinycompile.frontends.naming import UniqueNames
 from tinycompile.frontends.tflite.reader import SourceModel, SourceOp, read_options
-from tinycompile.ir.graph import Array, Attrs, Op, SourceLoc, Tensor
+from tinycompile.ir.graph import Array, Attrs, Op, SourceLoc, Tensor, const_tensor
 from tinycompile.ir.types import DType
 from tinycompile.ops.clip import quantized_range
+from tinycompile.ops.construct import constant_result, make_op
+from tinycompile.ops.reshape import ReshapeAttrs
 
 EXPORT_AGAIN = "export the model again"
 Padding = tuple[int, int, int, int]
@@ -33,6 +36,7 @@ class Builder:
     names: UniqueNames
     ops: list[Op] = field(default_factory=list)
     extra: list[Tensor] = field(default_factory=list)
+    indices: Budget = field(default_factory=selection_budget)
 
     def tensors_by_name(self) -> dict[str, Tensor]:
         return {t.name: t for t in (*self.tensors, *self.extra) if t is not None}
@@ -59,6 +63,10 @@ class Builder:
         tensor = self.tensors[op.inputs[position]]
         assert tensor is not None  # the importer refuses such operators first
         return tensor
+
+    def half(self, op: SourceOp, position: int) -> Array | None:
+        """Data of a float16 constant, None when the input is anything else."""
+        return self.model.tensors[op.inputs[position]].half if self.has(op, position) else None
 
     def output(self, op: SourceOp) -> Tensor:
         """The one output."""
@@ -94,10 +102,57 @@ class Builder:
         """An operator that copies values of input 0: LiteRT never looks at the scales, so they must agree."""
         x, out = self.tensor(op, 0), self.output(op)
         if x.quant != out.quant:
-            raise self.unsupported(
-                op, "other quantisation parameters on its output than on its input", "quantise the model again"
-            )
+            raise self.other_scales(op)
         self.emit(op, kind, attrs, (x,), out)
+
+    def step(self, op: SourceOp, kind: str, attrs: Attrs, *inputs: Tensor) -> Tensor:
+        """One of the ops that an operator is made of. Its tensor has the inferred shape and type, and the quantisation
+        of the first input where it has its type; that of constants is a constant."""
+        wish = self.names.take(f"{op.builtin}_{op.index}/{kind}")
+        like = Tensor(wish, (), inputs[0].dtype, inputs[0].quant)
+        made, out = make_op(kind, inputs, attrs, SourceLoc(op.builtin, f"{op.index} {wish}"), like)
+        if out.dtype != like.dtype:
+            out = replace(out, quant=None)
+        checked_activation(checked_shape(out.shape, self.where(op)), self.where(op))
+        if all(t.is_const for t in inputs):
+            if max(out.elems, *(t.elems for t in inputs)) > _MAX_FOLDED:
+                raise self.unsupported(op, f"{out.elems} constant elements", "compute this constant before the export")
+            out = replace(out, data=constant_result(made, inputs, out))
+        else:
+            self.ops.append(made)
+        self.extra.append(out)
+        return out
+
+    def constant(self, op: SourceOp, value: Array) -> Tensor:
+        """A constant that the operator brings along."""
+        tensor = const_tensor(self.names.take(f"{op.builtin}_{op.index}/constant"), value)
+        self.extra.append(tensor)
+        return tensor
+
+    def give(self, op: SourceOp, *values: Tensor) -> None:
+        """The operator's outputs, of tensors that it was given or that `step` made."""
+        if len(op.outputs) != len(values):
+            raise self.malformed(op, f"{len(op.outputs)} outputs, expected {len(values)}")
+        for index, value in zip(op.outputs, values, strict=True):
+            out = self.tensors[index]
+            assert out is not None  # the importer refuses such operators first
+            if (value.shape, value.dtype) != (out.shape, out.dtype):
+                raise self.bad_shape(
+                    op,
+                    f"{out.dtype.value} output {list(out.shape)}; its inputs give {value.dtype.value} "
+                    f"{list(value.shape)}",
+                )
+            if value.quant != out.quant:
+                raise self.other_scales(op)
+            if value.is_const:
+                self.tensors[index] = replace(out, data=value.data)
+            else:
+                self.emit(op, "reshape", ReshapeAttrs(out.shape), (value,), out)
+
+    def other_scales(self, op: SourceOp) -> UnsupportedError:
+        return self.unsupported(
+            op, "other quantisation parameters on its output than on its input", "quantise the model again"
+        )
 
     def fold(self, op: SourceOp, value: Array) -> None:
         """The result of an operator that is known at compile time."""
@@ -106,13 +161,6 @@ class Builder:
             raise self.bad_shape(op, f"output {list(out.shape)}; its inputs give {list(value.shape)}")
         data = value.astype(out.dtype.numpy)
         self.tensors[op.outputs[0]] = Tensor(out.name, out.shape, out.dtype, None, data)
-
-    def small_const(self, op: SourceOp, position: int) -> Array:
-        """A constant to fold: shape arithmetic, never weights."""
-        data = self.const(op, position)
-        if data.size > _MAX_FOLDED:
-            raise self.unsupported(op, f"{data.size} constant elements", "compute this constant before the export")
-        return data
 
     def intermediate(self, like: Tensor, shape: tuple[int, ...], suffix: str) -> Tensor:
         tensor = Tensor(self.names.take(f"{like.name}{suffix}"), shape, like.dtype, like.quant)
@@ -163,3 +211,6 @@ class Builder:
         if len(x.shape) != 4:
             raise self.bad_shape(op, f"input of shape {list(x.shape)} is no NHWC map")
         return x
+
+
+Importer = Callable[[Builder, SourceOp], None]

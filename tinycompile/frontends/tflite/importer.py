@@ -20,6 +20,8 @@ def _unsupported_tensor(model: SourceModel, op: SourceOp) -> str | None:
     """Why the operator's tensors alone rule it out."""
     for i in (*op.inputs, *op.outputs):
         if i >= 0 and model.tensors[i].dtype is None:
+            if op.builtin == "DEQUANTIZE" and model.tensors[i].half is not None:
+                continue
             return f"type {model.tensors[i].type_name}"
         if i >= 0 and model.tensors[i].is_variable:
             return "a variable tensor (state between calls)"

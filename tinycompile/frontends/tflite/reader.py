@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinycompile.errors import MalformedModelError, QuantError, ShapeError, UnsupportedError, one_line
 from tinycompile.frontends.limits import (
     MAX_OPS,
@@ -42,6 +44,7 @@ _TYPES = {
     15: DType.UINT32,
     16: DType.UINT16,
 }
+_FLOAT16 = 1
 _SCHEMA_VERSION = 3
 # A file without shared vectors is read once; sharing of short ones is normal.
 _READS_PER_BYTE, _FREE_READS = 4, 65536
@@ -72,6 +75,8 @@ class SourceTensor:
     quant: Quant | None
     data: Array | None
     is_variable: bool
+    half: Array | None = None
+    """Data of a float16 constant, whose `dtype` is None: no operator computes in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,13 +224,17 @@ class _Reader:
         dtype = _TYPES.get(code)
         if not 0 <= tensor.Buffer() < buffers:
             raise MalformedModelError("its buffer does not exist", where, "export the model again")
-        data = None if dtype is None else self.buffer(model.Buffers(tensor.Buffer()), shape, dtype, where)
-        if data is None:
+        buffer = model.Buffers(tensor.Buffer())
+        data = None if dtype is None else self.buffer(buffer, shape, dtype.numpy, where)
+        half = self.buffer(buffer, shape, np.dtype(np.float16), where) if code == _FLOAT16 else None
+        if data is None and half is None:
             checked_activation(shape, where)
         quant = self.quant(tensor.Quantization(), shape, dtype, data is None, where)
-        return SourceTensor(name, shape, dtype, types.get(code, f"{code}"), quant, data, bool(tensor.IsVariable()))
+        return SourceTensor(
+            name, shape, dtype, types.get(code, f"{code}"), quant, data, bool(tensor.IsVariable()), half
+        )
 
-    def buffer(self, buffer: Any, shape: tuple[int, ...], dtype: DType, where: str) -> Array | None:
+    def buffer(self, buffer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> Array | None:
         """Read-only view of a buffer's bytes; None when it is empty: the tensor is computed."""
         size = 0 if buffer is None else self.length(buffer.DataLength(), where)
         if size == 0:
@@ -233,15 +242,15 @@ class _Reader:
         expected = math.prod(shape) * dtype.itemsize
         if size != expected:
             raise MalformedModelError(
-                f"{size} bytes of data for a {dtype.value} tensor of shape {list(shape)} ({expected} bytes)",
+                f"{size} bytes of data for a {dtype.name} tensor of shape {list(shape)} ({expected} bytes)",
                 where,
                 "export the model again; the file is damaged",
             )
         values: Array = buffer.DataAsNumpy()
-        if dtype == DType.BOOL:
+        if dtype == np.bool_:
             values = values != 0
         else:
-            values = values.view(dtype.numpy.newbyteorder("<")).astype(dtype.numpy, copy=False)
+            values = values.view(dtype.newbyteorder("<")).astype(dtype, copy=False)
         return values.reshape(shape)
 
     def quant(self, q: Any, shape: tuple[int, ...], dtype: DType | None, computed: bool, where: str) -> Quant | None:
