@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
@@ -43,15 +44,17 @@ def build(
     out: str | PathLike[str] | None = None,
     input: str = "resident",
     results: str = "resident",
+    states: Mapping[str, str] | None = None,
 ) -> Build:
     """Compile a `.tflite` or `.onnx` file; with `out`, write the files into that folder.
 
     `sram`, `flash`: bytes, or text such as "320k"; default: the target's. `io`: "model" or "quantized". `input`:
-    "resident", "streamed" or "external"; `results`: "resident" or "streamed", as for the command line.
+    "resident", "streamed" or "external"; `results`: "resident" or "streamed", as for the command line. `states`: inputs
+    that are, in the next inference, what these outputs were.
     Raises the classes of ``tinycompile.errors``; nothing is written then.
     """
     budgets = Budgets(_bytes(sram), _bytes(flash))
-    options, goal = ImportOptions(io=io, name=name), _goal(input, results, budgets.sram_bytes)
+    options, goal = ImportOptions(io=io, name=name, states=states), _goal(input, results, budgets.sram_bytes)
     result = build_model(Path(model), load_target(target), budgets, options, goal=goal)
     if out is not None:
         write_folder(Path(out), result.files, force=False)
@@ -66,9 +69,10 @@ def plan(
     name: str | None = None,
     input: str = "resident",
     results: str = "resident",
+    states: Mapping[str, str] | None = None,
 ) -> Plan:
-    """The verified memory plan of a model; `input` and `results` as for `build`."""
-    options, goal = ImportOptions(io=io, name=name), _goal(input, results, None)
+    """The verified memory plan of a model; `input`, `results` and `states` as for `build`."""
+    options, goal = ImportOptions(io=io, name=name, states=states), _goal(input, results, None)
     return plan_model(Path(model), load_target(target), options, goal=goal)
 
 

@@ -16,6 +16,7 @@ from tinycompile.ir.graph import Array
 from tinycompile.ir.interface import InputMode
 from tinycompile.pipeline import ImportOptions, build_model
 from tinycompile.planning.goal import Goal
+from tinycompile.quantize.quantizer import load_float_model
 from tinycompile.report.summary import Budgets
 from tinycompile.target import load_target
 from tinycompile.verify.layers import verify_layers
@@ -128,6 +129,11 @@ def test_an_int8_variable_begins_as_the_file_says(tmp_path: Path) -> None:
 def test_a_variable_that_begins_with_nothing(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="'sum' before anything is assigned"):
         load_model(saved(tmp_path / "m.tflite", running_sum(initialised=False)))
+
+
+def test_variables_are_not_quantised(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="keeps variables"):
+        load_float_model(saved(tmp_path / "m.tflite", running_sum()))
 
 
 @pytest.mark.parametrize("subgraph", [0, 2, -1, 2**31 - 1])

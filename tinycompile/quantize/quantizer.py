@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinycompile.errors import UnsupportedError
 from tinycompile.frontends import load_model
 from tinycompile.frontends.onnx import load_onnx
 from tinycompile.ir.graph import Graph, Node
@@ -58,7 +59,14 @@ class Quantized:
 
 def load_float_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
     """The float graph of a `.onnx` or `.tflite` file, prepared. Raises ModelError or UsageError."""
-    return prepare(load_model(path, shape_overrides=shapes))
+    graph = load_model(path, shape_overrides=shapes)
+    if graph.states:
+        raise UnsupportedError(
+            "quantisation of a model that keeps variables between inferences",
+            str(path),
+            "build it in float, or export it with its variables as inputs and outputs and give --state",
+        )
+    return prepare(graph)
 
 
 def choose_quants(graph: Graph, scheme: Scheme, found: Mapping[str, Histogram], calibrator: str) -> dict[str, Quant]:
