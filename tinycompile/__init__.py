@@ -11,17 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinycompile import report, torch
-    from tinycompile.api import build, plan, report_for
+    from tinycompile.api import build, plan, quantize_model, report_for
     from tinycompile.ir.plan import Plan
     from tinycompile.pipeline import Build
     from tinycompile.report.summary import Report
 
 __version__ = "0.1.0"
-__all__ = ["Build", "Plan", "Report", "__version__", "build", "plan", "report", "report_for", "torch"]
+__all__ = [
+    "Build",
+    "Plan",
+    "Report",
+    "__version__",
+    "build",
+    "plan",
+    "quantize_model",
+    "report",
+    "report_for",
+    "torch",
+]
 
 _WHERE = {
     "build": "tinycompile.api",
     "plan": "tinycompile.api",
+    "quantize_model": "tinycompile.api",
     "report_for": "tinycompile.api",
     "Plan": "tinycompile.ir.plan",
     "Build": "tinycompile.pipeline",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tinycompile.codegen.c import emit_c
 from tinycompile.errors import UsageError
+from tinycompile.ir.graph import Array
 from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.ir.plan import Plan
 from tinycompile.output_folder import write_folder
@@ -15,8 +16,10 @@ from tinycompile.pipeline import Build, ImportOptions, build_model, plan_model
 from tinycompile.planning.goal import Goal
 from tinycompile.report.summary import Budgets, Report, summarize
 from tinycompile.target import load_target, parse_bytes
+from tinycompile.watch import Watch
 
 Size = int | str | None
+MOST_SAMPLES = 200  # of data that is named, as of the command line
 MODES = (("input", InputMode), ("results", OutputMode))
 
 
@@ -74,6 +77,31 @@ def plan(
     """The verified memory plan of a model; `input`, `results` and `states` as for `build`."""
     options, goal = ImportOptions(io=io, name=name, states=states), _goal(input, results, None)
     return plan_model(Path(model), load_target(target), options, goal=goal)
+
+
+def quantize_model(
+    model: str | PathLike[str], samples: str | Array | Mapping[str, Array], out: str | PathLike[str]
+) -> Path:
+    """Quantise a float `.onnx` or `.tflite` file to int8 as ``tinycompile quantize`` does; the QDQ ONNX file written.
+
+    `samples`: typical inputs, an array (samples, *shape) for each input by name, or the one array of a network of one
+    input; or text that names data as ``--calibration`` does. Raises UsageError for data that do not fit.
+    """
+    from tinycompile.quantize.calibration import read_samples, samples_of
+    from tinycompile.quantize.quantizer import QuantizeOptions, load_float_model, quantize_graph
+
+    graph = load_float_model(Path(model))
+    ports = [graph.tensors[name] for name in graph.inputs]
+    if isinstance(samples, str):
+        given = read_samples(samples, ports, MOST_SAMPLES)
+    else:
+        given = samples_of(samples if isinstance(samples, Mapping) else {"in_0": samples}, ports, "samples")
+    path = Path(out)
+    try:
+        path.write_bytes(quantize_graph(graph, given, QuantizeOptions(), Watch()).data)
+    except OSError as error:
+        raise UsageError(f"cannot write: {error.strerror}", str(path), "give a path that can be written") from None
+    return path
 
 
 def report_for(made: Plan, *, sram: Size = None, flash: Size = None) -> Report:

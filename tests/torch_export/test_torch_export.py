@@ -191,4 +191,4 @@ def test_the_documented_script_runs_on_an_emulated_core(
     exec(compile(script, "docs/pytorch.md", "exec"), {})
     measured, difference = capsys.readouterr().out.splitlines()[-2:]
     assert measured.startswith("arena")
-    assert float(difference.rsplit(maxsplit=1)[-1]) < 1e-5
+    assert float(difference.rsplit(maxsplit=1)[-1]) < 0.05  # of outputs about 0.5 in size, in int8

@@ -10,6 +10,7 @@ import pytest
 from onnx_models import ModelMaker, runtime
 from ptq_models import NETWORKS, inputs, quantized, save
 
+import tinycompile
 from tinycompile.emulate.interpreter import run_plan
 from tinycompile.errors import UsageError
 from tinycompile.ir.types import DType
@@ -99,6 +100,20 @@ def test_tensors_are_found_again_in_the_int8_graph(tmp_path: Path) -> None:
 
 def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
     assert quantized("branches", tmp_path)[1].data == quantized("branches", tmp_path)[1].data
+
+
+def test_from_python_it_is_the_same(tmp_path: Path) -> None:
+    graph, made = quantized("sequence", tmp_path)
+    (name,) = graph.inputs
+    stack = np.stack([x[name] for x in inputs(graph, 40)])
+    np.savez(tmp_path / "samples.npz", stack)
+    for samples in (stack, {name: stack}, str(tmp_path / "samples.npz")):
+        path = tinycompile.quantize_model(tmp_path / "sequence.onnx", samples, tmp_path / "int8.onnx")
+        assert path.read_bytes() == made.data
+    with pytest.raises(UsageError, match="shape"):
+        tinycompile.quantize_model(tmp_path / "sequence.onnx", stack[:, :, :2], tmp_path / "int8.onnx")
+    with pytest.raises(UsageError, match="cannot write"):
+        tinycompile.quantize_model(tmp_path / "sequence.onnx", stack, tmp_path / "none" / "int8.onnx")
 
 
 def test_a_quantised_model_is_not_quantised_again(tmp_path: Path) -> None:

@@ -35,9 +35,9 @@ def read_samples(source: str, inputs: Sequence[Tensor], limit: int) -> list[Samp
     path = Path(source)
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix in (".npz", ".npy"))
-        samples = [sample for file in spread(files, limit) for sample in _of_file(file, inputs)]
+        samples = [sample for file in spread(files, limit) for sample in samples_of(_arrays(file), inputs, str(file))]
     elif path.is_file():
-        samples = _of_file(path, inputs)
+        samples = samples_of(_arrays(path), inputs, str(path))
     elif ":" in source:
         samples = [_sample(given, inputs, source) for given in islice(_generated(source), limit)]
     else:
@@ -95,11 +95,11 @@ def _arrays(path: Path) -> dict[str, Array]:
         raise UsageError(f"cannot read the samples: {error}", str(path), "save them with numpy.savez") from None
 
 
-def _of_file(path: Path, inputs: Sequence[Tensor]) -> list[Sample]:
-    arrays = _arrays(path)
-    stacks = [_stack(_named(arrays, tensor, k, str(path)), tensor, str(path)) for k, tensor in enumerate(inputs)]
+def samples_of(arrays: Mapping[str, Array], inputs: Sequence[Tensor], where: str) -> list[Sample]:
+    """The samples of an array per input, named and stacked as in a file of `read_samples`. Raises UsageError."""
+    stacks = [_stack(_named(arrays, tensor, k, where), tensor, where) for k, tensor in enumerate(inputs)]
     if len({len(stack) for stack in stacks}) > 1:
-        raise UsageError("the inputs have different numbers of samples", str(path), "give each the same leading axis")
+        raise UsageError("the inputs have different numbers of samples", where, "give each the same leading axis")
     return [{t.name: stack[k] for t, stack in zip(inputs, stacks, strict=True)} for k in range(len(stacks[0]))]
 
 
