@@ -13,7 +13,8 @@ import pytest
 from tinycompile.frontends import load_model
 from tinycompile.ir.graph import Array, Graph
 from tinycompile.ir.verify import verify_graph
-from tinycompile.ops.registry import OPERATORS, operator
+from tinycompile.ops.evaluate import evaluate as by_references
+from tinycompile.ops.registry import OPERATORS
 from tinycompile.passes import PASSES
 from tinycompile.passes.lowering_check import check_supported
 
@@ -146,11 +147,7 @@ def lower(path: Path) -> Graph:
 
 def evaluate(graph: Graph, inputs: Sequence[Array]) -> dict[str, Array]:
     """Every computed tensor's value, by operator references."""
-    values: dict[str, Array] = dict(zip(graph.inputs, inputs, strict=True))
-    for node in graph.nodes():
-        given = [None if t is None or t.is_const else values[t.name] for t in node.inputs]
-        values[node.out.name] = operator(node.op.kind).reference(node, given)
-    return values
+    return by_references(graph, dict(zip(graph.inputs, inputs, strict=True)))
 
 
 def litert(model: bytes, inputs: Sequence[Array], kernels: str = "BUILTIN_REF") -> list[Array]:

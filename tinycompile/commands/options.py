@@ -25,6 +25,12 @@ from tinycompile.watch import Watch
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def shape_option(function: F) -> F:
+    return click.option(
+        "--shape", "shapes", multiple=True, metavar="NAME=1,3,64,64", help="Static shape of an ONNX input."
+    )(function)
+
+
 def state_option(function: F) -> F:
     return click.option(
         "--state",
@@ -45,9 +51,7 @@ def model_options(function: F) -> F:
             help="Print the graph after this pass ('import', a pass, 'plan', or 'all') to stderr.",
         ),
         state_option,
-        click.option(
-            "--shape", "shapes", multiple=True, metavar="NAME=1,3,64,64", help="Static shape of an ONNX input."
-        ),
+        shape_option,
         click.option("--name", metavar="NAME", help="C prefix of the generated code; default: the file's name."),
         click.option(
             "--io",
@@ -122,14 +126,20 @@ def _patches(text: str, stage_end: str | None) -> Patches:
     return Patches(int(grid[1]), int(grid[2]), stage_end)
 
 
-def goal_options(function: F) -> F:
-    """--input, --results, --minimize and what goes with them: what the plan is to be, for the verb as `wanted`."""
+def gathered_as(function: F, name: str, kind: type[Any]) -> Callable[..., Any]:
+    """`function` with the options that are fields of dataclass `kind` as one argument `name`."""
 
     @functools.wraps(function)
     def gathered(*args: Any, **kwargs: Any) -> Any:
-        fields = {f.name: kwargs.pop(f.name) for f in dataclasses.fields(GoalOptions)}
-        return function(*args, wanted=GoalOptions(**fields), **kwargs)
+        fields = {f.name: kwargs.pop(f.name) for f in dataclasses.fields(kind)}
+        return function(*args, **{name: kind(**fields)}, **kwargs)
 
+    return gathered
+
+
+def goal_options(function: F) -> F:
+    """--input, --results, --minimize and what goes with them: what the plan is to be, for the verb as `wanted`."""
+    gathered = gathered_as(function, "wanted", GoalOptions)
     for option in (
         click.option(
             "--effort", type=click.IntRange(1, 5), default=1, show_default=True, help="More search for --minimize."

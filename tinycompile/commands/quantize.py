@@ -20,7 +20,7 @@ from tinycompile.target import load_target
 @quantize_options
 @options.budget_options
 @options.target_option
-@click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,64,64", help="Static shape of an ONNX input.")
+@options.shape_option
 @click.option("-o", "--output", metavar="FILE.onnx", help="The file to write.  [default: MODEL_int8.onnx, here]")
 @click.option("--report", "page", metavar="FILE.html", help="Also write the report as a page with a plot.")
 @options.json_option

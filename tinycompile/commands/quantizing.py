@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import click
 
-from tinycompile.commands.options import F
+from tinycompile.commands.options import F, gathered_as
 from tinycompile.errors import UsageError
 from tinycompile.ir.graph import Graph
 from tinycompile.quantize.ranges import CALIBRATORS
@@ -40,12 +38,7 @@ class QuantizeRequest:
 
 def quantize_options(function: F) -> F:
     """--calibration and all that goes with it, for the verb as `request`."""
-
-    @functools.wraps(function)
-    def gathered(*args: Any, **kwargs: Any) -> Any:
-        fields = {f.name: kwargs.pop(f.name) for f in dataclasses.fields(QuantizeRequest)}
-        return function(*args, request=QuantizeRequest(**fields), **kwargs)
-
+    gathered = gathered_as(function, "request", QuantizeRequest)
     for option in (
         click.option("--metric", metavar="MODULE:FUNCTION", help="A figure of your own: f(outputs, inputs) -> number."),
         click.option(

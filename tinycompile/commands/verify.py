@@ -22,7 +22,7 @@ from tinycompile.verify.layers import Reference, verify_layers
 @click.argument("model")
 @click.option("--inputs", metavar="IN.npz", help="An array per input, by tensor name or in_0, in_1; samples first.")
 @click.option("--samples", default=8, show_default=True, help="Random samples when no inputs are given.")
-@click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,64,64", help="Static shape of an ONNX input.")
+@options.shape_option
 @options.state_option
 @options.json_option
 def verify(

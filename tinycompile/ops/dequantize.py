@@ -13,16 +13,18 @@ from tinycompile.ops.convolution import tensor_quant
 from tinycompile.ops.elementwise import same_region
 
 
-def real_values(tensor: Tensor) -> Array:
-    """float32 values that the integers of a constant stand for, each along its own channel."""
-    assert tensor.data is not None
+def real_values(tensor: Tensor, stored: Array | None = None) -> Array:
+    """float32 values that the integers of a quantised tensor stand for, each along its own channel: `stored`, or those
+    of a constant."""
+    data = tensor.data if stored is None else stored
+    assert data is not None
     assert tensor.quant is not None
     along = [1] * len(tensor.shape)
     if tensor.quant.axis is not None:
         along[tensor.quant.axis] = -1
     scale = np.array(tensor.quant.scale, dtype=np.float32).reshape(along)
     zero_point = np.array(tensor.quant.zero_point, dtype=np.int64).reshape(along)
-    return np.asarray((tensor.data.astype(np.int64) - zero_point).astype(np.float32) * scale)
+    return np.asarray((data.astype(np.int64) - zero_point).astype(np.float32) * scale)
 
 
 class Dequantize(Operator):

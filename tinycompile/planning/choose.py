@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from tinycompile.codegen.c import stack_estimate_bytes
 from tinycompile.errors import UsageError
@@ -55,10 +56,13 @@ class Chooser:
         # Only row programs take rows from the caller or give them one by one.
         self.whole_buffers = goal.input_mode is InputMode.RESIDENT and goal.output_mode is OutputMode.RESIDENT
         self.sram = goal.sram_bytes if goal.sram_bytes is not None else target.sram_bytes
-        self.bounds = ModelBounds(self.streamed, goal.input_mode, goal.output_mode)
         self.known = 0  # a bound on all orders of rows, nothing computed twice
         self.bounded: dict[float, int] = {}  # by limit of recompute
         self.whole: Plan | None = None
+
+    @cached_property
+    def bounds(self) -> ModelBounds:
+        return ModelBounds(self.streamed, self.goal.input_mode, self.goal.output_mode)
 
     def plan(self) -> Plan:
         goal = self.goal
@@ -84,28 +88,27 @@ class Chooser:
         goal = self.goal
         if goal.patches is not None:
             return self.recomputing(pinned(self.streamed, goal.patches, goal.input_mode, goal.output_mode))
-        whole = None
         if self.whole_buffers:
-            self.whole = whole = plan_graph(self.graph, self.target, prefix=self.prefix)
-            if not goal.minimize_sram and self._fits(whole):
-                return whole
+            self.whole = plan_graph(self.graph, self.target, prefix=self.prefix)
+            if not goal.minimize_sram and self._fits(self.whole):
+                return self.whole
         self.watch.part(ONCE)
         planner = self._planner(self.streamed)
         if goal.minimize_sram:
-            return self._least(planner, whole)
+            return self._least(planner)
         least = self._once(planner)
         if self._fits(least):
             return planner.plan(self._arena_limit(least))
-        found = [least] if whole is None else [whole, least]
+        found = [least] if self.whole is None else [self.whole, least]
         found += self._less(least)
         return next((p for p in found if self._fits(p)), min(found, key=lambda p: p.arena_bytes))
 
-    def _least(self, planner: RowPlanner, whole: Plan | None) -> Plan:
+    def _least(self, planner: RowPlanner) -> Plan:
         """The plan of least arena. `planner`, which computes nothing twice, makes one only where no other has less
         arena than it needs live bytes: that it does is soon known."""
         peak = planner.peak_at_most()
         points = [p for p in self.points(peak - 1) if p.how]
-        found = [] if whole is None else [whole]
+        found = [] if self.whole is None else [self.whole]
         again: list[Plan] = []
         for k, point in enumerate(points[: -self.goal.effort - 2 : -1]):
             least = min((p.arena_bytes for p in (*found, *again)), default=peak)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinycompile.errors import UsageError
 from tinycompile.frontends.naming import plain_name
 from tinycompile.ir.graph import Array, Graph, Tensor
 from tinycompile.ir.quant import Quant
+from tinycompile.ops.dequantize import real_values
 from tinycompile.ops.evaluate import evaluate, node_result
 from tinycompile.quantize.calibration import Sample
 from tinycompile.quantize.insert import STORED
@@ -91,14 +91,6 @@ class Measurement:
         """Of the output that agrees least; None where none is a vector."""
         shares = [o.top1 for o in self.outputs if o.top1 is not None]
         return min(shares) if shares else None
-
-
-def real_values(tensor: Tensor, stored: Array) -> NDArray[np.float32]:
-    """Real values of a tensor quantised per tensor, as they are of one that is not."""
-    if tensor.quant is None:
-        return np.asarray(stored, dtype=np.float32)
-    scale, zero_point = tensor.quant.scalar()
-    return np.asarray((stored.astype(np.float32) - zero_point) * np.float32(scale))
 
 
 def counterparts(lowered: Graph, reference: Graph) -> dict[str, str]:

@@ -15,9 +15,10 @@ import numpy as np
 
 from tinycompile.errors import CheckFailed
 from tinycompile.ir.graph import Array, Graph
+from tinycompile.ops.dequantize import real_values
 from tinycompile.ops.evaluate import node_result
 from tinycompile.quantize.calibration import Sample, spread
-from tinycompile.quantize.measure import Measurement, counterparts, measure, own_results, real_values, run_both
+from tinycompile.quantize.measure import Measurement, counterparts, measure, own_results, run_both
 from tinycompile.quantize.quantizer import Quantized, QuantizeOptions, quantize_graph
 from tinycompile.watch import Watch
 

@@ -13,7 +13,7 @@ from tinycompile.emulate.interpreter import run_plan
 from tinycompile.ir.graph import Array, Graph, Tensor
 from tinycompile.ir.plan import Plan
 from tinycompile.ir.states import initial_values
-from tinycompile.ops.registry import operator
+from tinycompile.ops.evaluate import node_result
 
 
 class Reference(Protocol):
@@ -109,8 +109,7 @@ def verify_layers(
         known.update({n: s.reshape(graph.tensors[n].shape) for n, s in zip(graph.inputs, sample, strict=True)})
         ours: dict[str, Array] = dict(known)
         for node in graph.nodes():
-            given = [None if t is None or t.is_const else ours[t.name] for t in node.inputs]
-            got = operator(node.op.kind).reference(node, given)
+            got = node_result(node, ours)
             name = node.out.name
             if name in known:
                 found = compare_arrays(got, known[name])

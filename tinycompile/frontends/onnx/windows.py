@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tinycompile.errors import ShapeError
 from tinycompile.frontends.limits import MAX_DIM
 from tinycompile.frontends.onnx.source import SourceNode
+from tinycompile.ops.geometry import output_size
 
 Pair = tuple[int, int]
 MAX_TAPS = 1 << 22
@@ -29,7 +30,7 @@ class AxisWindow:
 
     def outputs(self, size: int) -> int:
         """Positions along an axis of `size`; 0 or less where the window does not fit."""
-        return (size + self.before + self.after - (self.kernel - 1) * self.dilation - 1) // self.stride + 1
+        return output_size(size, self.kernel, self.stride, self.dilation, self.before, self.after)
 
     def taps(self, size: int, where: str) -> NDArray[np.int64]:
         """(outputs, kernel): the index of each tap along an axis of `size`; it may lie in the padding. ShapeError when
