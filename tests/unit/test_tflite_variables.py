@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_models import ModelMaker
+from tflite_models import ModelMaker, calls, saved
 
 from tinycompile.emulate.host import run_host
 from tinycompile.emulate.interpreter import run_samples
@@ -72,19 +72,6 @@ def running_sum(begin: float = 1.5, initialised: bool = True) -> bytes:
     m.assign(last, m.op("RELU", [x], m.tensor(SHAPE, None, dtype="FLOAT32")))
     scaled = m.op("MUL", [before, m.read(half)], m.tensor(SHAPE, None, dtype="FLOAT32"), "MulOptions")
     return m.build(made, m.op("ADD", [m.read(total), scaled], m.tensor(SHAPE, None, dtype="FLOAT32"), "AddOptions"))
-
-
-def saved(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
-
-
-def calls(path: Path, samples: Array) -> list[Array]:
-    """What LiteRT gives for one call after the other."""
-    runtime = LiteRt(path)
-    names = [d["name"] for d in runtime.interpreter.get_output_details()]
-    values = [runtime.run([x]) for x in samples]
-    return [np.stack([v[name] for v in values]) for name in names]
 
 
 SAMPLES: Array = np.random.default_rng(1).normal(size=(5, *SHAPE)).astype(np.float32)

@@ -21,6 +21,7 @@ from tinycompile.ops.fully_connected import FullyConnected
 from tinycompile.ops.fully_connected_rows import FullyConnectedRows
 from tinycompile.ops.grid_sample import GridSample
 from tinycompile.ops.hard_swish import HardSwish
+from tinycompile.ops.integer_lstm import IntegerLstm
 from tinycompile.ops.inverted_bottleneck import InvertedBottleneck
 from tinycompile.ops.leaky_relu import LeakyRelu
 from tinycompile.ops.logistic import Logistic
@@ -85,6 +86,7 @@ OPERATORS: dict[str, Operator] = {
         ResizeNearest(),
         ResizeBilinear(),
         Recurrent(),
+        IntegerLstm(),
         Take(),
         Put(),
         TopK(),

@@ -13,6 +13,7 @@ from tinycompile.frontends.limits import Budget, checked_activation, checked_sha
 from tinycompile.frontends.naming import UniqueNames
 from tinycompile.frontends.tflite.reader import SourceModel, SourceOp, read_options
 from tinycompile.ir.graph import Array, Attrs, Op, SourceLoc, Tensor, const_tensor
+from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.clip import quantized_range
 from tinycompile.ops.construct import constant_result, make_op
@@ -105,17 +106,19 @@ class Builder:
             raise self.other_scales(op)
         self.emit(op, kind, attrs, (x,), out)
 
-    def step(self, op: SourceOp, kind: str, attrs: Attrs, *inputs: Tensor) -> Tensor:
+    def step(self, op: SourceOp, kind: str, attrs: Attrs, *inputs: Tensor | None, quant: Quant | None = None) -> Tensor:
         """One of the ops that an operator is made of. Its tensor has the inferred shape and type, and the quantisation
-        of the first input where it has its type; that of constants is a constant."""
+        `quant`, or that of the first input where it has its type; that of constants is a constant."""
         wish = self.names.take(f"{op.builtin}_{op.index}/{kind}")
-        like = Tensor(wish, (), inputs[0].dtype, inputs[0].quant)
+        first = inputs[0]
+        assert first is not None
+        like = Tensor(wish, (), first.dtype, first.quant)
         made, out = make_op(kind, inputs, attrs, SourceLoc(op.builtin, f"{op.index} {wish}"), like)
-        if out.dtype != like.dtype:
-            out = replace(out, quant=None)
+        if quant is not None or out.dtype != like.dtype:
+            out = replace(out, quant=quant)
         checked_activation(checked_shape(out.shape, self.where(op)), self.where(op))
-        if all(t.is_const for t in inputs):
-            if max(out.elems, *(t.elems for t in inputs)) > _MAX_FOLDED:
+        if all(t is None or t.is_const for t in inputs):
+            if max(out.elems, *(t.elems for t in inputs if t is not None)) > _MAX_FOLDED:
                 raise self.unsupported(op, f"{out.elems} constant elements", "compute this constant before the export")
             out = replace(out, data=constant_result(made, inputs, out))
         else:
@@ -123,9 +126,9 @@ class Builder:
         self.extra.append(out)
         return out
 
-    def constant(self, op: SourceOp, value: Array) -> Tensor:
+    def constant(self, op: SourceOp, value: Array, quant: Quant | None = None) -> Tensor:
         """A constant that the operator brings along."""
-        tensor = const_tensor(self.names.take(f"{op.builtin}_{op.index}/constant"), value)
+        tensor = const_tensor(self.names.take(f"{op.builtin}_{op.index}/constant"), value, quant)
         self.extra.append(tensor)
         return tensor
 

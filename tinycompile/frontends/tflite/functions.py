@@ -13,6 +13,7 @@ from tinycompile.frontends.tflite.builder import Builder, Importer
 from tinycompile.frontends.tflite.reader import SourceOp
 from tinycompile.frontends.tflite.selection import axis_in, reshaped
 from tinycompile.ir.graph import Tensor
+from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.clip import ClipAttrs
 from tinycompile.ops.cumsum import CumsumAttrs
@@ -38,8 +39,15 @@ def _checked(b: Builder, op: SourceOp, tensors: Sequence[Tensor], types: frozens
         )
 
 
-def apply(b: Builder, op: SourceOp, function: str, *operands: Tensor, params: tuple[float, ...] = ()) -> Tensor:
-    return b.step(op, "elementwise", ElementwiseAttrs(function, params), *operands)
+def apply(
+    b: Builder,
+    op: SourceOp,
+    function: str,
+    *operands: Tensor,
+    params: tuple[float, ...] = (),
+    quant: Quant | None = None,
+) -> Tensor:
+    return b.step(op, "elementwise", ElementwiseAttrs(function, params), *operands, quant=quant)
 
 
 def number(b: Builder, op: SourceOp, value: float) -> Tensor:
@@ -47,8 +55,9 @@ def number(b: Builder, op: SourceOp, value: float) -> Tensor:
     return b.constant(op, np.array(value, dtype=np.float32))
 
 
-def to_type(b: Builder, op: SourceOp, x: Tensor, dtype: DType) -> Tensor:
-    return x if x.dtype == dtype else apply(b, op, f"to_{SUFFIX[dtype]}", x)
+def to_type(b: Builder, op: SourceOp, x: Tensor, dtype: DType, quant: Quant | None = None) -> Tensor:
+    """`x` as another type; the integers of that then have the scale `quant`."""
+    return x if x.dtype == dtype else apply(b, op, f"to_{SUFFIX[dtype]}", x, quant=quant)
 
 
 def _named(function: str, count: int, types: frozenset[DType] = _FLOAT, params: tuple[float, ...] = ()) -> Importer:

@@ -1,8 +1,11 @@
-"""Resource variables: what a model reads, assigns and keeps for the next inference becomes an input and an output.
+"""Variables: what a model reads, assigns and keeps for the next inference becomes an input and an output.
 
-``VAR_HANDLE`` names a variable, ``READ_VARIABLE`` and ``ASSIGN_VARIABLE`` use it, ``CALL_ONCE`` runs a subgraph that
-assigns the values that they begin with. The first value read is a new input of the graph, the last value assigned a new
-output; a value read behind an assignment is the one assigned.
+Of resource variables, ``VAR_HANDLE`` names one, ``READ_VARIABLE`` and ``ASSIGN_VARIABLE`` use it, ``CALL_ONCE`` runs a
+subgraph that assigns the values that they begin with. The first value read is a new input of the graph, the last value
+assigned a new output; a value read behind an assignment is the one assigned.
+
+Variable tensors are inputs of operators that change them (`UPDATED`). These get an output for each, which takes the
+tensor's place from there on. They begin with zeros.
 """
 
 from __future__ import annotations
@@ -10,12 +13,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from tinycompile.errors import MalformedModelError, UnsupportedError
-from tinycompile.frontends.tflite.reader import CORRUPT, SourceModel, SourceOp
+from tinycompile.frontends.tflite.reader import CORRUPT, SourceModel, SourceOp, SourceTensor
 from tinycompile.ir.graph import Array
+from tinycompile.ir.types import DType
 
 KINDS = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
 Variable = tuple[str, str]  # container and shared name
+UPDATED = {"SVDF": (4,), "UNIDIRECTIONAL_SEQUENCE_LSTM": (18, 19)}
+"""Operators that change variable tensors: positions of these among the inputs, in the order of the outputs made of
+them, which come behind the others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +39,15 @@ class SourceState:
 def without_variables(model: SourceModel, path: Path) -> tuple[SourceModel, tuple[SourceState, ...]]:
     """The model with its variables as inputs and outputs, the last of each. Raises UnsupportedError for a variable that
     is read before anything is assigned to it, MalformedModelError for operators that make no sense."""
-    if not any(op.builtin in KINDS for op in model.ops):
+    if not any(op.builtin in KINDS or op.builtin in UPDATED for op in model.ops):
         return model, ()
     return _Resolver(model, path).result()
+
+
+def _zeros(tensor: SourceTensor) -> Array:
+    """With which LiteRT begins a variable tensor: int8 is at its zero point."""
+    fill = tensor.quant.zero_point[0] if tensor.dtype == DType.INT8 and tensor.quant is not None else 0
+    return np.full(tensor.shape, fill, dtype=None if tensor.dtype is None else tensor.dtype.numpy)
 
 
 class _Resolver:
@@ -42,6 +57,8 @@ class _Resolver:
         self.first: dict[Variable, int] = {}  # the tensor that a variable is read into before it is assigned
         self.now: dict[Variable, int] = {}
         self.same: dict[int, int] = {}  # tensors that are others, read again
+        self.changed: list[int] = []  # variable tensors
+        self.tensors = list(model.tensors)
         self.ops: list[SourceOp] = []
 
     def malformed(self, op: SourceOp) -> MalformedModelError:
@@ -65,12 +82,30 @@ class _Resolver:
                     raise self.malformed(op)
                 self.now[self.variable(op, handles)] = self.same.get(op.inputs[1], op.inputs[1])
             else:
-                self.ops.append(replace(op, inputs=tuple(self.same.get(i, i) for i in op.inputs)))
+                inputs = tuple(self.same.get(i, i) for i in op.inputs)
+                self.ops.append(replace(op, inputs=inputs, outputs=(*op.outputs, *self.updated(op))))
         return self.rewritten()
 
+    def updated(self, op: SourceOp) -> list[int]:
+        """The new tensors for the variable ones that an operator changes."""
+        made = []
+        for position in UPDATED.get(op.builtin, ()):
+            tensor = op.inputs[position] if position < len(op.inputs) else -1
+            if tensor < 0 or not self.model.tensors[tensor].is_variable:
+                continue
+            if tensor in self.model.inputs:
+                raise self.malformed(op)
+            if tensor not in self.same:
+                self.changed.append(tensor)
+                self.tensors[tensor] = replace(self.tensors[tensor], is_variable=False)
+            self.same[tensor] = len(self.tensors)
+            made.append(len(self.tensors))
+            self.tensors.append(replace(self.tensors[tensor], name=f"{self.tensors[tensor].name}/next"))
+        return made
+
     def rewritten(self) -> tuple[SourceModel, tuple[SourceState, ...]]:
-        tensors = list(self.model.tensors)
-        states: list[SourceState] = []
+        tensors = self.tensors
+        states = [SourceState(t, self.same[t], _zeros(tensors[t])) for t in self.changed]
         for variable, tensor in self.first.items():
             value = self.begins[variable]
             if value.shape != tensors[tensor].shape or tensors[tensor].dtype is None:
