@@ -2,6 +2,7 @@
 #ifndef TC_INTEGER_LSTM_S8_H
 #define TC_INTEGER_LSTM_S8_H
 
+#include "tc_dot_s8.h"
 #include "tc_gates_s16.h"
 
 /* x within 16 bits. */
@@ -17,15 +18,13 @@ TC_INLINE void tc_gate_sums_s16(int16_t *sums, const int8_t *x, const int16_t *b
                                 const int8_t *shift, int32_t gates, int32_t inputs, int32_t hidden)
 {
     for (int32_t i = 0; i < hidden; ++i) {
-        uint32_t acc = (uint32_t)bias[i];
-        for (int32_t k = 0; k < inputs; ++k) {
-            acc += (uint32_t)(w[i * inputs + k] * x[k]);
-        }
+        uint32_t acc[4] = {(uint32_t)bias[i], 0, 0, 0};
+        tc_dot_s8(acc, x, w + i * inputs, inputs, inputs, 1);
         uint32_t acc_r = (uint32_t)bias_r[i];
         for (int32_t k = 0; k < hidden; ++k) {
             acc_r += (uint32_t)(r[i * hidden + k] * before[k]);
         }
-        const int32_t by_input = tc_saturate_s16(tc_requantize((int32_t)acc, multiplier[0], shift[0]));
+        const int32_t by_input = tc_saturate_s16(tc_requantize((int32_t)acc[0], multiplier[0], shift[0]));
         const int32_t by_state = tc_requantize((int32_t)acc_r, multiplier[gates], shift[gates]);
         sums[i] = (int16_t)tc_saturate_s16(tc_clamp(by_state, -65536, 65535) + by_input); /* no sum overflows */
     }

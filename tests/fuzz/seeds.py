@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "unit")]
 
 import onnx_models  # noqa: E402
+import recurrent_models  # noqa: E402
 import tflite_models  # noqa: E402
 from compiling import CORPUS  # noqa: E402
 
@@ -227,6 +228,12 @@ def tflite_floats() -> bytes:
     return m.build(m.op("SOFTMAX", [f], floats(2, 4, 4), "SoftmaxOptions", beta=1.0))
 
 
+def tflite_kept(integer: bool) -> bytes:
+    """Operators that keep variable tensors."""
+    m = tflite_models.ModelMaker(9)
+    return m.build(recurrent_models.lstm(m, integer), recurrent_models.svdf(m, integer))
+
+
 SEEDS = {
     "onnx/seed-qdq-network.onnx": onnx_qdq_network,
     "onnx/seed-folding.onnx": onnx_folding,
@@ -242,6 +249,8 @@ SEEDS = {
     "tflite/seed-elementwise.tflite": tflite_elementwise,
     "tflite/seed-elementwise-uint8.tflite": lambda: tflite_elementwise(unsigned=True),
     "tflite/seed-floats.tflite": tflite_floats,
+    "tflite/seed-kept.tflite": lambda: tflite_kept(True),
+    "tflite/seed-kept-floats.tflite": lambda: tflite_kept(False),
 }
 
 if __name__ == "__main__":

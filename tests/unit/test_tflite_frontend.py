@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from float_models import FLOAT_CASES
+from recurrent_models import KEEPING
 from tflite_models import ModelMaker, evaluate, litert, lower, random_value
 from tflite_movement_cases import MOVEMENT_CASES, moved, several, strided
 
@@ -387,7 +388,7 @@ def test_ties_of_round_scales_are_bit_exact(name: str, tmp_path: Path) -> None:
 
 def test_every_operator_of_the_table_has_a_case() -> None:
     made = set()
-    for build in (*CASES.values(), *FLOAT_CASES.values()):
+    for build in (*CASES.values(), *FLOAT_CASES.values(), *KEEPING.values()):
         maker = ModelMaker()
         maker.build(build(maker))
         names = {v: k for k, v in vars(maker.schema.BuiltinOperator).items() if isinstance(v, int)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recurrent_models import HIDDEN, INPUTS, KEEPING, lstm, svdf
 from tflite_models import ModelMaker, calls, random_value, saved
 
 from tinycompile.emulate.host import run_host
@@ -15,70 +16,28 @@ from tinycompile.emulate.interpreter import run_samples
 from tinycompile.errors import MalformedModelError, ModelError, ShapeError, UnsupportedError
 from tinycompile.frontends import load_model
 from tinycompile.ir.graph import Array
+from tinycompile.ir.interface import InputMode
 from tinycompile.ops.single_rounding import multiply_nearest
 from tinycompile.pipeline import Build, ImportOptions, build_model
+from tinycompile.planning.goal import Goal
 from tinycompile.report.summary import Budgets
 from tinycompile.target import load_target
 from tinycompile.verify.layers import verify_layers
 from tinycompile.verify.litert import LiteRt
-
-STEPS, INPUTS, HIDDEN = 4, 5, 6
-TANH = 4
-
-
-def lstm(
-    m: ModelMaker,
-    integer: bool,
-    batch: int = 1,
-    time_major: bool = False,
-    coupled: bool = False,
-    peepholes: bool = False,
-    cell_clip: float = 0.0,
-    cell_exponent: int = -11,
-    gain: float = 0.5,
-    hidden_zero_point: int = 3,
-    activation: int = TANH,
-) -> int:
-    """The output of one LSTM over [batch,STEPS,INPUTS], or [STEPS,batch,INPUTS]."""
-    shape = (STEPS, batch) if time_major else (batch, STEPS)
-    float_or = {True: "INT8", False: "FLOAT32"}[integer]
-
-    def constant(size: tuple[int, ...], bias: bool = False) -> int:
-        if not integer:
-            return m.tensor(size, None, dtype="FLOAT32", data=m.rng.normal(0, gain, size))
-        if bias:
-            return m.tensor(size, None, dtype="INT32", data=m.rng.integers(-3000, 3000, size))
-        scale = float(m.rng.uniform(0.5, 1.5) * gain * 0.02)
-        return m.tensor(size, scale, 0, data=m.rng.integers(-127, 128, size))
-
-    x = m.input((*shape, INPUTS), 0.04 if integer else None, -4, float_or)
-    w, r = ([constant((HIDDEN, k)) for _ in range(4)] for k in (INPUTS, HIDDEN))
-    peep = [constant((HIDDEN,)) for _ in range(3)] if peepholes else [-1] * 3
-    bias = [constant((HIDDEN,), True) for _ in range(4)]
-    if coupled:
-        w[0] = r[0] = bias[0] = peep[0] = -1
-    states = [
-        m.variable((batch, HIDDEN), 0.006 if integer else None, hidden_zero_point, float_or),
-        m.variable((batch, HIDDEN), 2.0**cell_exponent if integer else None, 0, "INT16" if integer else "FLOAT32"),
-    ]
-    out = m.tensor((*shape, HIDDEN), 0.006 if integer else None, hidden_zero_point, float_or)
-    inputs = [x, *w, *r, *peep, *bias, -1, -1, *states, -1, -1, -1, -1]
-    options = {"fusedActivationFunction": activation, "timeMajor": time_major, "cellClip": cell_clip}
-    m.op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, out, "UnidirectionalSequenceLSTMOptions", **options)
-    if integer:
-        m.graph.operators[-1].intermediates = [m.tensor((0,), 2.0**-12, 0, "INT16") for _ in range(4)]
-        m.graph.operators[-1].intermediates += [m.tensor((0,), 0.006, hidden_zero_point)]
-    return out
 
 
 def built(path: Path) -> Build:
     return build_model(path, load_target("host"), Budgets(2**62, 2**62), ImportOptions())
 
 
-def in_c(build: Build, folder: Path, samples: list[Array]) -> list[Array]:
+def written(build: Build, folder: Path) -> None:
     folder.mkdir()
     for name, text in build.files.items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def in_c(build: Build, folder: Path, samples: list[Array]) -> list[Array]:
+    written(build, folder)
     return list(run_host(folder, build.plan.interface, samples).outputs)
 
 
@@ -102,6 +61,18 @@ def assert_same_calls(path: Path, folder: Path, count: int = 6) -> Build:
     assert verified.first_difference is None
     assert verified.outputs
     return build
+
+
+def assert_near_calls(path: Path, folder: Path, count: int = 6) -> None:
+    """As `assert_same_calls`, of floats: LiteRT adds in another order."""
+    build = built(path)
+    samples = [np.random.default_rng(2).normal(0, 1, (count, *build.plan.interface.inputs[0].shape)).astype(np.float32)]
+    (want,) = calls(path, samples[0])
+    near = {"rtol": 1e-5, "atol": 2e-6 * max(1.0, float(np.abs(want).max()))}
+    for got in (*run_samples(build.plan, samples), *in_c(build, folder, samples)):
+        np.testing.assert_allclose(got, want, **near)
+    alone = np.concatenate([calls(path, samples[0][k : k + 1])[0] for k in range(count)])
+    assert not np.allclose(alone[1:], want[1:], **near)
 
 
 INTEGER: dict[str, dict[str, Any]] = {
@@ -161,30 +132,7 @@ FLOAT: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", FLOAT)
 def test_float_lstm(name: str, tmp_path: Path) -> None:
     m = ModelMaker(len(name))
-    path = saved(tmp_path / "m.tflite", m.build(lstm(m, False, **FLOAT[name])))
-    build = built(path)
-    samples = [np.random.default_rng(2).normal(0, 1, (6, *build.plan.interface.inputs[0].shape)).astype(np.float32)]
-    (want,) = calls(path, samples[0])
-    for got in (*run_samples(build.plan, samples), *in_c(build, tmp_path / "out", samples)):
-        np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-6)
-    alone = np.concatenate([calls(path, samples[0][k : k + 1])[0] for k in range(6)])
-    assert np.abs(alone - want)[1:].max() > 0.01
-
-
-def test_one_variable_of_two_operators(tmp_path: Path) -> None:
-    """The second reads what the first left in it; a cut of the state before either reads the call before."""
-    m = ModelMaker(4)
-    lstm(m, True)
-    first = m.graph.operators[-1]
-    out = m.tensor((1, STEPS, HIDDEN), 0.006, 3)
-    inputs = list(first.inputs)
-    m.op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, out, "UnidirectionalSequenceLSTMOptions", fusedActivationFunction=TANH)
-    m.graph.operators[-1].intermediates = first.intermediates
-    before = m.tensor((1, HIDDEN), 0.01)
-    relu = m.op("QUANTIZE", [inputs[18]], before)
-    m.graph.operators = [m.graph.operators[2], *m.graph.operators[:2]]
-    build = assert_same_calls(saved(tmp_path / "m.tflite", m.build(first.outputs[0], out, relu)), tmp_path / "out")
-    assert build.plan.interface.state_bytes == HIDDEN * 3
+    assert_near_calls(saved(tmp_path / "m.tflite", m.build(lstm(m, False, **FLOAT[name]))), tmp_path / "out")
 
 
 def quant(m: ModelMaker, position: int) -> Any:
@@ -254,9 +202,120 @@ def test_inputs_that_do_not_fit(name: str, integer: bool, tmp_path: Path) -> Non
         load_model(saved(tmp_path / "m.tflite", m.build(out)))
 
 
-def test_a_variable_tensor_that_is_an_input_of_the_graph(tmp_path: Path) -> None:
-    m = ModelMaker(6)
-    out = lstm(m, True)
-    m.graph.inputs.append(m.graph.operators[-1].inputs[18])
-    with pytest.raises(MalformedModelError, match="variables of the model"):
+@pytest.mark.parametrize("integer", [False, True])
+def test_a_variable_tensor_of_several(integer: bool, tmp_path: Path) -> None:
+    """Its use by two operators, or as an input or an output of the graph, is refused."""
+    for use in ("operator", "input", "output"):
+        m = ModelMaker(6)
+        outputs = [svdf(m, integer)]
+        state = m.graph.operators[-1].inputs[4]
+        if use == "operator":
+            outputs.append(svdf(m, integer))
+            m.graph.operators[-1].inputs[4] = state
+        elif use == "input":
+            m.graph.inputs.append(state)
+        else:
+            outputs.append(state)
+        with pytest.raises(UnsupportedError, match="something else uses"):
+            load_model(saved(tmp_path / "m.tflite", m.build(*outputs)))
+
+
+SVDF: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "rank_1": {"rank": 1, "memory": 6},
+    "batch": {"batch": 3, "rank": 3},
+    "no_bias": {"bias": False},
+    "saturated": {"gain": 300.0},
+}
+
+
+@pytest.mark.parametrize("name", SVDF)
+def test_integer_svdf_is_bit_exact(name: str, tmp_path: Path) -> None:
+    m = ModelMaker(len(name))
+    assert_same_calls(saved(tmp_path / "m.tflite", m.build(svdf(m, True, **SVDF[name]))), tmp_path / "out", 9)
+
+
+@pytest.mark.parametrize("name", [*SVDF, "no_activation"])
+def test_float_svdf(name: str, tmp_path: Path) -> None:
+    m = ModelMaker(len(name))
+    model = m.build(svdf(m, False, **SVDF.get(name, {"activation": 0})))
+    assert_near_calls(saved(tmp_path / "m.tflite", model), tmp_path / "out", 9)
+
+
+SVDF_BROKEN: dict[str, tuple[Callable[[ModelMaker], None], type[Exception]]] = {
+    "activation": (
+        lambda m: setattr(m.graph.operators[-1].builtinOptions, "fusedActivationFunction", 0),
+        UnsupportedError,
+    ),
+    "rank": (lambda m: setattr(m.graph.operators[-1].builtinOptions, "rank", 3), ShapeError),
+    "no_rank": (lambda m: setattr(m.graph.operators[-1].builtinOptions, "rank", 0), ShapeError),
+    "negative_rank": (lambda m: setattr(m.graph.operators[-1].builtinOptions, "rank", -2), ShapeError),
+    "weights_as_time": (lambda m: move_input(m, 2, 1), ShapeError),
+    "bias_as_weights": (lambda m: move_input(m, 1, 3), ShapeError),
+    "weights_as_bias": (lambda m: move_input(m, 3, 1), ShapeError),
+    "input_as_state": (lambda m: move_input(m, 4, 0), UnsupportedError),
+    "missing": (lambda m: setattr(m.graph.operators[-1], "inputs", [0]), ModelError),
+    "time_zero_point": (lambda m: setattr(quant(m, 2), "zeroPoint", [4]), UnsupportedError),
+}
+
+
+def move_input(m: ModelMaker, position: int, source: int) -> None:
+    m.graph.operators[-1].inputs[position] = m.graph.operators[-1].inputs[source]
+
+
+@pytest.mark.parametrize("name", SVDF_BROKEN)
+def test_an_svdf_that_does_not_fit(name: str, tmp_path: Path) -> None:
+    m = ModelMaker(5)
+    out = svdf(m, True)
+    change, error = SVDF_BROKEN[name]
+    change(m)
+    with pytest.raises(error):
         load_model(saved(tmp_path / "m.tflite", m.build(out)))
+
+
+def test_an_svdf_that_remembers_one_feature(tmp_path: Path) -> None:
+    for integer in (False, True):
+        m = ModelMaker(7)
+        path = saved(tmp_path / "m.tflite", m.build(svdf(m, integer, memory=1)))
+        build = built(path)
+        x = random_value(np.random.default_rng(1), (4, 1, INPUTS), build.plan.interface.inputs[0].dtype.numpy)
+        np.testing.assert_allclose(run_samples(build.plan, [x])[0], calls(path, x)[0], rtol=1e-5, atol=1e-5)
+
+
+SVDF_MUTANTS: dict[str, tuple[str, Callable[..., Any]]] = {
+    "memory_not_moved": ("svdf_memory.np.roll", lambda x, shift, axis: x.copy()),
+    "other_requantisation": ("svdf_memory.multiply_by_quantized_multiplier", multiply_nearest),
+    "other_output": ("svdf_time.multiply_by_quantized_multiplier", lambda x, m, s: (x * m) >> (31 - s)),
+}
+
+
+@pytest.mark.parametrize("mutant", SVDF_MUTANTS)
+def test_control_another_svdf_is_noticed(mutant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    m = ModelMaker(3)
+    path = saved(tmp_path / "m.tflite", m.build(svdf(m, True)))
+    build = built(path)
+    samples = samples_of(build, 20)
+    (want,) = calls(path, samples[0])
+    assert np.array_equal(run_samples(build.plan, samples)[0], want)
+    name, function = SVDF_MUTANTS[mutant]
+    monkeypatch.setattr(f"tinycompile.ops.{name}", function)
+    assert not np.array_equal(run_samples(build.plan, samples)[0], want)
+
+
+@pytest.mark.parametrize("name", ["wake_word", "lstm"])
+def test_a_network_called_again_and_again(name: str, tmp_path: Path) -> None:
+    """On the host and on an emulated Cortex-M4, whole buffers and rows: LiteRT's outputs, call by call."""
+    from tinycompile.emulate.target import run_target
+
+    m = ModelMaker(8)
+    path = saved(tmp_path / "m.tflite", m.build(KEEPING[name](m)))
+    assert_same_calls(path, tmp_path / "host", 12)
+    target = load_target("cortex-m4")
+    goals = (Goal(InputMode.EXTERNAL), Goal(minimize_sram=True))
+    for k, goal in enumerate(goals):
+        build = build_model(path, target, Budgets(2**62, 2**62), ImportOptions(), goal=goal)
+        folder = tmp_path / f"m4_{k}"
+        written(build, folder)
+        samples = samples_of(build, 12)
+        (got,) = run_target(folder, build.plan.interface, target, samples).outputs
+        assert got.tobytes() == calls(path, samples[0])[0].tobytes()

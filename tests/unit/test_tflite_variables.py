@@ -113,6 +113,20 @@ def test_an_int8_variable_begins_as_the_file_says(tmp_path: Path) -> None:
     assert ours.tobytes() == want.tobytes()
 
 
+def test_a_state_that_is_an_output_too(tmp_path: Path) -> None:
+    """Under the name that it has behind a reshape that vanishes."""
+    m = StatefulMaker()
+    m.initial("v", np.full(SHAPE, 2.0, np.float32))
+    x = m.input(SHAPE, None, dtype="FLOAT32")
+    handle = m.handle("v")
+    made = m.op("ADD", [m.read(handle), x], m.tensor(SHAPE, None, dtype="FLOAT32"), "AddOptions")
+    same = m.op("RESHAPE", [made], m.tensor(SHAPE, None, dtype="FLOAT32"), "ReshapeOptions", newShape=SHAPE)
+    m.assign(handle, same)
+    path = saved(tmp_path / "v.tflite", m.build(same))
+    build = build_model(path, load_target("host"), Budgets(2**62, 2**62), ImportOptions())
+    assert run_samples(build.plan, [SAMPLES])[0].tobytes() == calls(path, SAMPLES)[0].tobytes()
+
+
 def test_a_variable_that_begins_with_nothing(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="'sum' before anything is assigned"):
         load_model(saved(tmp_path / "m.tflite", running_sum(initialised=False)))

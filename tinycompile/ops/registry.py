@@ -44,6 +44,8 @@ from tinycompile.ops.resize_nearest import ResizeNearest
 from tinycompile.ops.row_sum import RowSum
 from tinycompile.ops.select import Select
 from tinycompile.ops.softmax import Softmax
+from tinycompile.ops.svdf_memory import SvdfMemory
+from tinycompile.ops.svdf_time import SvdfTime
 from tinycompile.ops.take import Take
 from tinycompile.ops.tanh import Tanh
 from tinycompile.ops.top_k import TopK
@@ -87,6 +89,8 @@ OPERATORS: dict[str, Operator] = {
         ResizeBilinear(),
         Recurrent(),
         IntegerLstm(),
+        SvdfMemory(),
+        SvdfTime(),
         Take(),
         Put(),
         TopK(),

@@ -191,6 +191,21 @@ class Builder:
         low, high = quantized_range(*_ACTIVATIONS[activation], scale, zero_point - offset)
         return low + offset, high + offset
 
+    def one_scale(self, op: SourceOp, quant: Quant | None) -> tuple[float, int]:
+        """The one scale and zero point of a tensor, where LiteRT reads only one."""
+        if quant is None or quant.per_channel:
+            raise self.unsupported(op, "a tensor without one scale", "quantise each tensor of this operator with one")
+        return quant.scalar()
+
+    def symmetric_scale(self, op: SourceOp, quant: Quant | None) -> float:
+        """The same where LiteRT takes the zero point for 0."""
+        scale, zero_point = self.one_scale(op, quant)
+        if zero_point:
+            raise self.unsupported(
+                op, "weights or a state with a zero point that is not 0", "quantise these symmetrically"
+            )
+        return scale
+
     def padding(
         self, op: SourceOp, mode: int, x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
     ) -> Padding:

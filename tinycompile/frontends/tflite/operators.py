@@ -12,9 +12,13 @@ from tinycompile.frontends.tflite.layers import LAYERS
 from tinycompile.frontends.tflite.movement import MOVEMENT
 from tinycompile.frontends.tflite.recurrent import RECURRENT
 from tinycompile.frontends.tflite.selection import SELECTIONS
+from tinycompile.frontends.tflite.svdf import svdf
 from tinycompile.ops.extensions import load_extensions
 
-TFLITE_OPERATORS: dict[str, Importer] = LAYERS | ARITHMETIC | MOVEMENT | SELECTIONS | FUNCTIONS | RECURRENT
+TFLITE_OPERATORS: dict[str, Importer] = {
+    **(LAYERS | ARITHMETIC | MOVEMENT | SELECTIONS | FUNCTIONS | RECURRENT),
+    "SVDF": svdf,
+}
 
 
 @cache

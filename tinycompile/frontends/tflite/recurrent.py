@@ -171,10 +171,7 @@ def _integer(b: Builder, op: SourceOp, cell_clip: float) -> tuple[IntegerLstmAtt
         data = _data(b, op, tensors, DType.INT8)
         scales: list[float] = []
         for tensor in tensors:
-            scale, zero_point = _scale(b, op, tensor.quant)
-            if zero_point:
-                raise b.unsupported(op, "weights with a zero point that is not 0", "quantise the weights symmetrically")
-            scales += [scale] * tensor.shape[0]
+            scales += [b.symmetric_scale(op, tensor.quant)] * tensor.shape[0]
         constants.append(b.constant(op, np.concatenate(data), Quant(tuple(scales), (0,) * len(scales), 0)))
     constants.append(b.constant(op, np.concatenate(_data(b, op, bias, DType.INT32))))
     state, out = b.tensor(op, _OUTPUT_STATE).quant, b.tensors[op.outputs[0]]
@@ -184,20 +181,13 @@ def _integer(b: Builder, op: SourceOp, cell_clip: float) -> tuple[IntegerLstmAtt
     if len(op.intermediates) <= _HIDDEN:
         raise b.unsupported(op, "an integer LSTM without its intermediate scales", "convert the model again")
     hidden = b.model.tensors[op.intermediates[_HIDDEN]].quant
-    cell_scale, _ = _scale(b, op, b.tensor(op, _CELL_STATE).quant)
+    cell_scale = b.symmetric_scale(op, b.tensor(op, _CELL_STATE).quant)
     mantissa, exponent = math.frexp(cell_scale)
     if mantissa != 0.5 or exponent - 1 not in CELL_EXPONENTS:
         raise b.unsupported(op, f"cells of scale {cell_scale}", "quantise the model again: 2^-15 to 2^-9 are supported")
     clip = int(min(float(np.float32(cell_clip) / np.float32(cell_scale)), 32767))
-    pair, made = _scale(b, op, state), _scale(b, op, hidden)
+    pair, made = b.one_scale(op, state), b.one_scale(op, hidden)
     return IntegerLstmAttrs(pair, made, exponent - 1, clip, len(w) == 3), constants
-
-
-def _scale(b: Builder, op: SourceOp, quant: Quant | None) -> tuple[float, int]:
-    """The one scale and zero point of a tensor."""
-    if quant is None or quant.per_channel:
-        raise b.unsupported(op, "a tensor without one scale", "quantise each tensor of an LSTM with one scale")
-    return quant.scalar()
 
 
 RECURRENT: dict[str, Importer] = {

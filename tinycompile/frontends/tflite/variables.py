@@ -4,12 +4,13 @@ Of resource variables, ``VAR_HANDLE`` names one, ``READ_VARIABLE`` and ``ASSIGN_
 subgraph that assigns the values that they begin with. The first value read is a new input of the graph, the last value
 assigned a new output; a value read behind an assignment is the one assigned.
 
-Variable tensors are inputs of operators that change them (`UPDATED`). These get an output for each, which takes the
-tensor's place from there on. They begin with zeros.
+Variable tensors are inputs of operators that change them (`UPDATED`), which get an output for each. They begin with
+zeros.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,8 +58,9 @@ class _Resolver:
         self.first: dict[Variable, int] = {}  # the tensor that a variable is read into before it is assigned
         self.now: dict[Variable, int] = {}
         self.same: dict[int, int] = {}  # tensors that are others, read again
-        self.changed: list[int] = []  # variable tensors
         self.tensors = list(model.tensors)
+        self.uses = Counter(i for part in (model.inputs, model.outputs, *(o.inputs for o in model.ops)) for i in part)
+        self.states: list[SourceState] = []
         self.ops: list[SourceOp] = []
 
     def malformed(self, op: SourceOp) -> MalformedModelError:
@@ -87,25 +89,27 @@ class _Resolver:
         return self.rewritten()
 
     def updated(self, op: SourceOp) -> list[int]:
-        """The new tensors for the variable ones that an operator changes."""
+        """The new tensors for the variable ones that an operator changes, which nothing else may use."""
         made = []
         for position in UPDATED.get(op.builtin, ()):
             tensor = op.inputs[position] if position < len(op.inputs) else -1
-            if tensor < 0 or not self.model.tensors[tensor].is_variable:
+            if tensor < 0 or not self.tensors[tensor].is_variable:
                 continue
-            if tensor in self.model.inputs:
-                raise self.malformed(op)
-            if tensor not in self.same:
-                self.changed.append(tensor)
-                self.tensors[tensor] = replace(self.tensors[tensor], is_variable=False)
-            self.same[tensor] = len(self.tensors)
+            if self.uses[tensor] > 1:
+                raise UnsupportedError(
+                    f"operator {op.index} ({op.builtin}) changes a variable tensor that something else uses",
+                    str(self.path),
+                    "give each operator a state of its own, and no output of the network is one",
+                )
+            kept = replace(self.tensors[tensor], is_variable=False)
+            self.tensors[tensor] = kept
+            self.states.append(SourceState(tensor, len(self.tensors), _zeros(kept)))
             made.append(len(self.tensors))
-            self.tensors.append(replace(self.tensors[tensor], name=f"{self.tensors[tensor].name}/next"))
+            self.tensors.append(replace(kept, name=f"{kept.name}/next"))
         return made
 
     def rewritten(self) -> tuple[SourceModel, tuple[SourceState, ...]]:
-        tensors = self.tensors
-        states = [SourceState(t, self.same[t], _zeros(tensors[t])) for t in self.changed]
+        tensors, states = self.tensors, self.states
         for variable, tensor in self.first.items():
             value = self.begins[variable]
             if value.shape != tensors[tensor].shape or tensors[tensor].dtype is None:
@@ -121,9 +125,8 @@ class _Resolver:
                 states.append(SourceState(tensor, self.now[variable], value))
         inputs = (*self.model.inputs, *(s.input for s in states))
         outputs = (*(self.same.get(i, i) for i in self.model.outputs), *(s.output for s in states))
-        return replace(self.model, tensors=tuple(tensors), ops=tuple(self.ops), inputs=inputs, outputs=outputs), tuple(
-            states
-        )
+        rewritten = replace(self.model, tensors=tuple(tensors), ops=tuple(self.ops), inputs=inputs, outputs=outputs)
+        return rewritten, tuple(states)
 
     def read(self, op: SourceOp, variable: Variable, out: int) -> None:
         if variable in self.now:
