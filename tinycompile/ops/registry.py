@@ -32,6 +32,7 @@ from tinycompile.ops.mean import Mean
 from tinycompile.ops.mean_of_sums import MeanOfSums
 from tinycompile.ops.mul import Mul
 from tinycompile.ops.pad import Pad
+from tinycompile.ops.prelu import Prelu
 from tinycompile.ops.put import Put
 from tinycompile.ops.quantize import Quantize
 from tinycompile.ops.recurrent import Recurrent
@@ -71,6 +72,7 @@ OPERATORS: dict[str, Operator] = {
         RequantizeSums(),
         Add(),
         Mul(),
+        Prelu(),
         Softmax(),
         Concat(),
         Reshape(),

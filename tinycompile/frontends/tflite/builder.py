@@ -17,8 +17,10 @@ from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.clip import quantized_range
 from tinycompile.ops.construct import constant_result, make_op
+from tinycompile.ops.dequantize import real_values
 from tinycompile.ops.reshape import ReshapeAttrs
 
+AS_FLOATS = "Integer weights of dynamic range quantisation are stored as float32, and their layers computed in float."
 EXPORT_AGAIN = "export the model again"
 Padding = tuple[int, int, int, int]
 # ActivationFunctionType -> real bounds.
@@ -29,12 +31,15 @@ _MAX_FOLDED = 1024  # elements; shape arithmetic needs a handful
 
 @dataclass
 class Builder:
-    """`tensors` are by file index, None for types that no operator supports; folded results replace them."""
+    """`tensors` are by file index, None for types that no operator supports; folded results replace them. `as_floats`:
+    whether float layers with integer weights are computed in float; `notes`: what the report says of operators."""
 
     path: Path
     model: SourceModel
     tensors: list[Tensor | None]
     names: UniqueNames
+    as_floats: bool = False
+    notes: dict[int, str] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     extra: list[Tensor] = field(default_factory=list)
     indices: Budget = field(default_factory=selection_budget)
@@ -94,10 +99,13 @@ class Builder:
     def options(self, op: SourceOp, name: str, *getters: str) -> tuple[Any, ...]:
         return read_options(op, name, self.path, *getters)
 
+    def source(self, op: SourceOp, name: str) -> SourceLoc:
+        return SourceLoc(op.builtin, f"{op.index} {name}", self.notes.get(op.index, ""))
+
     def emit(self, op: SourceOp, kind: str, attrs: Attrs, inputs: Sequence[Tensor | None], out: Tensor) -> None:
         names = tuple("" if t is None else t.name for t in inputs)
-        source = SourceLoc(op.builtin, f"{op.index} {out.name}")
-        self.ops.append(Op(kind, self.names.take(f"{op.builtin}_{op.index}"), names, (out.name,), attrs, source))
+        name = self.names.take(f"{op.builtin}_{op.index}")
+        self.ops.append(Op(kind, name, names, (out.name,), attrs, self.source(op, out.name)))
 
     def move(self, op: SourceOp, kind: str, attrs: Attrs) -> None:
         """An operator that copies values of input 0: LiteRT never looks at the scales, so they must agree."""
@@ -113,7 +121,7 @@ class Builder:
         first = inputs[0]
         assert first is not None
         like = Tensor(wish, (), first.dtype, first.quant)
-        made, out = make_op(kind, inputs, attrs, SourceLoc(op.builtin, f"{op.index} {wish}"), like)
+        made, out = make_op(kind, inputs, attrs, self.source(op, wish), like)
         if quant is not None or out.dtype != like.dtype:
             out = replace(out, quant=quant)
         checked_activation(checked_shape(out.shape, self.where(op)), self.where(op))
@@ -190,6 +198,21 @@ class Builder:
         offset = 128 if out.dtype == DType.UINT8 else 0
         low, high = quantized_range(*_ACTIVATIONS[activation], scale, zero_point - offset)
         return low + offset, high + offset
+
+    def weights(self, op: SourceOp, x: Tensor, w: Tensor) -> Tensor:
+        """Weights `w` of a layer on `x`. Integer ones of a float layer (dynamic range quantisation) become floats where
+        that is wanted: LiteRT quantises the layer's input as it runs, so that its results are others."""
+        if x.dtype != DType.FLOAT32 or w.dtype == DType.FLOAT32:
+            return w
+        if not self.as_floats or w.data is None or w.quant is None:
+            raise self.unsupported(
+                op,
+                f"float32 input with {w.dtype.value} weights (dynamic range quantisation)",
+                "quantise the activations too, full-integer int8 with a representative dataset; or compute such layers "
+                "in float, with float32 weights: --dynamic-range float",
+            )
+        self.notes[op.index] = AS_FLOATS
+        return self.constant(op, real_values(w))
 
     def one_scale(self, op: SourceOp, quant: Quant | None) -> tuple[float, int]:
         """The one scale and zero point of a tensor, where LiteRT reads only one."""

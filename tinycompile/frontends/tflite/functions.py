@@ -19,6 +19,7 @@ from tinycompile.ops.clip import ClipAttrs
 from tinycompile.ops.cumsum import CumsumAttrs
 from tinycompile.ops.elementwise_functions import SUFFIX
 from tinycompile.ops.elementwise_operator import ElementwiseAttrs
+from tinycompile.ops.prelu import PreluAttrs
 from tinycompile.ops.reduce import ReduceAttrs, arrangement
 from tinycompile.ops.transpose import TransposeAttrs
 
@@ -88,6 +89,14 @@ def _extreme(function: str) -> Importer:
         b.give(op, apply(b, op, function, first, second))
 
     return importer
+
+
+def prelu(b: Builder, op: SourceOp) -> None:
+    x, alpha = b.tensor(op, 0), b.tensor(op, 1)
+    if x.dtype == DType.FLOAT32:
+        _named("prelu", 2)(b, op)
+    else:
+        b.emit(op, "prelu", PreluAttrs(), (x, alpha), b.output(op))
 
 
 def gelu(b: Builder, op: SourceOp) -> None:
@@ -213,7 +222,7 @@ FUNCTIONS: dict[str, Importer] = {
     "NEG": _named("neg", 1),
     "NOT_EQUAL": _made_of(lambda b, op, x: apply(b, op, "not", apply(b, op, "equal", *x)), 2, _NUMBER | _BOOL),
     "POW": _named("pow", 2),
-    "PRELU": _named("prelu", 2),
+    "PRELU": prelu,
     "REDUCE_MAX": _reduction("max"),
     "REDUCE_MIN": _reduction("min"),
     "REDUCE_PROD": _reduction("prod"),

@@ -132,6 +132,8 @@ def _gates(b: Builder, op: SourceOp) -> tuple[list[Tensor], list[Tensor], list[T
 
 def _data(b: Builder, op: SourceOp, tensors: Sequence[Tensor], dtype: DType) -> list[Array]:
     """Constants of one type."""
+    if dtype == DType.FLOAT32:
+        tensors = [b.weights(op, b.tensor(op, 0), t) for t in tensors]
     for tensor in tensors:
         if tensor.data is None:
             raise b.unsupported(op, "weights computed at run time", "make them constants of the model")

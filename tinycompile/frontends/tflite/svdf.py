@@ -48,7 +48,8 @@ def svdf(b: Builder, op: SourceOp) -> None:
 
 def _floats(b: Builder, op: SourceOp, rank: int, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """The memory and the outputs."""
-    x, w, time, state = (b.tensor(op, k) for k in (0, 1, 2, 4))
+    x, state = b.tensor(op, 0), b.tensor(op, 4)
+    w, time = (b.weights(op, x, b.tensor(op, k)) for k in (1, 2))
     if any(t.dtype != DType.FLOAT32 for t in (w, time, state)):
         raise b.unsupported(op, f"float32 with weights of {w.dtype.value}", _OTHER)
     (filters, length), batch = time.shape, x.shape[0]
