@@ -1,4 +1,4 @@
-"""add, subtract, mul and prelu against LiteRT's reference kernels, with and without broadcasting."""
+"""Operators of two int8 operands against LiteRT's reference kernels, with and without broadcasting."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ from tinycompile.ops.add import Add, AddAttrs
 from tinycompile.ops.binary import Binary
 from tinycompile.ops.mul import Mul, MulAttrs
 from tinycompile.ops.prelu import Prelu, PreluAttrs
+from tinycompile.ops.squared_difference import SquaredDifference, SquaredDifferenceAttrs
 
-OPERATORS: dict[str, Binary] = {"add": Add(), "sub": Add(), "mul": Mul(), "prelu": Prelu()}
-OPTIONS = {"add": "AddOptions", "sub": "SubOptions", "mul": "MulOptions", "prelu": ""}
+OPERATORS: dict[str, Binary] = {
+    "add": Add(),
+    "sub": Add(),
+    "mul": Mul(),
+    "prelu": Prelu(),
+    "squared_difference": SquaredDifference(),
+}
+OPTIONS = {"add": "AddOptions", "sub": "SubOptions", "mul": "MulOptions", "prelu": "", "squared_difference": ""}
 RNG = np.random.default_rng(0)
 
 
@@ -27,7 +34,11 @@ def const(shape: tuple[int, ...], scale: float, zero_point: int) -> Tensor:
 def node(
     kind: str, a: Tensor, b: Tensor, out: tuple[float, int] = (0.09, -4), clamp: tuple[int, int] | None = None
 ) -> Node:
-    attrs = {"mul": MulAttrs(clamp), "prelu": PreluAttrs(clamp)}.get(kind, AddAttrs(kind == "sub", clamp))
+    attrs = {
+        "mul": MulAttrs(clamp),
+        "prelu": PreluAttrs(clamp),
+        "squared_difference": SquaredDifferenceAttrs(clamp),
+    }.get(kind, AddAttrs(kind == "sub", clamp))
     return make_node(OPERATORS[kind], (a, b), activation("y", (), *out), attrs)
 
 
@@ -64,7 +75,7 @@ def cases() -> list[Case]:
 
 def model_of(kind: str, n: Node) -> bytes:
     fields = {"fusedActivationFunction": schema().ActivationFunctionType.NONE} if OPTIONS[kind] else {}
-    return single_op_model(kind.upper(), n.inputs, n.out, OPTIONS[kind], 1 if kind == "prelu" else 2, **fields)
+    return single_op_model(kind.upper(), n.inputs, n.out, OPTIONS[kind], 2 if OPTIONS[kind] else 1, **fields)
 
 
 @pytest.mark.parametrize("name", [n for n in operands() if n != "sequence"])

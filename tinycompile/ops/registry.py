@@ -45,8 +45,10 @@ from tinycompile.ops.resize_nearest import ResizeNearest
 from tinycompile.ops.row_sum import RowSum
 from tinycompile.ops.select import Select
 from tinycompile.ops.softmax import Softmax
+from tinycompile.ops.squared_difference import SquaredDifference
 from tinycompile.ops.svdf_memory import SvdfMemory
 from tinycompile.ops.svdf_time import SvdfTime
+from tinycompile.ops.table_function import TableFunction
 from tinycompile.ops.take import Take
 from tinycompile.ops.tanh import Tanh
 from tinycompile.ops.top_k import TopK
@@ -73,6 +75,7 @@ OPERATORS: dict[str, Operator] = {
         Add(),
         Mul(),
         Prelu(),
+        SquaredDifference(),
         Softmax(),
         Concat(),
         Reshape(),
@@ -84,6 +87,7 @@ OPERATORS: dict[str, Operator] = {
         HardSwish(),
         LeakyRelu(),
         Clip(),
+        TableFunction(),
         Quantize(),
         Dequantize(),
         Requantize(),

@@ -171,7 +171,7 @@ class Builder:
         if value.shape != out.shape or value.size > _MAX_FOLDED:
             raise self.bad_shape(op, f"output {list(out.shape)}; its inputs give {list(value.shape)}")
         data = value.astype(out.dtype.numpy)
-        self.tensors[op.outputs[0]] = Tensor(out.name, out.shape, out.dtype, None, data)
+        self.tensors[op.outputs[0]] = Tensor(out.name, out.shape, out.dtype, out.quant, data)
 
     def intermediate(self, like: Tensor, shape: tuple[int, ...], suffix: str) -> Tensor:
         tensor = Tensor(self.names.take(f"{like.name}{suffix}"), shape, like.dtype, like.quant)

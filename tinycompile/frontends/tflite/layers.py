@@ -55,7 +55,7 @@ def batch_matmul(b: Builder, op: SourceOp) -> None:
     first, second = b.options(op, "BatchMatMulOptions", "AdjX", "AdjY")
     attrs = MatmulAttrs(bool(first), bool(second))
     x = b.tensor(op, 0)
-    b.emit(op, "matmul", attrs, (x, _weights(b, op, x)), b.output(op))
+    b.emit(op, "matmul", attrs, (x, b.weights(op, x, b.tensor(op, 1))), b.output(op))
 
 
 def _window(
