@@ -232,7 +232,8 @@ def tflite_floats() -> bytes:
 def tflite_kept(integer: bool) -> bytes:
     """Operators that keep variable tensors."""
     m = tflite_models.ModelMaker(9)
-    return m.build(recurrent_models.lstm(m, integer), recurrent_models.svdf(m, integer))
+    outputs = [recurrent_models.lstm(m, integer), recurrent_models.svdf(m, integer)]
+    return m.build(*outputs, *([] if integer else [recurrent_models.rnn(m)]))
 
 
 def tflite_integers() -> bytes:

@@ -55,6 +55,20 @@ def lstm(
     return out
 
 
+def rnn(m: ModelMaker, batch: int = 1, time_major: bool = False, activation: int = TANH) -> int:
+    """The output of one RNN of floats, over a sequence as of `lstm`."""
+
+    def constant(*size: int) -> int:
+        return m.tensor(size, None, dtype="FLOAT32", data=m.rng.normal(0, 0.4, size))
+
+    shape = (STEPS, batch) if time_major else (batch, STEPS)
+    x, state = m.input((*shape, INPUTS), None, dtype="FLOAT32"), m.variable((batch, HIDDEN), None, dtype="FLOAT32")
+    inputs = [x, constant(HIDDEN, INPUTS), constant(HIDDEN, HIDDEN), constant(HIDDEN), state]
+    out = m.tensor((*shape, HIDDEN), None, dtype="FLOAT32")
+    options = {"fusedActivationFunction": activation, "timeMajor": time_major}
+    return m.op("UNIDIRECTIONAL_SEQUENCE_RNN", inputs, out, "SequenceRNNOptions", **options)
+
+
 def svdf(
     m: ModelMaker,
     integer: bool,
@@ -101,6 +115,7 @@ def wake_word(m: ModelMaker) -> int:
 KEEPING: dict[str, Callable[[ModelMaker], int]] = {
     "lstm": lambda m: lstm(m, True),
     "float_lstm": lambda m: lstm(m, False),
+    "rnn": rnn,
     "svdf": lambda m: svdf(m, True),
     "float_svdf": lambda m: svdf(m, False),
     "wake_word": wake_word,

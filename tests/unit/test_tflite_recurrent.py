@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from recurrent_models import HIDDEN, INPUTS, KEEPING, lstm, svdf
+from recurrent_models import HIDDEN, INPUTS, KEEPING, lstm, rnn, svdf
 from tflite_models import ModelMaker, calls, random_value, saved
 
 from tinycompile.emulate.host import run_host
@@ -156,6 +156,28 @@ def without_intermediates(m: ModelMaker) -> None:
     for index in m.graph.operators[-1].intermediates:
         m.graph.tensors[index].shape = [1]
     m.graph.operators[-1].intermediates = []
+
+
+RNN: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "time_major": {"time_major": True},
+    "batch": {"batch": 3, "activation": 1},
+}
+
+
+@pytest.mark.parametrize("name", RNN)
+def test_float_rnn(name: str, tmp_path: Path) -> None:
+    m = ModelMaker(len(name))
+    assert_near_calls(saved(tmp_path / "m.tflite", m.build(rnn(m, **RNN[name]))), tmp_path / "out")
+
+
+@pytest.mark.parametrize(("position", "source"), [(1, 2), (2, 1), (3, 1), (4, 0), (0, 3)])
+def test_an_rnn_that_does_not_fit(position: int, source: int, tmp_path: Path) -> None:
+    m = ModelMaker(5)
+    out = rnn(m)
+    move_input(m, position, source)
+    with pytest.raises(ModelError):
+        load_model(saved(tmp_path / "m.tflite", m.build(out)))
 
 
 REFUSED: dict[str, tuple[Callable[[ModelMaker], None], str]] = {

@@ -1,4 +1,5 @@
-"""UNIDIRECTIONAL_SEQUENCE_LSTM, of floats or of int8 with int16 cells; its variable tensors are outputs behind its own.
+"""Sequences through an LSTM, of floats or of int8 with int16 cells, or an RNN of floats; variable tensors are outputs
+behind their own.
 
 Projections, layer normalisation, diagonal recurrent weights and, of integers, peepholes are refused.
 """
@@ -30,7 +31,7 @@ _PEEPHOLES = (9, 10, 11)  # input, forget, output
 _PROJECTION, _LAYER_NORM = (16, 17), range(20, 24)
 _OUTPUT_STATE, _CELL_STATE = UPDATED["UNIDIRECTIONAL_SEQUENCE_LSTM"]
 _HIDDEN = 4  # of the intermediates: how the output is quantised as it is made
-_OTHER = "use a Keras LSTM with default options"
+_OTHER = "use a Keras layer with default options"
 
 
 def lstm(b: Builder, op: SourceOp) -> None:
@@ -42,6 +43,7 @@ def lstm(b: Builder, op: SourceOp) -> None:
         "TimeMajor",
         "DiagonalRecurrentTensors",
     )
+    _check_states(b, op)
     for what, present in (
         ("a projection", any(b.has(op, k) for k in _PROJECTION)),
         ("layer normalisation", any(b.has(op, k) for k in _LAYER_NORM)),
@@ -55,8 +57,6 @@ def lstm(b: Builder, op: SourceOp) -> None:
         raise b.unsupported(op, f"an LSTM with activation {activation}", "use tanh")
     if not 0 <= cell_clip < math.inf:
         raise b.malformed(op, f"cells clipped at {cell_clip}")
-    if len(x.shape) != 3:
-        raise b.bad_shape(op, f"a sequence of shape {list(x.shape)}")
     sequence, state = _sequence(b, op, x, time_major), _state(b, op)
     if integer:
         attrs, constants = _integer(b, op, cell_clip)
@@ -68,8 +68,33 @@ def lstm(b: Builder, op: SourceOp) -> None:
     _outputs(b, op, y, time_major)
 
 
+def rnn(b: Builder, op: SourceOp) -> None:
+    activation, time_major = b.options(op, "SequenceRNNOptions", "FusedActivationFunction", "TimeMajor")
+    _check_states(b, op)
+    x, w, r, bias, state = (b.tensor(op, k) for k in range(5))
+    if activation not in _ACTIVATIONS or x.dtype != DType.FLOAT32:
+        raise b.unsupported(
+            op, f"an RNN of {x.dtype.value} with activation {activation}", "use floats, and tanh or relu"
+        )
+    weights = _data(b, op, (w, r, bias), DType.FLOAT32)
+    weights[2] = np.concatenate([weights[2], np.zeros_like(weights[2])])
+    constants = [b.constant(op, v) for v in weights]
+    attrs = RecurrentAttrs("rnn", (Activation(_ACTIVATIONS[activation]),))
+    before = reshaped(b, op, state, (1, state.elems))
+    y = b.step(op, "recurrent", attrs, _sequence(b, op, x, time_major), *constants, None, before)
+    _outputs(b, op, y, time_major)
+
+
+def _check_states(b: Builder, op: SourceOp) -> None:
+    """Refuses states that are no variable tensors."""
+    if len(op.outputs) != 1 + len(UPDATED[op.builtin]):
+        raise b.unsupported(op, "states that are no variable tensors", _OTHER)
+
+
 def _sequence(b: Builder, op: SourceOp, x: Tensor, time_major: bool) -> Tensor:
     """The input as [1,T,N,I]."""
+    if len(x.shape) != 3:
+        raise b.bad_shape(op, f"a sequence of shape {list(x.shape)}")
     steps = x if time_major else _turned(b, op, x)
     return reshaped(b, op, steps, (1, *steps.shape))
 
@@ -83,8 +108,6 @@ def _turned(b: Builder, op: SourceOp, x: Tensor) -> Tensor:
 
 def _state(b: Builder, op: SourceOp) -> Tensor:
     """What precedes the first step: for each sample outputs, then cells, [1,N*2H]; int8 outputs widened to int16."""
-    if len(op.outputs) != 3:
-        raise b.unsupported(op, "an LSTM whose states are no variable tensors", _OTHER)
     hidden = b.tensor(op, _R[3]).shape[-1]
     parts = []
     for position, dtype in ((_OUTPUT_STATE, DType.INT8), (_CELL_STATE, DType.INT16)):
@@ -99,20 +122,22 @@ def _state(b: Builder, op: SourceOp) -> Tensor:
 
 
 def _outputs(b: Builder, op: SourceOp, y: Tensor, time_major: bool) -> None:
-    """All outputs of [1,T,N,2H], and what the state tensors become."""
+    """All outputs of [1,T,N,parts*H], and what the state tensors become, one for each part."""
     _, steps, batch, width = y.shape
-    outputs, cells, last = range(width // 2), range(width // 2, width), range(steps - 1, steps)
+    states = len(op.outputs) - 1
+    hidden = width // states
 
-    def taken(position: int, rows: range, part: range) -> Tensor:
-        out = b.tensors[op.outputs[position]]
+    def taken(position: int) -> Tensor:
+        out, first = b.tensors[op.outputs[position]], max(position - 1, 0) * hidden
         assert out is not None  # the importer refuses such operators first
+        rows, part = range(steps - 1 if position else 0, steps), range(first, first + hidden)
         value = to_type(b, op, select(b, op, y, [range(1), rows, range(batch), part]), out.dtype, out.quant)
         value = reshaped(b, op, value, value.shape[1:])
         if position == 0 and not time_major:
             value = _turned(b, op, value)
         return reshaped(b, op, value, out.shape)
 
-    b.give(op, taken(0, range(steps), outputs), taken(1, last, outputs), taken(2, last, cells))
+    b.give(op, *(taken(k) for k in range(1 + states)))
 
 
 def _gates(b: Builder, op: SourceOp) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -194,4 +219,5 @@ def _integer(b: Builder, op: SourceOp, cell_clip: float) -> tuple[IntegerLstmAtt
 
 RECURRENT: dict[str, Importer] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,
+    "UNIDIRECTIONAL_SEQUENCE_RNN": rnn,
 }

@@ -23,7 +23,7 @@ from tinycompile.ir.types import DType
 
 KINDS = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
 Variable = tuple[str, str]  # container and shared name
-UPDATED = {"SVDF": (4,), "UNIDIRECTIONAL_SEQUENCE_LSTM": (18, 19)}
+UPDATED = {"SVDF": (4,), "UNIDIRECTIONAL_SEQUENCE_LSTM": (18, 19), "UNIDIRECTIONAL_SEQUENCE_RNN": (4,)}
 """Operators that change variable tensors: positions of these among the inputs, in the order of the outputs made of
 them, which come behind the others."""
 
