@@ -237,6 +237,13 @@ def counted(m: ModelMaker) -> int:
     return m.op("RANGE", numbers, floats(m, (9,)), "RangeOptions")
 
 
+def cast_of_what_is_used(m: ModelMaker) -> int:
+    """A CAST to the same type changes nothing, and its input is read again."""
+    made = m.op("ABS", [given(m, (4, 9))], floats(m, (4, 9)))
+    same = m.op("CAST", [made], floats(m, (4, 9)), "CastOptions")
+    return m.op("SUB", [m.op("EXP", [same], floats(m, (4, 9))), made], floats(m, (4, 9)), "SubOptions")
+
+
 def ranked(m: ModelMaker) -> int:
     rank = m.op("RANK", [floats(m, (4, 9), True)], m.tensor((), None, dtype="INT32"), "RankOptions")
     return m.op("CAST", [rank], floats(m, ()), "CastOptions")
@@ -281,4 +288,5 @@ FLOAT_CASES |= {
     "zeros_like": plus(lambda m: m.op("ZEROS_LIKE", [floats(m, (4, 9), True)], floats(m, (4, 9)), "ZerosLikeOptions")),
     "range": plus(counted),
     "rank": plus(ranked),
+    "cast_of_what_is_used": cast_of_what_is_used,
 }

@@ -141,7 +141,8 @@ class Builder:
         return tensor
 
     def give(self, op: SourceOp, *values: Tensor) -> None:
-        """The operator's outputs, of tensors that it was given or that `step` made."""
+        """The operator's outputs, of tensors that it was given or that `step` made. What the last step made takes the
+        output's name, under which `verify` finds it; others are moved."""
         if len(op.outputs) != len(values):
             raise self.malformed(op, f"{len(op.outputs)} outputs, expected {len(values)}")
         for index, value in zip(op.outputs, values, strict=True):
@@ -157,6 +158,8 @@ class Builder:
                 raise self.other_scales(op)
             if value.is_const:
                 self.tensors[index] = replace(out, data=value.data)
+            elif self.extra[-1:] == [value] and self.ops[-1].outputs == (value.name,) and values.count(value) == 1:
+                self.ops[-1] = replace(self.ops[-1], outputs=(out.name,))
             else:
                 self.emit(op, "reshape", ReshapeAttrs(out.shape), (value,), out)
 
