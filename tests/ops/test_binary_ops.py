@@ -10,10 +10,10 @@ from operator_cases import Case, activation, constant, make_node
 from tinycompile.ir.graph import Node, Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ops.add import Add, AddAttrs
-from tinycompile.ops.binary import Binary
+from tinycompile.ops.binary import Binary, BinaryAttrs
 from tinycompile.ops.mul import Mul, MulAttrs
-from tinycompile.ops.prelu import Prelu, PreluAttrs
-from tinycompile.ops.squared_difference import SquaredDifference, SquaredDifferenceAttrs
+from tinycompile.ops.prelu import Prelu
+from tinycompile.ops.squared_difference import SquaredDifference
 
 OPERATORS: dict[str, Binary] = {
     "add": Add(),
@@ -34,11 +34,9 @@ def const(shape: tuple[int, ...], scale: float, zero_point: int) -> Tensor:
 def node(
     kind: str, a: Tensor, b: Tensor, out: tuple[float, int] = (0.09, -4), clamp: tuple[int, int] | None = None
 ) -> Node:
-    attrs = {
-        "mul": MulAttrs(clamp),
-        "prelu": PreluAttrs(clamp),
-        "squared_difference": SquaredDifferenceAttrs(clamp),
-    }.get(kind, AddAttrs(kind == "sub", clamp))
+    attrs = {"add": AddAttrs(False, clamp), "sub": AddAttrs(True, clamp), "mul": MulAttrs(clamp)}.get(
+        kind, BinaryAttrs(clamp)
+    )
     return make_node(OPERATORS[kind], (a, b), activation("y", (), *out), attrs)
 
 
@@ -67,7 +65,7 @@ def cases() -> list[Case]:
         for kind, operator in OPERATORS.items():
             if kind == "prelu" and a.is_const:
                 continue
-            n = node(kind, a, b, clamp=(-100, 90) if kind == "add" else None)
+            n = node(kind, a, b, clamp=(-100, 90) if kind in ("add", "prelu") else None)
             # Row kernels with an operand per column take whole rows.
             result.append(Case(f"{kind}_{name}", operator, n))
     return result

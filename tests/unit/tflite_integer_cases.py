@@ -116,7 +116,22 @@ def filled(m: ModelMaker) -> int:
     return m.op("ADD", [m.input((2, 3)), constant], m.tensor((2, 3), 0.08), "AddOptions")
 
 
+def then_relu(case: Case) -> Case:
+    """A relu of the same scale, which the operator takes in."""
+
+    def build(m: ModelMaker) -> int:
+        x = case(m)
+        tensor = m.graph.tensors[x]
+        scale, zero_point = tensor.quantization.scale[0], int(tensor.quantization.zeroPoint[0]) - 128 * m.unsigned
+        return m.op("RELU", [x], m.tensor(tensor.shape, float(scale), zero_point))
+
+    return build
+
+
 INTEGER_CASES: dict[str, Case] = {
+    "transpose_conv_relu": then_relu(transpose_conv(SAME, (8, 10))),
+    "prelu_relu": then_relu(prelu((1, 1, 6))),
+    "squared_difference_relu": then_relu(squared_difference((1, 5, 4, 6))),
     "gather_at_run_time": gather_at_run_time(0, (4, 3, 6)),
     "gather_inside_at_run_time": gather_at_run_time(1, (5, 4, 6)),
     "gather_of_a_constant": gather_at_run_time(0, (4, 3, 6), True),

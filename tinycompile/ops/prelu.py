@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from tinycompile.ir.graph import Attrs, Node
+from tinycompile.ir.graph import Node
 from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_multiplier
-from tinycompile.ops.binary import Binary
+from tinycompile.ops.binary import Binary, BinaryAttrs
 from tinycompile.ops.convolution import tensor_quant
-
-
-@dataclass(frozen=True)
-class PreluAttrs(Attrs):
-    """`clamp`: always all of int8."""
-
-    clamp: tuple[float, float] | None = None
 
 
 class Prelu(Binary):
     """Operands: the input, made at run time, and the slopes."""
 
     kind = "prelu"
-    attrs_class = PreluAttrs
+    attrs_class = BinaryAttrs
     kernel = "tc_prelu_s8"
 
     def unsupported(self, node: Node) -> str | None:

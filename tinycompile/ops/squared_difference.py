@@ -3,29 +3,20 @@ rescaled."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from tinycompile.ir.graph import Attrs, Node
+from tinycompile.ir.graph import Node
 from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_multiplier
-from tinycompile.ops.binary import Binary
+from tinycompile.ops.binary import Binary, BinaryAttrs
 from tinycompile.ops.convolution import tensor_quant
 
 LEFT_SHIFT = 7
 
 
-@dataclass(frozen=True)
-class SquaredDifferenceAttrs(Attrs):
-    """`clamp`: always all of int8."""
-
-    clamp: tuple[float, float] | None = None
-
-
 class SquaredDifference(Binary):
     kind = "squared_difference"
-    attrs_class = SquaredDifferenceAttrs
+    attrs_class = BinaryAttrs
     kernel = "tc_squared_difference_s8"
 
     def _multipliers(self, node: Node) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:

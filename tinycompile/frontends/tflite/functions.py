@@ -12,16 +12,15 @@ import numpy as np
 from tinycompile.frontends.tflite.builder import Builder, Importer
 from tinycompile.frontends.tflite.reader import SourceOp
 from tinycompile.frontends.tflite.selection import axis_in, reshaped
-from tinycompile.ir.graph import Attrs, Tensor
+from tinycompile.ir.graph import Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
+from tinycompile.ops.binary import BinaryAttrs
 from tinycompile.ops.clip import ClipAttrs
 from tinycompile.ops.cumsum import CumsumAttrs
 from tinycompile.ops.elementwise_functions import SUFFIX
 from tinycompile.ops.elementwise_operator import ElementwiseAttrs
-from tinycompile.ops.prelu import PreluAttrs
 from tinycompile.ops.reduce import ReduceAttrs, arrangement
-from tinycompile.ops.squared_difference import SquaredDifferenceAttrs
 from tinycompile.ops.table_function import TableFunctionAttrs
 from tinycompile.ops.transpose import TransposeAttrs
 
@@ -90,14 +89,14 @@ def _tabulated(function: str) -> Importer:
     return importer
 
 
-def _of_int8(kind: str, attrs: Attrs, otherwise: Importer) -> Importer:
+def _of_int8(kind: str, otherwise: Importer) -> Importer:
     """An operator of two int8 tensors that LiteRT computes in its own way."""
 
     def importer(b: Builder, op: SourceOp) -> None:
         if b.tensor(op, 0).dtype == DType.FLOAT32:
             otherwise(b, op)
         else:
-            b.emit(op, kind, attrs, (b.tensor(op, 0), b.tensor(op, 1)), b.output(op))
+            b.emit(op, kind, BinaryAttrs(), (b.tensor(op, 0), b.tensor(op, 1)), b.output(op))
 
     return importer
 
@@ -264,7 +263,7 @@ FUNCTIONS: dict[str, Importer] = {
     "NEG": _named("neg", 1),
     "NOT_EQUAL": _made_of(lambda b, op, x: apply(b, op, "not", apply(b, op, "equal", *x)), 2, _NUMBER | _BOOL),
     "POW": _named("pow", 2),
-    "PRELU": _of_int8("prelu", PreluAttrs(), _named("prelu", 2)),
+    "PRELU": _of_int8("prelu", _named("prelu", 2)),
     "REDUCE_ALL": _reduction("min", _BOOL),
     "REDUCE_ANY": _reduction("max", _BOOL),
     "REDUCE_MAX": _reduction("max"),
@@ -278,6 +277,6 @@ FUNCTIONS: dict[str, Importer] = {
     "SIN": _named("sin", 1),
     "SQRT": _named("sqrt", 1),
     "SQUARE": _made_of(lambda b, op, x: _square(b, op, *x), 1),
-    "SQUARED_DIFFERENCE": _of_int8("squared_difference", SquaredDifferenceAttrs(), _made_of(_squared_difference, 2)),
+    "SQUARED_DIFFERENCE": _of_int8("squared_difference", _made_of(_squared_difference, 2)),
     "SUM": _reduction("sum"),
 }
