@@ -1,6 +1,6 @@
 """Functions and reductions of floats, comparisons and logic: tables of the operators `elementwise` and `reduce`.
 
-Integers that stand for real numbers are refused: LiteRT computes these operators on them in ways of their own.
+Integers that stand for real numbers are refused where LiteRT computes on them in a way that no operator here has.
 """
 
 from __future__ import annotations

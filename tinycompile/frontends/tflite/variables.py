@@ -14,12 +14,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from tinycompile.errors import MalformedModelError, UnsupportedError
-from tinycompile.frontends.tflite.reader import CORRUPT, SourceModel, SourceOp, SourceTensor
+from tinycompile.frontends.tflite.reader import CORRUPT, SourceModel, SourceOp
 from tinycompile.ir.graph import Array
-from tinycompile.ir.types import DType
 
 KINDS = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
 Variable = tuple[str, str]  # container and shared name
@@ -30,11 +27,12 @@ them, which come behind the others."""
 
 @dataclass(frozen=True, eq=False)
 class SourceState:
-    """Tensor numbers of what a variable is before an inference and behind it, and its value before the first."""
+    """Tensor numbers of what a variable is before an inference and behind it, and its value before the first (None:
+    zeros, of integers the zero point)."""
 
     input: int
     output: int
-    initial: Array
+    initial: Array | None = None
 
 
 def without_variables(model: SourceModel, path: Path) -> tuple[SourceModel, tuple[SourceState, ...]]:
@@ -43,12 +41,6 @@ def without_variables(model: SourceModel, path: Path) -> tuple[SourceModel, tupl
     if not any(op.builtin in KINDS or op.builtin in UPDATED for op in model.ops):
         return model, ()
     return _Resolver(model, path).result()
-
-
-def _zeros(tensor: SourceTensor) -> Array:
-    """With which LiteRT begins a variable tensor: int8 is at its zero point."""
-    fill = tensor.quant.zero_point[0] if tensor.dtype == DType.INT8 and tensor.quant is not None else 0
-    return np.full(tensor.shape, fill, dtype=None if tensor.dtype is None else tensor.dtype.numpy)
 
 
 class _Resolver:
@@ -103,7 +95,7 @@ class _Resolver:
                 )
             kept = replace(self.tensors[tensor], is_variable=False)
             self.tensors[tensor] = kept
-            self.states.append(SourceState(tensor, len(self.tensors), _zeros(kept)))
+            self.states.append(SourceState(tensor, len(self.tensors)))
             made.append(len(self.tensors))
             self.tensors.append(replace(kept, name=f"{kept.name}/next"))
         return made
