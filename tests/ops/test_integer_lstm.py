@@ -10,7 +10,7 @@ from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Node
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
-from tinycompile.ops.fixed_point_s16 import logistic, tanh
+from tinycompile.ops.fixed_point import logistic16, tanh16
 from tinycompile.ops.integer_lstm import IntegerLstm, IntegerLstmAttrs
 
 STEPS, INPUTS, HIDDEN = 5, 3, 6
@@ -57,9 +57,9 @@ def cases() -> list[Case]:
 
 def test_the_gates_are_near_their_functions() -> None:
     x = np.arange(-32768, 32768)
-    assert np.abs(logistic(x) / 32768 - 1 / (1 + np.exp(-x / 4096))).max() < 2e-4
+    assert np.abs(logistic16(x) / 32768 - 1 / (1 + np.exp(-x / 4096))).max() < 2e-4
     for bits in range(7):
-        assert np.abs(tanh(x, bits) / 32768 - np.tanh(x / 2.0 ** (15 - bits))).max() < 4e-4
+        assert np.abs(tanh16(x, bits) / 32768 - np.tanh(x / 2.0 ** (15 - bits))).max() < 4e-4
 
 
 def test_weights_that_do_not_fit_are_refused() -> None:

@@ -99,7 +99,7 @@ def test_integer_lstm_is_bit_exact(name: str, tmp_path: Path) -> None:
 MUTANTS: dict[str, tuple[str, Callable[..., Any]]] = {
     "truncated_products": ("rounding_divide_by_pot", lambda x, exponent: x >> exponent),
     "other_requantisation": ("multiply_by_quantized_multiplier", multiply_nearest),
-    "float_gates": ("logistic", lambda x: np.rint(32768 / (1 + np.exp(-x / 4096))).astype(np.int64)),
+    "float_gates": ("logistic16", lambda x: np.rint(32768 / (1 + np.exp(-x / 4096))).astype(np.int64)),
     "wrapped": ("_saturated", lambda x: x.astype(np.int16).astype(np.int64)),
 }
 

@@ -20,9 +20,9 @@ from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_mult
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import OWN_OUTPUT, ConstArray, KernelCall, Need, Operator, RowWindow, whole
 from tinycompile.ops.convolution import tensor_quant
-from tinycompile.ops.fixed_point_s16 import I64, logistic, tanh
+from tinycompile.ops.fixed_point import I64, logistic16, one, tanh16
 
-ONE = 32767
+ONE = one(16)
 GATE_SCALE = np.float32(2.0**-12)
 CELL_EXPONENTS = range(-15, -8)  # of the power of two that is the scale of the cells
 
@@ -119,13 +119,13 @@ class IntegerLstm(Operator):
                 for g, pair in enumerate(pairs):
                     part = multiply_by_quantized_multiplier(sums[:, g * hidden : (g + 1) * hidden], *pair)
                     gates[g] = _saturated(part + gates[g])
-            forget, fresh, shown = logistic(gates[-3]), tanh(gates[-2], 3), logistic(gates[-1])
-            entered = ONE - forget if a.coupled else logistic(gates[0])
+            forget, fresh, shown = logistic16(gates[-3]), tanh16(gates[-2], 3), logistic16(gates[-1])
+            entered = ONE - forget if a.coupled else logistic16(gates[0])
             cells = rounding_divide_by_pot(forget * cells, 15)
             cells = _saturated(cells + rounding_divide_by_pot(entered * fresh, 30 + a.cell_exponent))
             if a.cell_clip:
                 cells = np.clip(cells, -a.cell_clip, a.cell_clip)
-            product = shown * tanh(cells, 15 + a.cell_exponent)
+            product = shown * tanh16(cells, 15 + a.cell_exponent)
             made = multiply_by_quantized_multiplier(product, *self._hidden(node)) + a.hidden[1]
             outputs = np.clip(made, -128, 127)
             rows.append(np.concatenate([outputs, cells], axis=1))
