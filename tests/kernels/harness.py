@@ -255,6 +255,8 @@ class _Writer:
         if call.scratch_bytes:
             params.append("uint8_t *scratch")
             args.append("scratch")
+        if call.stack_bytes:
+            args.append("stack")
         arrays = [_typed_array("{name}", a.data) for a in call.arrays]
         constants = [_literal(value) for _, value in call.consts]
         key = (call.kernel, *params, *arrays, *constants, str(call.arguments))
@@ -266,7 +268,8 @@ class _Writer:
             if call.arguments is not None:
                 renamed = tuple((own.get(n, n), pitch) for n, pitch in call.arguments)
                 call = replace(call, arguments=renamed)
-            body = f"{call.kernel}({', '.join([*call.ordered([*args, *names]), *constants])});"
+            local = f"int8_t stack[{call.stack_bytes}];\n    " if call.stack_bytes else ""
+            body = f"{local}{call.kernel}({', '.join([*call.ordered([*args, *names]), *constants])});"
             self.data.append(f"static void {name}({', '.join(params)})\n{{\n    {body}\n}}\n")
         self.functions.append(self.instances[key])
 

@@ -243,6 +243,18 @@ def runs_of(case: Case) -> Iterator[tuple[str, Run, int]]:
     if not operator.calls(node, whole(node.out)):  # a view
         assert operator.view(node) is not None or operator.rectangle(node) is not None
         return
+    for variant in operator.variants(node):
+        for name, run, seed in runs_of_variant(case):
+            yield f"{variant.name}, {name}", replace(run, variant=variant.name), seed
+    over = operator.over_window(node)
+    if over is not None:
+        yield "over a row of the window", Run(operator, node, case.inputs(6), variant=over, over_window=True), 6
+        yield "apart, as if over the window", Run(operator, node, case.inputs(3), variant=over), 3
+
+
+def runs_of_variant(case: Case) -> Iterator[tuple[str, Run, int]]:
+    """The same of any variant whose output is not over its window."""
+    operator, node = case.operator, case.node
     grain, full = operator.grain(node), whole(node.out)
     for seed in (2, 4):
         yield f"apart, inputs {seed}", Run(operator, node, case.inputs(seed)), seed
@@ -258,10 +270,6 @@ def runs_of(case: Case) -> Iterator[tuple[str, Run, int]]:
             yield f"{name}, in one place", Run(operator, node, case.inputs(6), region, one_place=True), 6
     if grain is Grain.FLAT:
         yield "rows merged", Run(operator, node, case.inputs(5), merged=True), 5
-    over = operator.over_window(node)
-    if over is not None:
-        yield "over a row of the window", Run(operator, node, case.inputs(6), variant=over, over_window=True), 6
-        yield "apart, as if over the window", Run(operator, node, case.inputs(3), variant=over), 3
     for k in operator.in_place(node):
         for shift in (0, 3):
             yield f"in place of input {k}, {shift} on", Run(operator, node, case.inputs(6), None, k, shift), 6

@@ -87,7 +87,8 @@ class KernelCall:
     ``T *const *out``, NULL for rows beyond the output; None: one row, by its pointer. `consts` are compile-time
     constants in the order of the kernel's parameters (their names appear as comments in the generated code). `element`
     overrides the C type of output and input pointers (data movement works on ``uint8_t``).
-    `row_index` passes the output row `y`. `include`: the kernel's header, where it is not one of its own.
+    `row_index` passes the output row `y`. `stack_bytes`: of an array on the stack, ``int8_t *stack`` behind scratch, for
+    what a few pixels need and registers cannot hold; scratch that the plan need not place. `include`: the kernel's header, where it is not one of its own.
 
     `arguments`: the input pointers and arrays that the kernel takes after `out`, in this order, each advanced by so
     many elements per output row (of `row_index`, which the kernel itself then does not take); None: as above.
@@ -98,6 +99,7 @@ class KernelCall:
     arrays: tuple[ConstArray, ...] = ()
     consts: tuple[tuple[str, int], ...] = ()
     scratch_bytes: int = 0
+    stack_bytes: int = 0
     row_index: bool = False
     element: str | None = None
     out_rows: int | None = None
@@ -134,6 +136,7 @@ class Variant:
 
 
 GENERIC = Variant("generic")
+DSP = Variant("dsp", frozenset({"dsp"}))
 
 
 class Operator(abc.ABC):
@@ -141,7 +144,6 @@ class Operator(abc.ABC):
 
     kind: ClassVar[str]
     attrs_class: ClassVar[type[Attrs]] = Attrs
-    variants: ClassVar[tuple[Variant, ...]] = (GENERIC,)
     scale_free: ClassVar[bool] = False
     """Whether it makes sense of int8 values of unknown scale: as integers, or as bytes that it moves or compares."""
 
@@ -156,6 +158,10 @@ class Operator(abc.ABC):
     def unsupported(self, node: Node) -> str | None:
         """Why no kernel can run this node, in words for the user, or None when one can (asked of lowered graphs)."""
         return None
+
+    def variants(self, node: Node) -> tuple[Variant, ...]:
+        """The kernels that can run this node, better ones first; the last one runs on any target."""
+        return (GENERIC,)
 
     @abc.abstractmethod
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:

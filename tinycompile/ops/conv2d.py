@@ -10,7 +10,18 @@ import numpy as np
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import KernelCall, Need, Operator, pad_region
+from tinycompile.ops.base import (
+    DSP,
+    GENERIC,
+    ConstArray,
+    Grain,
+    KernelCall,
+    Need,
+    Operator,
+    RowWindow,
+    Variant,
+    pad_region,
+)
 from tinycompile.ops.convolution import (
     bias_values,
     clamp_range,
@@ -23,7 +34,10 @@ from tinycompile.ops.convolution import (
     tensor_quant,
 )
 from tinycompile.ops.float_layers import Clamp, clamp_consts, float_convolution, is_float, layer_arrays
-from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
+from tinycompile.ops.geometry import Padding, Pair, row_ends, row_windows, tile_padding, window_need, windowed_shape
+from tinycompile.ops.packed_output import packed_arrays
+
+GATHERED_BYTES = 512  # of windows on the stack
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,22 @@ class Conv2d(Operator):
 
     def unsupported(self, node: Node) -> str | None:
         return layer_unsupported(node)
+
+    def _packed(self, node: Node) -> tuple[ConstArray, ...] | None:
+        """Arrays of the kernel for the DSP extension, None where it cannot run the node."""
+        a, w = node.attrs, node.const(1)
+        if is_float(node) or a.groups != 1 or a.dilation[1] != 1:
+            return None
+        return packed_arrays(node, offset_weights(node, w, w.shape[0]), folded=True)
+
+    def variants(self, node: Node) -> tuple[Variant, ...]:
+        return (GENERIC,) if self._packed(node) is None else (DSP, GENERIC)
+
+    def grain(self, node: Node) -> Grain:
+        """A pointwise one makes any run of adjacent rows at once."""
+        a = node.attrs
+        pointwise = self._kernel(node) == (1, 1) and a.stride == (1, 1) and a.pad == (0, 0, 0, 0)
+        return Grain.FLAT if pointwise else Grain.ROW
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         a = node.attrs
@@ -100,26 +130,57 @@ class Conv2d(Operator):
         _, kh, kw, ci = node.tensor(1).shape
         return node.out.elems * kh * kw * ci
 
+    def _packed_call(self, node: Node, consts: dict[str, int], arrays: tuple[ConstArray, ...]) -> KernelCall:
+        """The call of the kernel for the DSP extension: one for windows of a pixel, one that gathers small windows, and
+        one for the others."""
+        a, kernel = node.attrs, self._kernel(node)
+        del consts["dilation_w"], consts["groups"]
+        if kernel == (1, 1) and a.pad == (0, 0, 0, 0):
+            names = ("in_ch", "out_ch", "out_zero_point", "lo", "hi")
+            kept = (("pixels", consts["out_w"]), ("stride", a.stride[1]), *((name, consts[name]) for name in names))
+            return KernelCall("tc_pointwise_s8_dsp", (RowWindow(0, stride=a.stride[0]),), arrays, kept)
+        weights = arrays[0].data
+        window = -(-weights[0].size // 4) * 4
+        stack = 3 * window
+        if stack <= GATHERED_BYTES:
+            flat = weights.reshape(len(weights), -1)
+            arrays = (ConstArray("weights", np.pad(flat, ((0, 0), (0, window - flat.shape[1])))), *arrays[1:])
+            name, added = "tc_gathered_conv2d_s8_dsp", (("window", window),)
+        else:
+            ends = row_ends(consts["out_w"], consts["in_w"], kernel[1], a.stride[1], consts["pad_left"], 1)
+            name, stack, added = "tc_conv2d_s8_dsp", 0, (("left", ends.left), ("right", ends.right))
+        geometry = tuple(consts.items())
+        k = 1 + [n for n, _ in geometry].index("pad_left")
+        windows = row_windows(kernel, a.stride, a.dilation, a.pad)
+        return KernelCall(name, windows, arrays, (*geometry[:k], *added, *geometry[k:]), stack_bytes=stack)
+
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         w = node.const(1)
         co = w.shape[0]
-        consts = conv_consts(node, out, self._kernel(node), co, node.attrs.groups)
+        merged = out.rows if self.grain(node) is Grain.FLAT else 1
+        consts = conv_consts(node, out, self._kernel(node), co, node.attrs.groups, merged)
         windows = row_windows(self._kernel(node), node.attrs.stride, node.attrs.dilation, node.attrs.pad)
         if is_float(node):
             return (KernelCall("tc_conv2d_f32", windows, layer_arrays(node, w), consts),)
+        if variant == DSP.name:
+            packed = self._packed(node)
+            assert packed is not None
+            return (self._packed_call(node, dict(consts), packed),)
         arrays = output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co))
         return (KernelCall(conv_kernel_name(arrays), windows, arrays, consts),)
 
 
-def conv_consts(node: Node, out: Region, kernel: Pair, channels: int, groups: int) -> tuple[tuple[str, int], ...]:
-    """Compile-time parameters of ``tc_conv2d_s8`` and its wide-weight form, or ``tc_conv2d_f32``, for one row of
-    `out`."""
+def conv_consts(
+    node: Node, out: Region, kernel: Pair, channels: int, groups: int, merged: int = 1
+) -> tuple[tuple[str, int], ...]:
+    """Compile-time parameters of ``tc_conv2d_s8`` and its wide-weight form, or ``tc_conv2d_f32``, for one row of `out`,
+    or `merged` of them as one."""
     a = node.attrs
     need = window_need(node, out, kernel, a.stride, a.dilation, a.pad)
     geometry = (
-        ("in_w", need.region.cols),
+        ("in_w", merged * need.region.cols),
         ("in_ch", node.tensor(0).form.channels),
-        ("out_w", out.cols),
+        ("out_w", merged * out.cols),
         ("out_ch", channels),
         ("kernel_h", kernel[0]),
         ("kernel_w", kernel[1]),

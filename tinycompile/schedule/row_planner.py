@@ -252,7 +252,7 @@ def _variants(
     placements: Mapping[str, Placement],
 ) -> tuple[str, ...]:
     """The kernel variant of each operator: the one for rows written over their windows where any of its rows is."""
-    chosen = [kernel_variant(graph.ops[k], features) for k in sequence]
+    chosen = [kernel_variant(graph.node(graph.ops[k]), features) for k in sequence]
     for step in steps:
         if not isinstance(step, Step):
             continue
