@@ -24,7 +24,7 @@ from operator_cases import Case, activation, make_node
 
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import Region
-from tinycompile.ops.base import OWN_OUTPUT, Grain, KernelCall, Need, Operator, RowWindow, whole
+from tinycompile.ops.base import DSP, OWN_OUTPUT, Grain, KernelCall, Need, Operator, RowWindow, whole
 from tinycompile.ops.conv2d import Conv2d
 from tinycompile.ops.depthwise_conv2d import IN_PLACE, DepthwiseConv2d
 from tinycompile.ops.registry import OPERATORS
@@ -390,6 +390,55 @@ def test_control_other_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert same(got, expected)
     monkeypatch.setattr("tinycompile.ops.convolution.multiply_by_quantized_multiplier", multiply_nearest)
     assert not same(got, output(Conv2d(), node, tmp_path)[1])
+
+
+class SwappedLanes(Conv2d):
+    """Packs its weights in another order than the inputs."""
+
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        (call,) = super().calls(node, out, variant)
+        weights, *others = call.arrays
+        flat = weights.data.reshape(-1, 4)[:, [1, 0, 2, 3]].reshape(weights.data.shape)
+        return (replace(call, arrays=(replace(weights, data=flat), *others)),)
+
+
+PACKED = {
+    "pointwise": convolution((3, 4), 8, 4, (1, 1), ties=True),
+    "gathered": convolution((4, 4), 4, 4, (3, 3), ties=True),
+    "direct": convolution((4, 4), 20, 4, (3, 3), ties=True),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_control_packed_weights_in_another_order(name: str, tmp_path: Path) -> None:
+    node, expected = PACKED[name], reference(Case(name, Conv2d(), PACKED[name]), 4)
+    values = Case(name, Conv2d(), node).inputs(4)
+    for operator, equal in ((Conv2d(), True), (SwappedLanes(), False)):
+        assert DSP in operator.variants(node)
+        (got,) = run_kernels([Run(operator, node, values, variant=DSP.name)], tmp_path)
+        assert same(got, expected) is equal
+
+
+class OtherStage(DepthwiseConv2d):
+    """Adds to one array of its output stage."""
+
+    def __init__(self, param: str, more: int) -> None:
+        self.param, self.more = param, more
+
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        (call,) = super().calls(node, out, variant)
+        arrays = (replace(a, data=a.data + self.more) if a.param == self.param else a for a in call.arrays)
+        return (replace(call, arrays=tuple(arrays)),)
+
+
+@pytest.mark.parametrize(("param", "more"), [("bias", 1), ("shift", 1), ("multiplier", 1 << 20)])
+def test_control_packed_output_stage(param: str, more: int, tmp_path: Path) -> None:
+    node = convolution((4, 6), 4, 0, (3, 3), multiplier=1, ties=True)
+    values = Case("stage", DepthwiseConv2d(), node).inputs(4)
+    expected = reference(Case("stage", DepthwiseConv2d(), node), 4)
+    for operator, equal in ((OtherStage(param, 0), True), (OtherStage(param, more), False)):
+        (got,) = run_kernels([Run(operator, node, values, variant=DSP.name)], tmp_path)
+        assert same(got, expected) is equal
 
 
 class ForgetfulSum(RowSum):

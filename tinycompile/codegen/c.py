@@ -294,8 +294,8 @@ def _pop(module: _Module, plan: Plan, name: str, index: int) -> PopText:
 def stack_estimate_bytes(plan: Plan) -> int:
     """Stack that one run may use on a 32-bit core, an estimate on the safe side of what the emulated cores show.
 
-    The row pointers and arrays of the widest step, and a fixed allowance for the kernel's own frame (accumulators, spilled
-    constants) and the calls around it; both sides of the call hold the arrays beyond the usual four.
+    The row pointers and arrays of the widest step, and a fixed allowance for the kernel's own frame (accumulators,
+    spilled constants) and the calls around it; both sides of the call hold the arrays beyond the usual four.
     ``tinycompile emulate`` measures it.
     """
     widest = 0

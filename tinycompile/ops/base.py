@@ -87,8 +87,9 @@ class KernelCall:
     ``T *const *out``, NULL for rows beyond the output; None: one row, by its pointer. `consts` are compile-time
     constants in the order of the kernel's parameters (their names appear as comments in the generated code). `element`
     overrides the C type of output and input pointers (data movement works on ``uint8_t``).
-    `row_index` passes the output row `y`. `stack_bytes`: of an array on the stack, ``int8_t *stack`` behind scratch, for
-    what a few pixels need and registers cannot hold; scratch that the plan need not place. `include`: the kernel's header, where it is not one of its own.
+    `row_index` passes the output row `y`. `stack_bytes`: of an array on the stack, ``int8_t *stack`` behind `scratch`,
+    for what a few pixels need and registers cannot hold: scratch that no plan places. `include`: the kernel's header,
+    where it is not one of its own.
 
     `arguments`: the input pointers and arrays that the kernel takes after `out`, in this order, each advanced by so
     many elements per output row (of `row_index`, which the kernel itself then does not take); None: as above.

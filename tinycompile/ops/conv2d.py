@@ -18,7 +18,6 @@ from tinycompile.ops.base import (
     KernelCall,
     Need,
     Operator,
-    RowWindow,
     Variant,
     pad_region,
 )
@@ -34,10 +33,9 @@ from tinycompile.ops.convolution import (
     tensor_quant,
 )
 from tinycompile.ops.float_layers import Clamp, clamp_consts, float_convolution, is_float, layer_arrays
-from tinycompile.ops.geometry import Padding, Pair, row_ends, row_windows, tile_padding, window_need, windowed_shape
+from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
+from tinycompile.ops.packed_convolution import conv2d_call
 from tinycompile.ops.packed_output import packed_arrays
-
-GATHERED_BYTES = 512  # of windows on the stack
 
 
 @dataclass(frozen=True)
@@ -130,30 +128,6 @@ class Conv2d(Operator):
         _, kh, kw, ci = node.tensor(1).shape
         return node.out.elems * kh * kw * ci
 
-    def _packed_call(self, node: Node, consts: dict[str, int], arrays: tuple[ConstArray, ...]) -> KernelCall:
-        """The call of the kernel for the DSP extension: one for windows of a pixel, one that gathers small windows, and
-        one for the others."""
-        a, kernel = node.attrs, self._kernel(node)
-        del consts["dilation_w"], consts["groups"]
-        if kernel == (1, 1) and a.pad == (0, 0, 0, 0):
-            names = ("in_ch", "out_ch", "out_zero_point", "lo", "hi")
-            kept = (("pixels", consts["out_w"]), ("stride", a.stride[1]), *((name, consts[name]) for name in names))
-            return KernelCall("tc_pointwise_s8_dsp", (RowWindow(0, stride=a.stride[0]),), arrays, kept)
-        weights = arrays[0].data
-        window = -(-weights[0].size // 4) * 4
-        stack = 3 * window
-        if stack <= GATHERED_BYTES:
-            flat = weights.reshape(len(weights), -1)
-            arrays = (ConstArray("weights", np.pad(flat, ((0, 0), (0, window - flat.shape[1])))), *arrays[1:])
-            name, added = "tc_gathered_conv2d_s8_dsp", (("window", window),)
-        else:
-            ends = row_ends(consts["out_w"], consts["in_w"], kernel[1], a.stride[1], consts["pad_left"], 1)
-            name, stack, added = "tc_conv2d_s8_dsp", 0, (("left", ends.left), ("right", ends.right))
-        geometry = tuple(consts.items())
-        k = 1 + [n for n, _ in geometry].index("pad_left")
-        windows = row_windows(kernel, a.stride, a.dilation, a.pad)
-        return KernelCall(name, windows, arrays, (*geometry[:k], *added, *geometry[k:]), stack_bytes=stack)
-
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         w = node.const(1)
         co = w.shape[0]
@@ -165,7 +139,7 @@ class Conv2d(Operator):
         if variant == DSP.name:
             packed = self._packed(node)
             assert packed is not None
-            return (self._packed_call(node, dict(consts), packed),)
+            return (conv2d_call(node, out, packed, merged),)
         arrays = output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co))
         return (KernelCall(conv_kernel_name(arrays), windows, arrays, consts),)
 

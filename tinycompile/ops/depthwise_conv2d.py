@@ -25,7 +25,8 @@ from tinycompile.ops.convolution import (
     tensor_quant,
 )
 from tinycompile.ops.float_layers import Clamp, float_convolution, is_float, layer_arrays
-from tinycompile.ops.geometry import Padding, Pair, row_ends, row_windows, tile_padding, window_need, windowed_shape
+from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
+from tinycompile.ops.packed_convolution import depthwise_call
 from tinycompile.ops.packed_output import packed_arrays
 
 
@@ -41,7 +42,6 @@ class DepthwiseConv2dAttrs(Attrs):
 
 
 IN_PLACE = "in place"
-DSP_PIXELS = 3  # TC_DEPTHWISE_PIXELS of its kernel
 MAX_LATE_PIXELS = 16  # TC_DEPTHWISE_LATE of its kernel
 
 
@@ -127,24 +127,6 @@ class DepthwiseConv2d(Operator):
         filters = self._filters(node)
         return IN_PLACE if -128 <= filters.min() and filters.max() <= 127 else None
 
-    def _packed_call(self, node: Node, out: Region, arrays: tuple[ConstArray, ...]) -> KernelCall:
-        """The call of the kernel for the DSP extension."""
-        a, kernel, channels = node.attrs, self._kernel(node), node.out.form.channels
-        consts = dict(conv_consts(node, out, kernel, channels, channels))
-        in_w, pad = consts["in_w"], consts["pad_left"]
-        ends = row_ends(out.cols, in_w, kernel[1], a.stride[1], pad, DSP_PIXELS)
-        kept = (
-            ("in_w", in_w),
-            ("ch", channels),
-            *((name, consts[name]) for name in ("out_w", "kernel_h", "kernel_w", "stride_w", "pad_left")),
-            ("left", ends.left),
-            ("right", ends.right),
-            *((name, consts[name]) for name in ("in_zero_point", "out_zero_point", "lo", "hi")),
-        )
-        weights = ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1))  # (KH, KW, C)
-        windows = row_windows(kernel, a.stride, a.dilation, a.pad)
-        return KernelCall("tc_depthwise_conv2d_s8_dsp", windows, (weights, *arrays[1:]), kept)
-
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         kernel, in_channels, channels = self._kernel(node), node.tensor(0).form.channels, node.out.form.channels
         consts = dict(conv_consts(node, out, kernel, channels, in_channels))
@@ -152,7 +134,7 @@ class DepthwiseConv2d(Operator):
         if variant == DSP.name:
             packed = self._packed(node)
             assert packed is not None
-            return (self._packed_call(node, out, packed),)
+            return (depthwise_call(node, out, packed),)
         if is_float(node):
             arrays, suffix = layer_arrays(node, node.const(1)[0]), "f32"
         else:
