@@ -7,15 +7,16 @@
 
 #define TC_DEPTHWISE_PIXELS 3
 
-/* Channels 0 and 2 (`odd` 0) or 1 and 3 (`odd` 1) of four, of `pixels` adjacent pixels; other arguments point at the
-   first of the four, `x0` is the input column of the first pixel's first tap. `inside`: all taps are; otherwise those
+/* Channels 0 and 2 (`odd` 0) or 1 and 3 (`odd` 1) of four, of `pixels` adjacent pixels, `out_pitch` apart in the output;
+   other arguments point at the first of the four, `x0` is the input column of the first pixel's first tap. `inside`: all taps are; otherwise those
    that are not are left out, which is decided at compile time where x0 is a constant. base: the pair of the input's
    negated zero point, so that a tap in the padding counts nothing. */
-TC_INLINE void tc_depthwise_conv2d_s8_dsp_pair(int8_t *out, const int8_t *const *in0, int32_t c, const int8_t *w,
-                                               const int32_t *bias, const int32_t *multiplier, const int8_t *shift,
-                                               int32_t x0, int32_t inside, int32_t odd, int32_t pixels, int32_t in_w,
-                                               int32_t ch, int32_t kernel_h, int32_t kernel_w, int32_t stride_w,
-                                               uint32_t base, int32_t out_zero_point, int32_t lo, int32_t hi)
+TC_INLINE void tc_depthwise_conv2d_s8_dsp_pair(int8_t *out, int32_t out_pitch, const int8_t *const *in0,
+                                               int32_t c, const int8_t *w, const int32_t *bias,
+                                               const int32_t *multiplier, const int8_t *shift, int32_t x0,
+                                               int32_t inside, int32_t odd, int32_t pixels, int32_t in_w, int32_t ch,
+                                               int32_t kernel_h, int32_t kernel_w, int32_t stride_w, uint32_t base,
+                                               int32_t out_zero_point, int32_t lo, int32_t hi)
 {
     uint32_t acc[TC_DEPTHWISE_PIXELS][2];
     TC_UNROLL
@@ -50,9 +51,24 @@ TC_INLINE void tc_depthwise_conv2d_s8_dsp_pair(int8_t *out, const int8_t *const 
         const int32_t half = (k - odd) / 2;
         TC_UNROLL
         for (int32_t p = 0; p < pixels; ++p) {
-            out[p * ch + k] = tc_packed_output_s8(acc[p][half], stage, lo, hi);
+            out[p * out_pitch + k] = tc_packed_output_s8(acc[p][half], stage, lo, hi);
         }
     }
+}
+
+/* Four channels from c on; w, bias, multiplier and shift point at the first. */
+TC_INLINE void tc_depthwise_conv2d_s8_dsp_four(int8_t *out, int32_t out_pitch, const int8_t *const *in0, int32_t c,
+                                               const int8_t *w, const int32_t *bias, const int32_t *multiplier,
+                                               const int8_t *shift, int32_t x0, int32_t inside, int32_t pixels,
+                                               int32_t in_w, int32_t ch, int32_t kernel_h, int32_t kernel_w,
+                                               int32_t stride_w, int32_t in_zero_point, int32_t out_zero_point,
+                                               int32_t lo, int32_t hi)
+{
+    const uint32_t base = tc_pair(-in_zero_point);
+    tc_depthwise_conv2d_s8_dsp_pair(out, out_pitch, in0, c, w, bias, multiplier, shift, x0, inside, 0, pixels, in_w, ch,
+                                    kernel_h, kernel_w, stride_w, base, out_zero_point, lo, hi);
+    tc_depthwise_conv2d_s8_dsp_pair(out, out_pitch, in0, c, w, bias, multiplier, shift, x0, inside, 1, pixels, in_w, ch,
+                                    kernel_h, kernel_w, stride_w, base, out_zero_point, lo, hi);
 }
 
 /* All channels of `pixels` adjacent pixels. */
@@ -62,25 +78,27 @@ TC_INLINE void tc_depthwise_conv2d_s8_dsp_pixels(int8_t *out, const int8_t *cons
                                                  int32_t kernel_h, int32_t kernel_w, int32_t stride_w,
                                                  int32_t in_zero_point, int32_t out_zero_point, int32_t lo, int32_t hi)
 {
-    const uint32_t base = tc_pair(-in_zero_point);
     for (int32_t c = 0; c < ch; c += 4) {
-        tc_depthwise_conv2d_s8_dsp_pair(out + c, in0, c, weights + c, bias + c, multiplier + c, shift + c, x0, inside,
-                                        0, pixels, in_w, ch, kernel_h, kernel_w, stride_w, base, out_zero_point, lo,
-                                        hi);
-        tc_depthwise_conv2d_s8_dsp_pair(out + c, in0, c, weights + c, bias + c, multiplier + c, shift + c, x0, inside,
-                                        1, pixels, in_w, ch, kernel_h, kernel_w, stride_w, base, out_zero_point, lo,
-                                        hi);
+        tc_depthwise_conv2d_s8_dsp_four(out + c, ch, in0, c, weights + c, bias + c, multiplier + c, shift + c, x0,
+                                        inside, pixels, in_w, ch, kernel_h, kernel_w, stride_w, in_zero_point,
+                                        out_zero_point, lo, hi);
     }
 }
 
-/* Pixels [from, to), some of whose taps may lie in the padding, as few at a time as threes and twos allow. */
+/* How many at a time of so many pixels at an end of a row: threes, but four are two and two. */
+TC_INLINE int32_t tc_depthwise_block(int32_t pixels)
+{
+    return pixels == 4 ? 2 : TC_DEPTHWISE_PIXELS;
+}
+
+/* Pixels [from, to), some of whose taps may lie in the padding. */
 TC_INLINE void tc_depthwise_conv2d_s8_dsp_border(int8_t *out, const int8_t *const *in0, const int8_t *weights,
                                                  const int32_t *bias, const int32_t *multiplier, const int8_t *shift,
                                                  int32_t from, int32_t to, int32_t in_w, int32_t ch, int32_t kernel_h,
                                                  int32_t kernel_w, int32_t stride_w, int32_t pad_left,
                                                  int32_t in_zero_point, int32_t out_zero_point, int32_t lo, int32_t hi)
 {
-    const int32_t most = to - from == 4 ? 2 : TC_DEPTHWISE_PIXELS;
+    const int32_t most = tc_depthwise_block(to - from);
     TC_UNROLL
     for (int32_t x = from; x < to; x += most) {
         const int32_t pixels = to - x < most ? to - x : most;

@@ -26,7 +26,7 @@ from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import DSP, OWN_OUTPUT, Grain, KernelCall, Need, Operator, RowWindow, whole
 from tinycompile.ops.conv2d import Conv2d
-from tinycompile.ops.depthwise_conv2d import IN_PLACE, DepthwiseConv2d
+from tinycompile.ops.depthwise_conv2d import IN_PLACE, IN_PLACE_DSP, DepthwiseConv2d
 from tinycompile.ops.registry import OPERATORS
 from tinycompile.ops.row_sum import RowSum
 from tinycompile.ops.single_rounding import multiply_nearest
@@ -246,10 +246,10 @@ def runs_of(case: Case) -> Iterator[tuple[str, Run, int]]:
     for variant in operator.variants(node):
         for name, run, seed in runs_of_variant(case):
             yield f"{variant.name}, {name}", replace(run, variant=variant.name), seed
-    over = operator.over_window(node)
-    if over is not None:
-        yield "over a row of the window", Run(operator, node, case.inputs(6), variant=over, over_window=True), 6
-        yield "apart, as if over the window", Run(operator, node, case.inputs(3), variant=over), 3
+    for over in operator.over_window(node):
+        run = Run(operator, node, case.inputs(6), variant=over.name, over_window=True)
+        yield f"{over.name}, over a row of the window", run, 6
+        yield f"{over.name}, apart", Run(operator, node, case.inputs(3), variant=over.name), 3
 
 
 def runs_of_variant(case: Case) -> Iterator[tuple[str, Run, int]]:
@@ -379,7 +379,7 @@ def test_control_over_the_window_without_the_variant(tmp_path: Path) -> None:
     node = convolution((4, 8), 8, 0, (3, 3), multiplier=1)
     values = Case("control", DepthwiseConv2d(), node).inputs(4)
     expected = DepthwiseConv2d().reference(node, values).reshape(4, 8, 8)
-    for variant, equal in ((IN_PLACE, True), ("generic", False)):
+    for variant, equal in ((IN_PLACE.name, True), (IN_PLACE_DSP.name, True), ("generic", False), ("dsp", False)):
         (got,) = run_kernels([Run(DepthwiseConv2d(), node, values, variant=variant, over_window=True)], tmp_path)
         assert same(got, expected) == equal
 

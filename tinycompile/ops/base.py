@@ -100,12 +100,12 @@ class KernelCall:
     arrays: tuple[ConstArray, ...] = ()
     consts: tuple[tuple[str, int], ...] = ()
     scratch_bytes: int = 0
-    stack_bytes: int = 0
     row_index: bool = False
     element: str | None = None
     out_rows: int | None = None
     include: str | None = None
     arguments: tuple[tuple[str, int], ...] | None = None
+    stack_bytes: int = 0
 
     @property
     def header(self) -> str:
@@ -179,11 +179,12 @@ class Operator(abc.ABC):
         or below the input row it is made from (kernels run from low to high addresses)."""
         return ()
 
-    def over_window(self, node: Node) -> str | None:
-        """The variant whose kernel may write an output row over any one of the rows of input 0 that it is made from,
-        both beginning at the same byte and the output row no longer; None when there is none. Of several rows made in
-        one step, the j-th may lie over the j-th row of input 0 that the step reads."""
-        return None
+    def over_window(self, node: Node) -> tuple[Variant, ...]:
+        """The kernels that may write an output row over any one of the rows of input 0 that it is made from, both
+        beginning at the same byte and the output row no longer: better ones first, the last one for any target; none
+        when there is none. Of several rows made in one step, the j-th may lie over the j-th row of input 0 that the
+        step reads."""
+        return ()
 
     def carries(self, node: Node) -> bool:
         """Whether output row y is made from output row y - 1 as well, row 0 from the inputs alone (running sums).

@@ -26,7 +26,7 @@ from tinycompile.ops.convolution import (
 )
 from tinycompile.ops.float_layers import Clamp, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
-from tinycompile.ops.packed_convolution import depthwise_call
+from tinycompile.ops.packed_convolution import blocks_are_late_enough, depthwise_call
 from tinycompile.ops.packed_output import packed_arrays
 
 
@@ -41,7 +41,8 @@ class DepthwiseConv2dAttrs(Attrs):
     clamp: Clamp = None
 
 
-IN_PLACE = "in place"
+IN_PLACE = Variant("in place")
+IN_PLACE_DSP = Variant("in place, dsp", DSP.requires)
 MAX_LATE_PIXELS = 16  # TC_DEPTHWISE_LATE of its kernel
 
 
@@ -118,23 +119,26 @@ class DepthwiseConv2d(Operator):
         kh, kw = self._kernel(node)
         return node.out.elems * kh * kw
 
-    def over_window(self, node: Node) -> str | None:
+    def over_window(self, node: Node) -> tuple[Variant, ...]:
         one_each = node.out.form.channels == node.tensor(0).form.channels
         if not one_each or node.attrs.pad[2] >= MAX_LATE_PIXELS:
-            return None
+            return ()
         if is_float(node):
-            return IN_PLACE
+            return (IN_PLACE,)
         filters = self._filters(node)
-        return IN_PLACE if -128 <= filters.min() and filters.max() <= 127 else None
+        if filters.min() < -128 or filters.max() > 127:
+            return ()
+        packed = self._packed(node) is not None and blocks_are_late_enough(node, self._kernel(node)[1])
+        return (IN_PLACE_DSP, IN_PLACE) if packed else (IN_PLACE,)
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         kernel, in_channels, channels = self._kernel(node), node.tensor(0).form.channels, node.out.form.channels
         consts = dict(conv_consts(node, out, kernel, channels, in_channels))
         windows = row_windows(kernel, node.attrs.stride, node.attrs.dilation, node.attrs.pad)
-        if variant == DSP.name:
+        if variant in (DSP.name, IN_PLACE_DSP.name):
             packed = self._packed(node)
             assert packed is not None
-            return (depthwise_call(node, out, packed),)
+            return (depthwise_call(node, out, packed, in_place=variant == IN_PLACE_DSP.name),)
         if is_float(node):
             arrays, suffix = layer_arrays(node, node.const(1)[0]), "f32"
         else:
@@ -146,7 +150,7 @@ class DepthwiseConv2d(Operator):
             arrays = (ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1)), *arrays[1:])
         del consts["groups"]
         kernel_name = f"tc_depthwise_conv2d_{suffix}"
-        if variant == IN_PLACE:
+        if variant == IN_PLACE.name:
             kernel_name = f"tc_depthwise_conv2d_in_place_{suffix}"
             del consts["out_ch"]
         return (KernelCall(kernel_name, windows, arrays, tuple(consts.items())),)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 
 from tinycompile.ir.graph import Node
@@ -40,8 +42,9 @@ def conv2d_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], merged:
     return KernelCall(name, _windows(node, (kh, kw)), arrays, consts, stack_bytes=stack)
 
 
-def depthwise_call(node: Node, out: Region, arrays: tuple[ConstArray, ...]) -> KernelCall:
-    """The call that makes one row of `out`. Weights are (channels, KH, KW), one filter per channel, dilation is 1."""
+def depthwise_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], in_place: bool) -> KernelCall:
+    """The call that makes one row of `out`, which may lie over a row that it is made from if `in_place`. Weights are
+    (channels, KH, KW), one filter per channel, dilation is 1."""
     channels, kh, kw = arrays[0].data.shape
     weights = ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1))  # (KH, KW, C)
     consts = (
@@ -50,7 +53,26 @@ def depthwise_call(node: Node, out: Region, arrays: tuple[ConstArray, ...]) -> K
         ("in_zero_point", tensor_quant(node, node.tensor(0))[1]),
         *_output(node),
     )
-    return KernelCall("tc_depthwise_conv2d_s8_dsp", _windows(node, (kh, kw)), (weights, *arrays[1:]), consts)
+    name = f"tc_depthwise_conv2d_{'in_place_' if in_place else ''}s8_dsp"
+    return KernelCall(name, _windows(node, (kh, kw)), (weights, *arrays[1:]), consts)
+
+
+def blocks_are_late_enough(node: Node, kernel_w: int) -> bool:
+    """Whether no window of a block of pixels reaches back into the block two before it, for the whole row and so for
+    any part of it in which the blocks are as large: those of three, and of what is at the ends."""
+    a = node.attrs
+    width, in_w, pad, stride = node.out.form.width, node.tensor(0).form.width, a.pad[2], a.stride[1]
+    ends = row_ends(width, in_w, kernel_w, stride, pad, PIXELS)
+    middle = (width - ends.left - ends.right) // PIXELS
+    sizes = [*_blocks(ends.left), *[PIXELS] * middle, *_blocks(ends.right)]
+    starts = list(accumulate(sizes, initial=0))
+    return all(starts[k] * stride - pad >= starts[k - 1] for k in range(2, len(sizes)))
+
+
+def _blocks(pixels: int) -> list[int]:
+    """The blocks that `tc_depthwise_block` makes of pixels at an end of a row."""
+    size = 2 if pixels == 4 else PIXELS
+    return [min(size, pixels - k) for k in range(0, pixels, size)]
 
 
 def _windows(node: Node, kernel: tuple[int, int]) -> tuple[RowWindow, ...]:

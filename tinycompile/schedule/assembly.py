@@ -50,9 +50,11 @@ def with_views(graph: Graph, made: Sequence[int]) -> list[int]:
     return result
 
 
-def kernel_variant(node: Node, features: frozenset[str]) -> str:
-    """The best variant of a node that a target with `features` can run."""
-    for variant in operator(node.op.kind).variants(node):
+def kernel_variant(node: Node, features: frozenset[str], over_window: bool = False) -> str:
+    """The best variant of a node that a target with `features` can run; `over_window`: of those that may write their
+    output over the rows that it is made from."""
+    oper = operator(node.op.kind)
+    for variant in oper.over_window(node) if over_window else oper.variants(node):
         if variant.requires <= features:
             return variant.name
     raise InternalError(f"no kernel of '{node.op.kind}' for this target", str(node.op.source), "report this bug")

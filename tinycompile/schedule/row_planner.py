@@ -258,15 +258,14 @@ def _variants(
             continue
         node = graph.node(graph.ops[sequence[step.op]])
         oper = operator(node.op.kind)
-        over = oper.over_window(node)
-        if over is None or chosen[step.op] == over:
+        if not oper.over_window(node):
             continue
         need = oper.in_region(node, step.region)[0]
         place = placements[node.tensor(0).name]
         if need is not None and place.external is None:
             low = placements[node.out.name].offsets[step.region.y0]
             if low in place.offsets[need.region.y0 : need.region.y1]:
-                chosen[step.op] = over
+                chosen[step.op] = kernel_variant(node, features, over_window=True)
     return tuple(chosen)
 
 
