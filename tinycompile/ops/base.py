@@ -138,6 +138,7 @@ class Variant:
 
 GENERIC = Variant("generic")
 DSP = Variant("dsp", frozenset({"dsp"}))
+MVE = Variant("mve", frozenset({"mve"}))
 
 
 class Operator(abc.ABC):

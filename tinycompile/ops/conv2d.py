@@ -10,9 +10,11 @@ import numpy as np
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
+from tinycompile.ops import mve_convolution, packed_convolution
 from tinycompile.ops.base import (
     DSP,
     GENERIC,
+    MVE,
     ConstArray,
     Grain,
     KernelCall,
@@ -34,7 +36,7 @@ from tinycompile.ops.convolution import (
 )
 from tinycompile.ops.float_layers import Clamp, clamp_consts, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
-from tinycompile.ops.packed_convolution import conv2d_call
+from tinycompile.ops.mve_convolution import mve_arrays
 from tinycompile.ops.packed_output import packed_arrays
 
 
@@ -73,15 +75,16 @@ class Conv2d(Operator):
     def unsupported(self, node: Node) -> str | None:
         return layer_unsupported(node)
 
-    def _packed(self, node: Node) -> tuple[ConstArray, ...] | None:
-        """Arrays of the kernel for the DSP extension, None where it cannot run the node."""
+    def _arrays(self, node: Node, variant: Variant) -> tuple[ConstArray, ...] | None:
+        """Arrays of the kernels for the DSP extension or MVE, None where they cannot run the node."""
         a, w = node.attrs, node.const(1)
         if is_float(node) or a.groups != 1 or a.dilation[1] != 1:
             return None
-        return packed_arrays(node, offset_weights(node, w, w.shape[0]), folded=True)
+        weights = offset_weights(node, w, w.shape[0])
+        return mve_arrays(node, weights) if variant is MVE else packed_arrays(node, weights, folded=True)
 
     def variants(self, node: Node) -> tuple[Variant, ...]:
-        return (GENERIC,) if self._packed(node) is None else (DSP, GENERIC)
+        return (*(v for v in (MVE, DSP) if self._arrays(node, v) is not None), GENERIC)
 
     def grain(self, node: Node) -> Grain:
         """A pointwise one makes any run of adjacent rows at once."""
@@ -136,10 +139,10 @@ class Conv2d(Operator):
         windows = row_windows(self._kernel(node), node.attrs.stride, node.attrs.dilation, node.attrs.pad)
         if is_float(node):
             return (KernelCall("tc_conv2d_f32", windows, layer_arrays(node, w), consts),)
-        if variant == DSP.name:
-            packed = self._packed(node)
-            assert packed is not None
-            return (conv2d_call(node, out, packed, merged),)
+        if variant == MVE.name and (vector := self._arrays(node, MVE)) is not None:
+            return (mve_convolution.conv2d_call(node, out, vector, merged),)
+        if variant == DSP.name and (packed := self._arrays(node, DSP)) is not None:
+            return (packed_convolution.conv2d_call(node, out, packed, merged),)
         arrays = output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co))
         return (KernelCall(conv_kernel_name(arrays), windows, arrays, consts),)
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import DSP, GENERIC, ConstArray, KernelCall, Need, Operator, Variant, pad_region
+from tinycompile.ops import mve_convolution, packed_convolution
+from tinycompile.ops.base import DSP, GENERIC, MVE, ConstArray, KernelCall, Need, Operator, Variant, pad_region
 from tinycompile.ops.conv2d import conv_consts
 from tinycompile.ops.convolution import (
     bias_values,
@@ -26,7 +27,7 @@ from tinycompile.ops.convolution import (
 )
 from tinycompile.ops.float_layers import Clamp, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
-from tinycompile.ops.packed_convolution import blocks_are_late_enough, depthwise_call
+from tinycompile.ops.mve_convolution import mve_arrays
 from tinycompile.ops.packed_output import packed_arrays
 
 
@@ -73,15 +74,17 @@ class DepthwiseConv2d(Operator):
             return "a depthwise window of 65536 taps or more"
         return layer_unsupported(node)
 
-    def _packed(self, node: Node) -> tuple[ConstArray, ...] | None:
-        """Arrays of the kernel for the DSP extension, None where it cannot run the node."""
+    def _arrays(self, node: Node, variant: Variant) -> tuple[ConstArray, ...] | None:
+        """Arrays of the kernels for the DSP extension or MVE, None where they cannot run the node."""
         channels = node.tensor(0).form.channels
-        if is_float(node) or node.attrs.dilation[1] != 1 or node.out.form.channels != channels or channels % 4:
+        if is_float(node) or node.attrs.dilation[1] != 1 or node.out.form.channels != channels:
             return None
-        return packed_arrays(node, self._filters(node), folded=False)
+        if variant is MVE:
+            return mve_arrays(node, self._filters(node))
+        return None if channels % 4 else packed_arrays(node, self._filters(node), folded=False)
 
     def variants(self, node: Node) -> tuple[Variant, ...]:
-        return (GENERIC,) if self._packed(node) is None else (DSP, GENERIC)
+        return (*(v for v in (MVE, DSP) if self._arrays(node, v) is not None), GENERIC)
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         a = node.attrs
@@ -128,17 +131,19 @@ class DepthwiseConv2d(Operator):
         filters = self._filters(node)
         if filters.min() < -128 or filters.max() > 127:
             return ()
-        packed = self._packed(node) is not None and blocks_are_late_enough(node, self._kernel(node)[1])
+        packed = self._arrays(node, DSP) is not None and packed_convolution.blocks_are_late_enough(
+            node, self._kernel(node)[1]
+        )
         return (IN_PLACE_DSP, IN_PLACE) if packed else (IN_PLACE,)
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         kernel, in_channels, channels = self._kernel(node), node.tensor(0).form.channels, node.out.form.channels
         consts = dict(conv_consts(node, out, kernel, channels, in_channels))
         windows = row_windows(kernel, node.attrs.stride, node.attrs.dilation, node.attrs.pad)
-        if variant in (DSP.name, IN_PLACE_DSP.name):
-            packed = self._packed(node)
-            assert packed is not None
-            return (depthwise_call(node, out, packed, in_place=variant == IN_PLACE_DSP.name),)
+        if variant == MVE.name and (vector := self._arrays(node, MVE)) is not None:
+            return (mve_convolution.depthwise_call(node, out, vector),)
+        if variant in (DSP.name, IN_PLACE_DSP.name) and (packed := self._arrays(node, DSP)) is not None:
+            return (packed_convolution.depthwise_call(node, out, packed, in_place=variant == IN_PLACE_DSP.name),)
         if is_float(node):
             arrays, suffix = layer_arrays(node, node.const(1)[0]), "f32"
         else:

@@ -26,7 +26,7 @@ def conv2d_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], merged:
     if (kh, kw) == (1, 1) and a.pad == (0, 0, 0, 0):
         sizes = (("pixels", merged * out.cols), ("stride", a.stride[1]), ("in_ch", in_ch), ("out_ch", channels))
         window = RowWindow(0, stride=a.stride[0])
-        return KernelCall("tc_pointwise_s8_dsp", (window,), arrays, (*sizes, *_output(node)))
+        return KernelCall("tc_pointwise_s8_dsp", (window,), arrays, (*sizes, *output_consts(node)))
     name, stack, added = "tc_conv2d_s8_dsp", 0, _ends(node, out, (kh, kw), 1)
     elems = -(-weights[0].size // 4) * 4
     if PIXELS * elems <= GATHERED_BYTES:
@@ -34,12 +34,12 @@ def conv2d_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], merged:
         arrays = (ConstArray("weights", np.pad(flat, ((0, 0), (0, elems - flat.shape[1])))), *arrays[1:])
         name, stack, added = "tc_gathered_conv2d_s8_dsp", PIXELS * elems, (("window", elems),)
     consts = (
-        *_geometry(node, out, (kh, kw), (("in_ch", in_ch),), (("out_ch", channels),)),
+        *geometry_consts(node, out, (kh, kw), (("in_ch", in_ch),), (("out_ch", channels),)),
         *added,
         ("in_zero_point", tensor_quant(node, node.tensor(0))[1]),
-        *_output(node),
+        *output_consts(node),
     )
-    return KernelCall(name, _windows(node, (kh, kw)), arrays, consts, stack_bytes=stack)
+    return KernelCall(name, kernel_windows(node, (kh, kw)), arrays, consts, stack_bytes=stack)
 
 
 def depthwise_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], in_place: bool) -> KernelCall:
@@ -48,13 +48,13 @@ def depthwise_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], in_p
     channels, kh, kw = arrays[0].data.shape
     weights = ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1))  # (KH, KW, C)
     consts = (
-        *_geometry(node, out, (kh, kw), (("ch", channels),), ()),
+        *geometry_consts(node, out, (kh, kw), (("ch", channels),), ()),
         *_ends(node, out, (kh, kw), PIXELS),
         ("in_zero_point", tensor_quant(node, node.tensor(0))[1]),
-        *_output(node),
+        *output_consts(node),
     )
     name = f"tc_depthwise_conv2d_{'in_place_' if in_place else ''}s8_dsp"
-    return KernelCall(name, _windows(node, (kh, kw)), (weights, *arrays[1:]), consts)
+    return KernelCall(name, kernel_windows(node, (kh, kw)), (weights, *arrays[1:]), consts)
 
 
 def blocks_are_late_enough(node: Node, kernel_w: int) -> bool:
@@ -75,11 +75,13 @@ def _blocks(pixels: int) -> list[int]:
     return [min(size, pixels - k) for k in range(0, pixels, size)]
 
 
-def _windows(node: Node, kernel: tuple[int, int]) -> tuple[RowWindow, ...]:
+def kernel_windows(node: Node, kernel: tuple[int, int]) -> tuple[RowWindow, ...]:
+    """The input rows of a window."""
     return row_windows(kernel, node.attrs.stride, node.attrs.dilation, node.attrs.pad)
 
 
-def _geometry(node: Node, out: Region, kernel: tuple[int, int], in_ch: Consts, out_ch: Consts) -> Consts:
+def geometry_consts(node: Node, out: Region, kernel: tuple[int, int], in_ch: Consts, out_ch: Consts) -> Consts:
+    """Sizes of one row of `out` and of the window, in the order of the kernels' parameters."""
     a = node.attrs
     need = window_need(node, out, kernel, a.stride, a.dilation, a.pad)
     return (
@@ -101,6 +103,7 @@ def _ends(node: Node, out: Region, kernel: tuple[int, int], block: int) -> Const
     return ("left", ends.left), ("right", ends.right)
 
 
-def _output(node: Node) -> Consts:
+def output_consts(node: Node) -> Consts:
+    """Zero point and clamp of what is put out."""
     lo, hi = clamp_range(node.attrs.clamp)
     return ("out_zero_point", tensor_quant(node, node.out)[1]), ("lo", lo), ("hi", hi)

@@ -13,6 +13,7 @@ rounds once, halves away from zero (`single_rounding`), ``h = (acc * m - (acc < 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,13 +42,17 @@ def reachable(taps: Int64Array, bias: Int64Array, zero_point: int) -> Accumulato
     return Accumulators(bias + np.minimum(low, high).sum(axis=1), bias + np.maximum(low, high).sum(axis=1))
 
 
-def _fits(ends: Accumulators, multiplier: Int64Array, shift: Int64Array, zero_point: int) -> bool:
-    """Whether the high product and the half step with the zero point stay within int32."""
-    largest = np.maximum(np.abs(ends.least), np.abs(ends.most))
-    if largest.max(initial=0) >= 1 << 31 or shift.min(initial=1) < 1 or multiplier.min(initial=1 << 30) < 1 << 30:
+def packed_stage_fits(largest: Any, multiplier: Any, shift: Any, zero_point: int) -> bool:
+    """Whether accumulators up to `largest` in magnitude go through the packed stage with everything within int32; one
+    each, or arrays of a value per channel."""
+    if np.max(largest) >= 1 << 31 or np.min(shift) < 1 or np.min(multiplier) < LEAST_MULTIPLIER:
         return False
     high = (largest * multiplier >> 31) + 2
-    return bool((high + (np.int64(abs(2 * zero_point + 1)) << shift) < 1 << 31).all())
+    return bool(np.all(high + (np.int64(abs(2 * zero_point + 1)) << shift) < 1 << 31))
+
+
+def _fits(ends: Accumulators, multiplier: Int64Array, shift: Int64Array, zero_point: int) -> bool:
+    return packed_stage_fits(np.maximum(np.abs(ends.least), np.abs(ends.most)), multiplier, shift, zero_point)
 
 
 def packed_nearest_arrays(
