@@ -44,7 +44,8 @@ class DepthwiseConv2dAttrs(Attrs):
 
 IN_PLACE = Variant("in place")
 IN_PLACE_DSP = Variant("in place, dsp", DSP.requires)
-MAX_LATE_PIXELS = 16  # TC_DEPTHWISE_LATE of its kernel
+IN_PLACE_MVE = Variant("in place, mve", MVE.requires)
+MAX_LATE_PIXELS = 16  # TC_DEPTHWISE_LATE and TC_DEPTHWISE_LATE_MVE of its kernels
 
 
 class DepthwiseConv2d(Operator):
@@ -131,17 +132,17 @@ class DepthwiseConv2d(Operator):
         filters = self._filters(node)
         if filters.min() < -128 or filters.max() > 127:
             return ()
-        packed = self._arrays(node, DSP) is not None and packed_convolution.blocks_are_late_enough(
-            node, self._kernel(node)[1]
-        )
-        return (IN_PLACE_DSP, IN_PLACE) if packed else (IN_PLACE,)
+        vector = (IN_PLACE_MVE,) if self._arrays(node, MVE) is not None else ()
+        late = packed_convolution.blocks_are_late_enough(node, self._kernel(node)[1])
+        packed = (IN_PLACE_DSP,) if late and self._arrays(node, DSP) is not None else ()
+        return (*vector, *packed, IN_PLACE)
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         kernel, in_channels, channels = self._kernel(node), node.tensor(0).form.channels, node.out.form.channels
         consts = dict(conv_consts(node, out, kernel, channels, in_channels))
         windows = row_windows(kernel, node.attrs.stride, node.attrs.dilation, node.attrs.pad)
-        if variant == MVE.name and (vector := self._arrays(node, MVE)) is not None:
-            return (mve_convolution.depthwise_call(node, out, vector),)
+        if variant in (MVE.name, IN_PLACE_MVE.name) and (vector := self._arrays(node, MVE)) is not None:
+            return (mve_convolution.depthwise_call(node, out, vector, in_place=variant == IN_PLACE_MVE.name),)
         if variant in (DSP.name, IN_PLACE_DSP.name) and (packed := self._arrays(node, DSP)) is not None:
             return (packed_convolution.depthwise_call(node, out, packed, in_place=variant == IN_PLACE_DSP.name),)
         if is_float(node):

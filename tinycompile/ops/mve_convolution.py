@@ -46,8 +46,9 @@ def conv2d_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], merged:
     return KernelCall("tc_gathered_conv2d_s8_mve", windows, arrays, consts, stack_bytes=pixels * window_bytes)
 
 
-def depthwise_call(node: Node, out: Region, arrays: tuple[ConstArray, ...]) -> KernelCall:
-    """The call that makes one row of `out`. Weights are (channels, KH, KW), one filter per channel, dilation is 1."""
+def depthwise_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], in_place: bool) -> KernelCall:
+    """The call that makes one row of `out`, which may lie over a row that it is made from if `in_place`. Weights are
+    (channels, KH, KW), one filter per channel, dilation is 1."""
     weights, *stage = arrays
     channels, kh, kw = weights.data.shape
     consts = (
@@ -58,7 +59,8 @@ def depthwise_call(node: Node, out: Region, arrays: tuple[ConstArray, ...]) -> K
     )
     natural = ConstArray("weights", np.moveaxis(weights.data, 0, -1))  # (KH, KW, C)
     ordered = tuple(ConstArray(a.param, lane_order(a.data)) for a in stage)
-    return KernelCall("tc_depthwise_conv2d_s8_mve", kernel_windows(node, (kh, kw)), (natural, *ordered), consts)
+    name = f"tc_depthwise_conv2d_{'in_place_' if in_place else ''}s8_mve"
+    return KernelCall(name, kernel_windows(node, (kh, kw)), (natural, *ordered), consts)
 
 
 def dot_order(weights: Array) -> Array:
