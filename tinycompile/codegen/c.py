@@ -251,6 +251,13 @@ def _step(module: _Module, plan: Plan, index: int, step: Step, runs: int | None 
     return StepText(index, tuple(comment), rows, tuple(texts), ranged, external)
 
 
+def step_operators(plan: Plan) -> tuple[int, ...]:
+    """For each step function of the generated code, by its number, the operator that it makes rows of."""
+    if plan.row_program:
+        return tuple(op for op, _ in row_program(plan).functions if isinstance(op, int))
+    return tuple(step.op for step in plan.computed)
+
+
 def _program(module: _Module, plan: Plan) -> tuple[tuple[StepText, ...], ProgramText]:
     """A function per operator, and the table that says in which order they make how many rows."""
     program = row_program(plan)
