@@ -6,42 +6,39 @@
 #include "tc_depthwise_conv2d_s8_mve.h"
 #include "tc_gather.h"
 
-#define TC_DEPTHWISE_LATE_MVE 16 /* pixels that are made and not yet written; a power of two */
-
 /* `channels` (1..16) channels of the row; out and the arrays point at the first, c is its number. */
 TC_INLINE void tc_depthwise_conv2d_in_place_s8_mve_block(
-    int8_t *out, const int8_t *const *in0, int32_t c, const int8_t *w, const int32_t *bias, const int32_t *multiplier,
-    const int8_t *shift, int32_t present, int32_t channels, int32_t in_w, int32_t ch, int32_t out_w, int32_t kernel_h,
-    int32_t kernel_w, int32_t stride_w, int32_t pad_left, int32_t at_once, int32_t in_zero_point,
-    int32_t out_zero_point, int32_t lo, int32_t hi)
+    int8_t *out, const int8_t *const *in0, int8_t *made, int32_t c, const int8_t *w, const int32_t *bias,
+    const int32_t *multiplier, const int8_t *shift, int32_t present, int32_t channels, int32_t in_w, int32_t ch,
+    int32_t out_w, int32_t kernel_h, int32_t kernel_w, int32_t stride_w, int32_t pad_left, int32_t at_once,
+    int32_t in_zero_point, int32_t out_zero_point, int32_t lo, int32_t hi)
 {
-    int8_t late[TC_DEPTHWISE_LATE_MVE][TC_MVE_LANES];
-    for (int32_t x = 0; x < out_w + pad_left; ++x) {
+    for (int32_t x = 0; x < out_w; ++x) {
         const int32_t x0 = x * stride_w - pad_left;
-        int8_t *const made = late[x & (TC_DEPTHWISE_LATE_MVE - 1)];
-        if (x < out_w && present && x0 >= 0 && x0 + kernel_w <= in_w) {
-            tc_depthwise_conv2d_s8_mve_block(made, in0, c, w, bias, multiplier, shift, x0, 1, channels, in_w, ch,
-                                             kernel_h, kernel_w, at_once, in_zero_point, out_zero_point, lo, hi);
-        } else if (x < out_w) {
-            tc_depthwise_conv2d_s8_mve_block(made, in0, c, w, bias, multiplier, shift, x0, 0, channels, in_w, ch,
-                                             kernel_h, kernel_w, at_once, in_zero_point, out_zero_point, lo, hi);
+        if (present && x0 >= 0 && x0 + kernel_w <= in_w) {
+            tc_depthwise_conv2d_s8_mve_block(made + x * TC_MVE_LANES, in0, c, w, bias, multiplier, shift, x0, 1,
+                                             channels, in_w, ch, kernel_h, kernel_w, at_once, in_zero_point,
+                                             out_zero_point, lo, hi);
+        } else {
+            tc_depthwise_conv2d_s8_mve_block(made + x * TC_MVE_LANES, in0, c, w, bias, multiplier, shift, x0, 0,
+                                             channels, in_w, ch, kernel_h, kernel_w, at_once, in_zero_point,
+                                             out_zero_point, lo, hi);
         }
-        if (x >= pad_left) {
-            const int32_t written = x - pad_left;
-            tc_gather_run(out + written * ch, late[written & (TC_DEPTHWISE_LATE_MVE - 1)], channels);
-        }
+    }
+    for (int32_t x = 0; x < out_w; ++x) {
+        tc_gather_run(out + x * ch, made + x * TC_MVE_LANES, channels);
     }
 }
 
-/* As tc_depthwise_conv2d_s8_mve, but out may begin where one of the input rows begins, and pad_left is less than
-   TC_DEPTHWISE_LATE_MVE. A window reaches pad_left columns back at most, so 16 channels at a time go along the row and
-   each pixel is written that many columns late. */
-TC_INLINE void tc_depthwise_conv2d_in_place_s8_mve(int8_t *out, const int8_t *const *in0, const int8_t *weights,
-                                                   const int32_t *bias, const int32_t *multiplier, const int8_t *shift,
-                                                   int32_t in_w, int32_t ch, int32_t out_w, int32_t kernel_h,
-                                                   int32_t kernel_w, int32_t stride_w, int32_t pad_left,
-                                                   int32_t at_once, int32_t in_zero_point, int32_t out_zero_point,
-                                                   int32_t lo, int32_t hi)
+/* As tc_depthwise_conv2d_s8_mve, but out may begin where one of the input rows begins: 16 channels of the whole row at a
+   time are made on the stack, out_w * 16 bytes, and then written. */
+TC_INLINE void tc_depthwise_conv2d_in_place_s8_mve(int8_t *out, const int8_t *const *in0, int8_t *stack,
+                                                   const int8_t *weights, const int32_t *bias,
+                                                   const int32_t *multiplier, const int8_t *shift, int32_t in_w,
+                                                   int32_t ch, int32_t out_w, int32_t kernel_h, int32_t kernel_w,
+                                                   int32_t stride_w, int32_t pad_left, int32_t at_once,
+                                                   int32_t in_zero_point, int32_t out_zero_point, int32_t lo,
+                                                   int32_t hi)
 {
     const int32_t blocks = ch / TC_MVE_LANES * TC_MVE_LANES;
     int32_t present = 1;
@@ -49,12 +46,12 @@ TC_INLINE void tc_depthwise_conv2d_in_place_s8_mve(int8_t *out, const int8_t *co
         present = in0[ky] != NULL ? present : 0;
     }
     for (int32_t c = 0; c < blocks; c += TC_MVE_LANES) {
-        tc_depthwise_conv2d_in_place_s8_mve_block(out + c, in0, c, weights + c, bias + c, multiplier + c, shift + c,
-                                                  present, TC_MVE_LANES, in_w, ch, out_w, kernel_h, kernel_w, stride_w,
-                                                  pad_left, at_once, in_zero_point, out_zero_point, lo, hi);
+        tc_depthwise_conv2d_in_place_s8_mve_block(out + c, in0, stack, c, weights + c, bias + c, multiplier + c,
+                                                  shift + c, present, TC_MVE_LANES, in_w, ch, out_w, kernel_h, kernel_w,
+                                                  stride_w, pad_left, at_once, in_zero_point, out_zero_point, lo, hi);
     }
     if (blocks < ch) {
-        tc_depthwise_conv2d_in_place_s8_mve_block(out + blocks, in0, blocks, weights + blocks, bias + blocks,
+        tc_depthwise_conv2d_in_place_s8_mve_block(out + blocks, in0, stack, blocks, weights + blocks, bias + blocks,
                                                   multiplier + blocks, shift + blocks, present, ch - blocks, in_w, ch,
                                                   out_w, kernel_h, kernel_w, stride_w, pad_left, at_once, in_zero_point,
                                                   out_zero_point, lo, hi);

@@ -45,7 +45,7 @@ class DepthwiseConv2dAttrs(Attrs):
 IN_PLACE = Variant("in place")
 IN_PLACE_DSP = Variant("in place, dsp", DSP.requires)
 IN_PLACE_MVE = Variant("in place, mve", MVE.requires)
-MAX_LATE_PIXELS = 16  # TC_DEPTHWISE_LATE and TC_DEPTHWISE_LATE_MVE of its kernels
+MAX_LATE_PIXELS = 16  # TC_DEPTHWISE_LATE of its kernel
 
 
 class DepthwiseConv2d(Operator):
@@ -132,7 +132,8 @@ class DepthwiseConv2d(Operator):
         filters = self._filters(node)
         if filters.min() < -128 or filters.max() > 127:
             return ()
-        vector = (IN_PLACE_MVE,) if self._arrays(node, MVE) is not None else ()
+        fits = mve_convolution.LANES * node.out.form.width <= mve_convolution.STACK_BYTES
+        vector = (IN_PLACE_MVE,) if fits and self._arrays(node, MVE) is not None else ()
         late = packed_convolution.blocks_are_late_enough(node, self._kernel(node)[1])
         packed = (IN_PLACE_DSP,) if late and self._arrays(node, DSP) is not None else ()
         return (*vector, *packed, IN_PLACE)

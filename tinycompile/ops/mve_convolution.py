@@ -13,7 +13,7 @@ from tinycompile.ops.packed_convolution import geometry_consts, kernel_windows, 
 
 LANES = 16  # TC_MVE_LANES
 FILTERS = 4  # TC_MVE_FILTERS
-GATHERED_BYTES = 1152  # of windows on the stack
+STACK_BYTES = 1152  # of windows, or of a row of 16 channels
 LARGEST_SUM = 255  # of weights' magnitudes, times 128: within 16 bits
 
 
@@ -22,7 +22,7 @@ def mve_arrays(node: Node, weights: NDArray[np.int64]) -> tuple[ConstArray, ...]
     to the left, windows too large for the stack. Weights have the output channel first."""
     arrays = output_arrays(weights, node, output_multipliers(node, len(weights)))
     wide = arrays[0].data.dtype != np.int8
-    return None if wide or arrays[3].data.max(initial=0) > 0 or weights[0].size > GATHERED_BYTES else arrays
+    return None if wide or arrays[3].data.max(initial=0) > 0 or weights[0].size > STACK_BYTES else arrays
 
 
 def conv2d_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], merged: int) -> KernelCall:
@@ -35,7 +35,7 @@ def conv2d_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], merged:
         window = RowWindow(0, stride=a.stride[0])
         return KernelCall("tc_pointwise_s8_mve", (window,), arrays, (*sizes, *output_consts(node)))
     window_bytes = kh * kw * in_ch
-    pixels = 2 if 2 * window_bytes <= GATHERED_BYTES else 1
+    pixels = 2 if 2 * window_bytes <= STACK_BYTES else 1
     consts = (
         *geometry_consts(node, out, (kh, kw), (("in_ch", in_ch),), (("out_ch", channels),)),
         ("pixels", pixels),
@@ -60,7 +60,8 @@ def depthwise_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], in_p
     natural = ConstArray("weights", np.moveaxis(weights.data, 0, -1))  # (KH, KW, C)
     ordered = tuple(ConstArray(a.param, lane_order(a.data)) for a in stage)
     name = f"tc_depthwise_conv2d_{'in_place_' if in_place else ''}s8_mve"
-    return KernelCall(name, kernel_windows(node, (kh, kw)), (natural, *ordered), consts)
+    stack = LANES * out.cols if in_place else 0
+    return KernelCall(name, kernel_windows(node, (kh, kw)), (natural, *ordered), consts, stack_bytes=stack)
 
 
 def dot_order(weights: Array) -> Array:
