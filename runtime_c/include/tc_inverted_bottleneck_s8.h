@@ -24,7 +24,7 @@ TC_INLINE void tc_inverted_bottleneck_s8_pointwise(int8_t *out, const int8_t *in
 {
     const tc_taps all = {0, 1};
     tc_conv2d_s8_pixel(out, &in, weights, bias, multiplier, shift, 0, all, in_ch, out_ch, 1, 1, 1, 1, 0, out_zero_point,
-                       lo, hi);
+                       lo, hi, 8);
 }
 
 /* One column of the expanded map, (given_h, mid_ch), from input column x, which may lie outside, as may rows: the
@@ -88,7 +88,7 @@ TC_INLINE void tc_inverted_bottleneck_s8_depthwise(int8_t *out, const int8_t *ri
         for (int32_t kx = 0; kx < kernel_w; ++kx) {
             const int32_t slot = first + kx * dilation_w;
             const int8_t *const column = ring + (slot < span ? slot : slot - span) * held_h * mid_ch;
-            sum += tc_depthwise_conv2d_s8_interior(&column, weights + kx * kernel_h * mid_ch + c, c, mid_ch, mid_ch, 1,
+            sum += tc_depthwise_conv2d_s8_interior(&column, weights + kx * kernel_h * mid_ch + c, TC_WHOLE_BYTE, c, mid_ch, mid_ch, 1,
                                                    kernel_h, dilation_h);
         }
         out[c] = tc_output_s8((uint32_t)bias[c] + (uint32_t)sum, multiplier[c], shift[c], out_zero_point, lo, hi);
@@ -105,7 +105,7 @@ TC_INLINE void tc_inverted_bottleneck_s8_add(int8_t *out, const int8_t *in, cons
     const tc_taps all = {0, 1};
     int8_t projected[4];
     tc_conv2d_s8_filters(projected, &in, weights + oc * mid_ch, bias + oc, multiplier + oc, shift + oc, 0, channels, 0,
-                         all, mid_ch, 0, mid_ch, 1, 1, 1, 0, zero_point, lo, hi);
+                         all, mid_ch, 0, mid_ch, 1, 1, 1, 0, zero_point, lo, hi, 8);
     tc_add_s8(out + oc, projected, addend + oc, 1, channels, 0, 1, 0, 1, add.zero_point0, add.multiplier0, add.shift0,
               add.sign0, add.zero_point1, add.multiplier1, add.shift1, add.sign1, add.multiplier, add.shift,
               add.out_zero_point, add.lo, add.hi);

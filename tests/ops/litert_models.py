@@ -28,6 +28,14 @@ def schema() -> Any:
     return pytest.importorskip("ai_edge_litert.schema_py_generated", reason="ai-edge-litert is not installed")
 
 
+def stored_bytes(data: Array, narrow: bool) -> bytes:
+    """A constant as a file holds it: values of 4 bits two to a byte, the first in the low half."""
+    if not narrow:
+        return np.ascontiguousarray(data).tobytes()
+    halves = np.append(data.reshape(-1), [0] * (data.size % 2)).astype(np.uint8) & 15
+    return bytes(halves[::2] | halves[1::2] << 4)
+
+
 def single_op_model(
     builtin: str, inputs: Sequence[Tensor | None], out: Tensor, options: str = "", version: int = 2, **fields: Any
 ) -> bytes:
@@ -44,9 +52,12 @@ def single_op_model(
     def add(tensor: Tensor) -> int:
         t = s.TensorT()
         t.name, t.shape, t.type = tensor.name.encode(), list(tensor.shape), getattr(s.TensorType, TYPES[tensor.dtype])
+        narrow = tensor.quant is not None and tensor.quant.bits == 4
+        if narrow:
+            t.type = s.TensorType.INT4
         if tensor.data is not None:
             buffer = s.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(tensor.data).tobytes(), dtype=np.uint8)
+            buffer.data = np.frombuffer(stored_bytes(tensor.data, narrow), dtype=np.uint8)
             model.buffers.append(buffer)
             t.buffer = len(model.buffers) - 1
         if tensor.quant is not None:

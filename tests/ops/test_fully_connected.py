@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from convolution_cases import weight_quant
+from convolution_cases import narrow_weights, random_weights, weight_quant
 from litert_models import run_litert, schema, single_op_model
 from operator_cases import Case, activation, constant, make_node
 
@@ -29,17 +29,20 @@ def layer(
     relu: bool = False,
     w_zero_point: int = 0,
     extreme: bool = False,
+    narrow: bool = False,
     seed: int = 0,
 ) -> Node:
     rng = np.random.default_rng(seed)
-    w = rng.integers(-128, 127, (outputs, shape[-1]), endpoint=True)
-    w = np.where(w & 1, -128, 127) if extreme else w
+    w = random_weights((outputs, shape[-1]), rng, extreme, narrow)
     values = rng.integers(-3000, 3000, outputs).astype(np.int32)
+    quant = weight_quant(outputs, 0, per_channel, w_zero_point, rng)
+    if narrow:
+        w, quant = narrow_weights(w, quant)
     return make_node(
         FC,
         (
             activation("x", shape, 0.0473, -9),
-            constant("w", w.astype(np.int8), weight_quant(outputs, 0, per_channel, w_zero_point, rng)),
+            constant("w", w.astype(np.int8), quant),
             constant("b", values) if bias else None,
         ),
         activation("y", (), 0.31, 11),
@@ -60,6 +63,9 @@ NODES = {
     "weight_zero_points": layer((3, 10), 5, per_channel=True, w_zero_point=128),
     "weight_zero_point": layer((3, 10), 5, w_zero_point=7, seed=5),
     "extreme_weights": layer((2, 300), 5, extreme=True),
+    **{f"narrow_{n}": layer((3, n), 6, per_channel=n > 8, narrow=True) for n in (1, 3, 8, 13, 16, 33)},
+    "narrow_extreme": layer((2, 300), 5, narrow=True, extreme=True),
+    "narrow_weight_zero_points": layer((3, 10), 5, per_channel=True, w_zero_point=100, narrow=True),
 }
 
 

@@ -14,7 +14,6 @@ from tinycompile.ops.base import KernelCall, Need, Operator, pad_region
 from tinycompile.ops.convolution import (
     bias_values,
     clamp_range,
-    conv_kernel_name,
     layer_unsupported,
     offset_weights,
     output_arrays,
@@ -24,6 +23,7 @@ from tinycompile.ops.convolution import (
 )
 from tinycompile.ops.float_layers import Clamp, clamp_consts, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
+from tinycompile.ops.packed_weights import kernel_for, packed
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,12 @@ class Conv2d(Operator):
         windows = row_windows(self._kernel(node), node.attrs.stride, node.attrs.dilation, node.attrs.pad)
         if is_float(node):
             return (KernelCall("tc_conv2d_f32", windows, layer_arrays(node, w), consts),)
-        arrays = output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co))
-        return (KernelCall(conv_kernel_name(arrays), windows, arrays, consts),)
+        arrays = packed(node, output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co)), 2)
+        return (KernelCall(kernel_for("tc_conv2d_s8", arrays[0]), windows, arrays, consts),)
 
 
 def conv_consts(node: Node, out: Region, kernel: Pair, channels: int, groups: int) -> tuple[tuple[str, int], ...]:
-    """Compile-time parameters of ``tc_conv2d_s8`` and its wide-weight form, or ``tc_conv2d_f32``, for one row of
+    """Compile-time parameters of ``tc_conv2d_s8`` and its forms for other weights, or ``tc_conv2d_f32``, for one row of
     `out`."""
     a = node.attrs
     need = window_need(node, out, kernel, a.stride, a.dilation, a.pad)

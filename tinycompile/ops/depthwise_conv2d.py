@@ -16,7 +16,6 @@ from tinycompile.ops.base import ConstArray, KernelCall, Need, Operator, pad_reg
 from tinycompile.ops.conv2d import conv_consts
 from tinycompile.ops.convolution import (
     bias_values,
-    conv_kernel_name,
     layer_unsupported,
     offset_weights,
     output_arrays,
@@ -26,6 +25,7 @@ from tinycompile.ops.convolution import (
 )
 from tinycompile.ops.float_layers import Clamp, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
+from tinycompile.ops.packed_weights import kernel_for, packed
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,12 @@ class DepthwiseConv2d(Operator):
             arrays, suffix = output_arrays(self._filters(node), node, output_multipliers(node, channels)), "s8"
             if arrays[0].data.dtype == np.int16:
                 # Weights with a zero point are rare: a grouped convolution of one channel each computes the same sums.
-                return (KernelCall(conv_kernel_name(arrays), windows, arrays, tuple(consts.items())),)
+                return (KernelCall(kernel_for("tc_conv2d_s8", arrays[0]), windows, arrays, tuple(consts.items())),)
             # (KH, KW, C*M): channels run fastest
-            arrays = (ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1)), *arrays[1:])
+            arrays = packed(node, (ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1)), *arrays[1:]), 1)
         del consts["groups"]
         kernel_name = f"tc_depthwise_conv2d_{suffix}"
         if variant == IN_PLACE:
             kernel_name = f"tc_depthwise_conv2d_in_place_{suffix}"
             del consts["out_ch"]
-        return (KernelCall(kernel_name, windows, arrays, tuple(consts.items())),)
+        return (KernelCall(kernel_for(kernel_name, arrays[0]), windows, arrays, tuple(consts.items())),)

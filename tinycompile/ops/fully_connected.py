@@ -34,6 +34,7 @@ from tinycompile.ops.float_layers import (
     is_float,
     layer_arrays,
 )
+from tinycompile.ops.packed_weights import kernel_for, packed
 from tinycompile.ops.single_rounding import nearest_multipliers, requantize_nearest
 
 
@@ -108,10 +109,7 @@ class FullyConnected(Operator):
         if is_float(node):
             floats = (*sizes, *clamp_consts(node.attrs.clamp))
             return (KernelCall("tc_fully_connected_f32", (window,), layer_arrays(node, node.const(1)), floats),)
-        arrays = output_arrays(offset_weights(node, node.const(1), n), node, self._multipliers(node))
+        arrays = packed(node, output_arrays(offset_weights(node, node.const(1), n), node, self._multipliers(node)), 1)
         lo, hi = clamp_range(node.attrs.clamp)
-        wide = arrays[0].data.dtype == np.int16
         consts = (*sizes, ("out_zero_point", tensor_quant(node, node.out)[1]), ("lo", lo), ("hi", hi))
-        return (
-            KernelCall("tc_fully_connected_s8_w16" if wide else "tc_fully_connected_s8", (window,), arrays, consts),
-        )
+        return (KernelCall(kernel_for("tc_fully_connected_s8", arrays[0]), (window,), arrays, consts),)
