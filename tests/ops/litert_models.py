@@ -11,6 +11,7 @@ import pytest
 
 from tinycompile.ir.graph import Array, Tensor
 from tinycompile.ir.types import DType
+from tinycompile.quantize.write_onnx import in_halves
 
 TYPES = {
     DType.FLOAT32: "FLOAT32",
@@ -26,14 +27,6 @@ TYPES = {
 def schema() -> Any:
     """The TFLite schema's object API; the test skips where LiteRT is not installed."""
     return pytest.importorskip("ai_edge_litert.schema_py_generated", reason="ai-edge-litert is not installed")
-
-
-def stored_bytes(data: Array, narrow: bool) -> bytes:
-    """A constant as a file holds it: values of 4 bits two to a byte, the first in the low half."""
-    if not narrow:
-        return np.ascontiguousarray(data).tobytes()
-    halves = np.append(data.reshape(-1), [0] * (data.size % 2)).astype(np.uint8) & 15
-    return bytes(halves[::2] | halves[1::2] << 4)
 
 
 def single_op_model(
@@ -57,7 +50,8 @@ def single_op_model(
             t.type = s.TensorType.INT4
         if tensor.data is not None:
             buffer = s.BufferT()
-            buffer.data = np.frombuffer(stored_bytes(tensor.data, narrow), dtype=np.uint8)
+            stored = in_halves(tensor.data) if narrow else np.ascontiguousarray(tensor.data).tobytes()
+            buffer.data = np.frombuffer(stored, dtype=np.uint8)
             model.buffers.append(buffer)
             t.buffer = len(model.buffers) - 1
         if tensor.quant is not None:

@@ -232,6 +232,8 @@ class _Reader:
             checked_activation(shape, where)
         quant = self.quant(tensor.Quantization(), shape, dtype, data is None, where)
         if narrow is not None and quant is not None:
+            if any(quant.zero_point):
+                raise QuantError("int4 values with a zero point that is not 0", where, "quantise them symmetrically")
             quant = narrowed(narrow, quant)
         return SourceTensor(
             name, shape, dtype, types.get(code, f"{code}"), quant, data, bool(tensor.IsVariable()), half
