@@ -107,7 +107,8 @@ class Conv2d(Operator):
         windows = row_windows(self._kernel(node), node.attrs.stride, node.attrs.dilation, node.attrs.pad)
         if is_float(node):
             return (KernelCall("tc_conv2d_f32", windows, layer_arrays(node, w), consts),)
-        arrays = packed(node, output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co)), 2)
+        arrays = output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co))
+        arrays = packed(node, arrays, row_dims=2)
         return (KernelCall(kernel_for("tc_conv2d_s8", arrays[0]), windows, arrays, consts),)
 
 

@@ -127,7 +127,7 @@ class DepthwiseConv2d(Operator):
                 # Weights with a zero point are rare: a grouped convolution of one channel each computes the same sums.
                 return (KernelCall(kernel_for("tc_conv2d_s8", arrays[0]), windows, arrays, tuple(consts.items())),)
             # (KH, KW, C*M): channels run fastest
-            arrays = packed(node, (ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1)), *arrays[1:]), 1)
+            arrays = packed(node, (ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1)), *arrays[1:]))
         del consts["groups"]
         kernel_name = f"tc_depthwise_conv2d_{suffix}"
         if variant == IN_PLACE:

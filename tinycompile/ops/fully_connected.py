@@ -109,7 +109,7 @@ class FullyConnected(Operator):
         if is_float(node):
             floats = (*sizes, *clamp_consts(node.attrs.clamp))
             return (KernelCall("tc_fully_connected_f32", (window,), layer_arrays(node, node.const(1)), floats),)
-        arrays = packed(node, output_arrays(offset_weights(node, node.const(1), n), node, self._multipliers(node)), 1)
+        arrays = packed(node, output_arrays(offset_weights(node, node.const(1), n), node, self._multipliers(node)))
         lo, hi = clamp_range(node.attrs.clamp)
         consts = (*sizes, ("out_zero_point", tensor_quant(node, node.out)[1]), ("lo", lo), ("hi", hi))
         return (KernelCall(kernel_for("tc_fully_connected_s8", arrays[0]), (window,), arrays, consts),)

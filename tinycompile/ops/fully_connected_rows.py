@@ -52,7 +52,7 @@ class FullyConnectedRows(RunningSums):
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         _, outputs, in_ch = node.tensor(1).shape
-        arrays = packed(node, (ConstArray("weights", node.const(1)), ConstArray("bias", node.const(2))), 1)
+        arrays = packed(node, (ConstArray("weights", node.const(1)), ConstArray("bias", node.const(2))))
         consts = (("in_ch", in_ch), ("out_ch", outputs))
         kernel = kernel_for("tc_fully_connected_rows_s8", arrays[0])
         return (KernelCall(kernel, WINDOWS, arrays, consts, row_index=True),)

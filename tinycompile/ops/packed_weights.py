@@ -31,20 +31,33 @@ def packed_rows(weights: Array) -> NDArray[np.int8]:
     return np.ascontiguousarray(np.concatenate(parts, axis=-1)).view(np.int8)
 
 
-def has_narrow_weights(node: Node) -> bool:
-    """Whether the model gives a layer's weights (input 1) in 4 bits."""
+def weight_bits(node: Node) -> int:
+    """Of a layer's weights (input 1) as the model gives them, 8 or 4."""
     quant = node.tensor(1).quant
-    return quant is not None and quant.bits == NARROW_BITS
+    return 8 if quant is None or quant.bits is None else quant.bits
 
 
-def packed(node: Node, arrays: tuple[ConstArray, ...], row_dims: int) -> tuple[ConstArray, ...]:
-    """A layer's flash arrays, weights first, with these two to a byte where the model gives them in 4 bits; their last
-    `row_dims` dimensions are a row."""
-    if not has_narrow_weights(node):
-        return arrays
-    weights = arrays[0].data
-    rows = weights.reshape(*weights.shape[: weights.ndim - row_dims], -1)
-    return (replace(arrays[0], data=packed_rows(rows), packed_elems=weights.size), *arrays[1:])
+def in_bytes(node: Node) -> Node:
+    """The layer with a byte for each of its weights."""
+    quant = node.tensor(1).quant
+    weights = replace(node.tensor(1), quant=None if quant is None else replace(quant, bits=None))
+    return replace(node, inputs=(node.inputs[0], weights, *node.inputs[2:]))
+
+
+def flash_weights(node: Node, *parts: Array, row_dims: int = 1) -> ConstArray:
+    """A layer's weights, `parts` one behind the other, two to a byte where the model gives them in 4 bits; the last
+    `row_dims` dimensions of each part are a row."""
+    packed_elems = None
+    if weight_bits(node) == NARROW_BITS:
+        packed_elems = sum(part.size for part in parts)
+        parts = tuple(packed_rows(part.reshape(*part.shape[: part.ndim - row_dims], -1)) for part in parts)
+    data = parts[0] if len(parts) == 1 else np.concatenate([part.reshape(-1) for part in parts])
+    return ConstArray("weights", data, packed_elems)
+
+
+def packed(node: Node, arrays: tuple[ConstArray, ...], row_dims: int = 1) -> tuple[ConstArray, ...]:
+    """A layer's flash arrays, weights first, with these as `flash_weights`."""
+    return (flash_weights(node, arrays[0].data, row_dims=row_dims), *arrays[1:])
 
 
 def kernel_for(kernel: str, weights: ConstArray) -> str:
