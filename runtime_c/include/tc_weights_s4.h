@@ -21,10 +21,10 @@ TC_INLINE tc_weight_place tc_weight_at(int32_t i, int32_t n, int32_t bits)
 {
     tc_weight_place place = {i, TC_WHOLE_BYTE};
     if (bits == 4) {
-        const int32_t in_block = i % 8;
-        const int32_t left = n - (i - in_block);
-        const int32_t half = left < 8 ? (left + 1) / 2 : 4;
-        place.byte = (i - in_block) / 2 + (in_block < half ? in_block : in_block - half);
+        const int32_t in_block = i & 7;
+        const int32_t first = i - in_block;
+        const int32_t half = n - first < 8 ? (n - first + 1) >> 1 : 4;
+        place.byte = (first >> 1) + (in_block < half ? in_block : in_block - half);
         place.part = in_block < half ? TC_LOW_HALF : TC_HIGH_HALF;
     }
     return place;

@@ -60,18 +60,17 @@ def without_signs(w: Array) -> Array:
     return packed_rows(np.maximum(w, 0))
 
 
-NODES: dict[str, tuple[Operator, Node]] = {
-    "conv2d": (Conv2d(), convolution((3, 4), 11, 5, (3, 1), narrow=True)),
-    "depthwise_conv2d": (DepthwiseConv2d(), convolution((3, 4), 11, 0, (3, 3), multiplier=1, narrow=True)),
-}
+NODES: tuple[tuple[Operator, Node], ...] = (
+    (Conv2d(), convolution((3, 4), 11, 5, (3, 1), narrow=True)),
+    (DepthwiseConv2d(), convolution((3, 4), 11, 0, (3, 3), multiplier=1, narrow=True)),
+)
 
 
-@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize(("operator", "node"), NODES, ids=["conv2d", "depthwise_conv2d"])
 @pytest.mark.parametrize("packing", [packed_rows, halves_swapped, neighbours_in_a_byte, without_signs])
 def test_control_other_packings(
-    packing: Callable[[Array], Array], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    packing: Callable[[Array], Array], operator: Operator, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operator, node = NODES[name]
     values = Case("control", operator, node).inputs(4)
     expected = operator.reference(node, values)
     monkeypatch.setattr("tinycompile.ops.packed_weights.packed_rows", packing)
@@ -79,21 +78,24 @@ def test_control_other_packings(
     assert np.array_equal(got.reshape(expected.shape), expected) is (packing is packed_rows)
 
 
+WEIGHTS, DOT = "tc_weights_s4.h", "tc_dot_s8.h"
+# Header, what it says, what it says instead, and the operators whose kernels are wrong then.
 MUTANTS = {
-    "no sign extension": ("return ((byte & 15) ^ 8) - 8;", "return byte & 15;"),
-    "the other half": ("in_block < half ? TC_LOW_HALF : TC_HIGH_HALF", "in_block < half ? TC_HIGH_HALF : TC_LOW_HALF"),
+    "no sign extension": (WEIGHTS, "return ((byte & 15) ^ 8) - 8;", "return byte & 15;", NODES),
+    "the other half": (WEIGHTS, "half ? TC_LOW_HALF : TC_HIGH_HALF", "half ? TC_HIGH_HALF : TC_LOW_HALF", NODES[1:]),
+    "a last block like others": (DOT, "const int32_t j = i + half;", "const int32_t j = i + 4;", NODES[:1]),
 }
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_control_other_unpacking(mutant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(INCLUDE, tmp_path / "include")
-    header = tmp_path / "include" / "tc_weights_s4.h"
-    before, after = MUTANTS[mutant]
-    assert before in header.read_text()
-    header.write_text(header.read_text().replace(before, after))
+    header, before, after, broken = MUTANTS[mutant]
+    text = (tmp_path / "include" / header).read_text()
+    assert before in text
+    (tmp_path / "include" / header).write_text(text.replace(before, after))
     monkeypatch.setattr("harness.INCLUDE", tmp_path / "include")
-    for operator, node in NODES.values():
+    for operator, node in broken:
         values = Case("control", operator, node).inputs(4)
         (got,) = run_kernels([Run(operator, node, values)], tmp_path)
         assert not np.array_equal(got.reshape(node.out.shape), operator.reference(node, values))
