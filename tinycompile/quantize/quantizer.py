@@ -33,7 +33,7 @@ from tinycompile.watch import Watch
 
 AUTO = "auto"
 WEIGHTS = {AUTO: 8, "int8": 8, "int4": 4}
-"""Bits of weights, by the name of what is asked for."""
+"""Bits of weights to begin with, by the name of what is asked for."""
 
 MUCH_FINER = 4.0
 """How much finer a calibrated scale must be to replace LiteRT's: a softmax over many places gives small values."""
@@ -42,8 +42,8 @@ MUCH_FINER = 4.0
 @dataclass(frozen=True)
 class QuantizeOptions:
     """`calibrator`: a name in `CALIBRATORS`. `correct_bias` and `adaptive_rounding`: see `quantize.weights`;
-    `equalize`: see `quantize.equalize`. `weights`: "int8", "int4", or AUTO, which is
-    int8 but where less flash is given (`quantize.mixed`)."""
+    `equalize`: see `quantize.equalize`. `weights`: a name in `WEIGHTS`; AUTO is int8, and int4 in as many layers as the
+    flash given asks for (`quantize.widths`)."""
 
     calibrator: str = "mse"
     correct_bias: bool = True

@@ -23,7 +23,6 @@ from tinycompile.quantize.quantizer import Calibration, Quantized
 from tinycompile.watch import Watch
 
 _SAMPLES = 4  # each runs much of the network once per layer
-_MOST_ROUNDS = 8
 
 
 class Excess(NamedTuple):
