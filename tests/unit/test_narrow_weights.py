@@ -14,7 +14,7 @@ from onnx_models import Array, ModelMaker, evaluate, lower, runtime, samples
 from tflite_models import ModelMaker as TfliteMaker
 
 from tinycompile.codegen.c import emit_c
-from tinycompile.errors import InternalError, QuantError, UnsupportedError
+from tinycompile.errors import InternalError, MalformedModelError, QuantError, UnsupportedError
 from tinycompile.frontends import load_model
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.printer import print_graph
@@ -164,6 +164,18 @@ def test_int4_of_tflite_with_a_zero_point_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(m.build(m.op("FULLY_CONNECTED", [x, w, -1], y, "FullyConnectedOptions")))
     with pytest.raises(QuantError, match="zero point"):
+        load_model(path)
+
+
+def test_int4_of_tflite_with_a_byte_too_few_is_malformed(tmp_path: Path) -> None:
+    m = TfliteMaker()
+    x, w = m.input((1, 3)), m.weights((5, 3), None, "INT4")
+    buffer = m.model.buffers[m.graph.tensors[w].buffer]
+    assert len(buffer.data) == 8
+    buffer.data = buffer.data[:7]
+    path = tmp_path / "m.tflite"
+    path.write_bytes(m.build(m.op("FULLY_CONNECTED", [x, w, -1], m.tensor((1, 5), 0.2), "FullyConnectedOptions")))
+    with pytest.raises(MalformedModelError, match="7 bytes of data"):
         load_model(path)
 
 

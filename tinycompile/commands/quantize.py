@@ -58,7 +58,7 @@ def quantize(
     largest output is the same. A layer with little SQNR of its own is where to look: ranges with outliers, channels of
     very different size. --metric is called as f(outputs, inputs), lists of dictionaries of arrays, for float and for
     int8. What has no int8 kernel stays float, and is named; --min-sqnr and --min-top1 keep more in float, within --sram
-    and --flash. Where int8 does not fit in --flash (constants, and an estimate of the code), weights become int4, in the
+    and --flash. Where int8 does not fit in --flash (constants, an estimate of the code), weights become int4, in the
     layers that lose least by it.
 
     Then build it: tinycompile build model_int8.onnx -o out/. Or both at once: tinycompile build model.onnx --quantize
