@@ -11,7 +11,8 @@ takes. They are not what the networks were trained for: these are often undecide
 than on real data (the largest margin between the two best classes of the float network where int8 disagrees is shown).
 The rest have seeded weights, and inputs of normal noise as their golden samples.
 
-    python benchmarks/quantization.py [--only NAME...] [--calibrator mse] [--rounding nearest] [-o FILE.json]
+    python benchmarks/quantization.py [--only NAME...] [--weights int4] [--calibrator mse] [--rounding nearest]
+                                      [--files FOLDER] [-o FILE.json]
 """
 
 from __future__ import annotations
@@ -129,11 +130,14 @@ def compare(made: Quantized, held_out: list[Sample]) -> dict[str, Any]:
     }
 
 
-def row(name: str, case: Case, settings: QuantizeOptions) -> dict[str, Any]:
+def row(name: str, case: Case, settings: QuantizeOptions, files: Path | None) -> dict[str, Any]:
     graph = load_float_model(SHARED / case.file)
     calibration, held_out = (samples(case, graph, n, seed) for n, seed in zip(case.samples, (1, 2), strict=True))
     made = quantize_graph(graph, calibration, settings, Watch())
     onnx.checker.check_model(onnx.load_from_string(made.data), full_check=True)
+    if files is not None:
+        files.mkdir(parents=True, exist_ok=True)
+        (files / f"{name}_{settings.weights}.onnx").write_bytes(made.data)
     found = compare(made, held_out)
     target = load_target("cortex-m7")
     plans = [plan_graph(g, target, prefix="m") for g in (made.reference, made.lowered)]
@@ -164,18 +168,22 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES), metavar="NAME")
     parser.add_argument("--calibrator", choices=list(CALIBRATORS), default="mse")
     parser.add_argument("--rounding", choices=("nearest", "adaptive"), default="adaptive")
+    parser.add_argument("--weights", choices=("int8", "int4"), default="int8")
+    parser.add_argument("--files", type=Path, help="also write the QDQ files there")
     parser.add_argument("--no-bias-correction", action="store_true")
     parser.add_argument("--no-equalize", action="store_true")
     args = parser.parse_args()
     adaptive = args.rounding == "adaptive"
-    settings = QuantizeOptions(args.calibrator, not args.no_bias_correction, adaptive, not args.no_equalize)
+    settings = QuantizeOptions(
+        args.calibrator, not args.no_bias_correction, adaptive, not args.no_equalize, args.weights
+    )
     rows = []
     for name in args.only:
         if not (SHARED / CASES[name].file).is_file():
             raise SystemExit(
                 f"{SHARED / CASES[name].file} is not there: the models are beside the checkout or not at all"
             )
-        r = row(name, CASES[name], settings)
+        r = row(name, CASES[name], settings, args.files)
         rows.append(r)
         (w0, w1), (a0, a1) = r["weight_bytes"], r["arena_bytes"]
         share, agreed = r["decided"]
