@@ -83,6 +83,22 @@ def multiply_by_quantized_multiplier(
     return rounding_divide_by_pot(high, right)
 
 
+def reduced_multiplier(real: float) -> tuple[int, int]:
+    """As `quantize_multiplier` with a mantissa of 15 bits, ``real = multiplier * 2**(shift - 15)``: what LiteRT's
+    ``MultiplyByQuantizedMultiplier`` of int64 values makes of the 31-bit one."""
+    multiplier, shift = quantize_multiplier(real)
+    return (0x7FFF if multiplier >= 0x7FFF0000 else (multiplier + (1 << 15)) >> 16), shift
+
+
+def multiply_by_reduced_multiplier(
+    x: NDArray[np.int64], multiplier: NDArray[np.integer] | int, shift: NDArray[np.integer] | int
+) -> NDArray[np.int64]:
+    """``x * multiplier * 2**(shift - 15)`` rounded once, halves up, then wrapped to int32; shift at most 14."""
+    bits = 15 - np.asarray(shift, dtype=np.int64)
+    scaled = (x * np.asarray(multiplier, dtype=np.int64) + (np.int64(1) << (bits - 1))) >> bits
+    return np.asarray(scaled.astype(np.int32).astype(np.int64))
+
+
 def rounding_divide_by_pot(x: NDArray[np.int64], exponent: NDArray[np.int64] | int) -> NDArray[np.int64]:
     """``x / 2**exponent`` rounded half away from zero (gemmlowp ``RoundingDivideByPOT``)."""
     exponent = np.asarray(exponent, dtype=np.int64)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Node
-from tinycompile.ir.types import Region
+from tinycompile.ir.types import DType, Region
 from tinycompile.ops.avg_pool2d import rounded_mean
 from tinycompile.ops.base import KernelCall
 from tinycompile.ops.convolution import clamp_range, tensor_quant
@@ -42,7 +42,7 @@ class AvgPool2dOfSums(LastSums):
     def values(self, node: Node, sums: NDArray[np.int64]) -> NDArray[np.int8]:
         a = node.attrs
         if self._keeps_scale(node):
-            return np.asarray(np.clip(rounded_mean(sums, a.count), *clamp_range(a.clamp)).astype(np.int8))
+            return np.asarray(np.clip(rounded_mean(sums, a.count), *clamp_range(a.clamp, DType.INT8)).astype(np.int8))
         _, zero_point = tensor_quant(node, node.tensor(0))
         _, zp_y = tensor_quant(node, node.out)
         return requantize_nearest(sums - zero_point, self._multipliers(node), zp_y, a.clamp)
@@ -50,6 +50,6 @@ class AvgPool2dOfSums(LastSums):
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         if not self._keeps_scale(node):
             return (requantize_call(node, self._multipliers(node)),)
-        lo, hi = clamp_range(node.attrs.clamp)
+        lo, hi = clamp_range(node.attrs.clamp, DType.INT8)
         consts = (("ch", node.out.form.channels), ("count", node.attrs.count), ("lo", lo), ("hi", hi))
         return (KernelCall("tc_avg_pool2d_of_sums_s8", last_row_windows(node), (), consts),)

@@ -13,14 +13,14 @@ from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import KernelCall, Need, Operator, pad_region
 from tinycompile.ops.convolution import (
     bias_values,
-    clamp_range,
     conv_kernel_name,
     layer_unsupported,
     offset_weights,
     output_arrays,
-    output_multipliers,
+    output_consts,
     requantize_output,
     tensor_quant,
+    zero_point_consts,
 )
 from tinycompile.ops.float_layers import Clamp, clamp_consts, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
@@ -74,10 +74,9 @@ class Conv2d(Operator):
         if is_float(node):
             return float_convolution(node, out, pad_region(inputs[0], need, 0), node.const(1), a.groups)
         _, zp_x = tensor_quant(node, node.tensor(0))
-        _, zp_y = tensor_quant(node, node.out)
         w = node.const(1)
         co, kh, kw, ci = w.shape
-        # Products of int8 sums stay far below 2^53, so double-precision matrix products are exact.
+        # Products of integer sums stay far below 2^53, so double-precision matrix products are exact.
         weights = offset_weights(node, w, co).astype(np.float64)
         x = pad_region(inputs[0], need, zp_x).astype(np.float64) - zp_x
         acc = np.zeros((out.rows, out.cols, co))
@@ -90,7 +89,7 @@ class Conv2d(Operator):
                     filters = slice(g * per_group, (g + 1) * per_group)
                     acc[:, :, filters] += tap[:, :, g * ci : (g + 1) * ci] @ weights[filters, ky, kx].T
         total = acc.astype(np.int64) + bias_values(node, co)
-        return requantize_output(total, output_multipliers(node, co), zp_y, a.clamp)
+        return requantize_output(node, total)
 
     def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
         pad = tile_padding(needs)
@@ -107,13 +106,13 @@ class Conv2d(Operator):
         windows = row_windows(self._kernel(node), node.attrs.stride, node.attrs.dilation, node.attrs.pad)
         if is_float(node):
             return (KernelCall("tc_conv2d_f32", windows, layer_arrays(node, w), consts),)
-        arrays = output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co))
-        return (KernelCall(conv_kernel_name(arrays), windows, arrays, consts),)
+        arrays = output_arrays(offset_weights(node, w, co), node)
+        return (KernelCall(conv_kernel_name(arrays, node.out.dtype), windows, arrays, consts),)
 
 
 def conv_consts(node: Node, out: Region, kernel: Pair, channels: int, groups: int) -> tuple[tuple[str, int], ...]:
-    """Compile-time parameters of ``tc_conv2d_s8`` and its wide-weight form, or ``tc_conv2d_f32``, for one row of
-    `out`."""
+    """Compile-time parameters of ``tc_conv2d_s8`` and its wide-weight form, of ``tc_conv2d_s16`` or ``tc_conv2d_f32``,
+    for one row of `out`."""
     a = node.attrs
     need = window_need(node, out, kernel, a.stride, a.dilation, a.pad)
     geometry = (
@@ -130,11 +129,5 @@ def conv_consts(node: Node, out: Region, kernel: Pair, channels: int, groups: in
     )
     if is_float(node):
         return (*geometry, *clamp_consts(a.clamp))
-    lo, hi = clamp_range(a.clamp)
-    return (
-        *geometry,
-        ("in_zero_point", tensor_quant(node, node.tensor(0))[1]),
-        ("out_zero_point", tensor_quant(node, node.out)[1]),
-        ("lo", lo),
-        ("hi", hi),
-    )
+    zero_point = zero_point_consts(node.out.dtype, ("in_zero_point", tensor_quant(node, node.tensor(0))[1]))
+    return (*geometry, *zero_point, *output_consts(node))

@@ -18,13 +18,15 @@ from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import Grain, KernelCall, Need, Operator, RowWindow
 from tinycompile.ops.convolution import (
     bias_values,
-    clamp_range,
     layer_unsupported,
     offset_weights,
-    output_arrays,
+    output_consts,
+    sum_arrays,
     tensor_quant,
     weight_quant,
+    wide_sums,
 )
+from tinycompile.ops.elementwise_functions import SUFFIX
 from tinycompile.ops.float_layers import (
     Clamp,
     clamp_consts,
@@ -34,7 +36,7 @@ from tinycompile.ops.float_layers import (
     is_float,
     layer_arrays,
 )
-from tinycompile.ops.single_rounding import nearest_multipliers, requantize_nearest
+from tinycompile.ops.single_rounding import nearest_arrays, nearest_multipliers, requantize_nearest
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class FullyConnected(Operator):
         scales, _ = weight_quant(node, node.tensor(1).shape[0])
         s_x, _ = tensor_quant(node, node.tensor(0))
         s_y, _ = tensor_quant(node, node.out)
-        return nearest_multipliers([s_x * s_w / s_y for s_w in scales])
+        return nearest_multipliers([s_x * s_w / s_y for s_w in scales], node.out.dtype)
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         x = inputs[0]
@@ -92,7 +94,9 @@ class FullyConnected(Operator):
         _, zp_y = tensor_quant(node, node.out)
         weights = offset_weights(node, node.const(1), n).astype(np.float64)
         acc = ((pixels.astype(np.float64) - zp_x) @ weights.T).astype(np.int64) + bias_values(node, n)
-        rounded = requantize_nearest(acc, self._multipliers(node), zp_y, node.attrs.clamp)
+        if node.out.dtype == DType.INT16 and not wide_sums(node):
+            acc = acc.astype(np.int32).astype(np.int64)
+        rounded = requantize_nearest(acc, self._multipliers(node), zp_y, node.attrs.clamp, node.out.dtype)
         return rounded.reshape(out.rows, out.cols, n)
 
     def grain(self, node: Node) -> Grain:
@@ -108,10 +112,9 @@ class FullyConnected(Operator):
         if is_float(node):
             floats = (*sizes, *clamp_consts(node.attrs.clamp))
             return (KernelCall("tc_fully_connected_f32", (window,), layer_arrays(node, node.const(1)), floats),)
-        arrays = output_arrays(offset_weights(node, node.const(1), n), node, self._multipliers(node))
-        lo, hi = clamp_range(node.attrs.clamp)
-        wide = arrays[0].data.dtype == np.int16
-        consts = (*sizes, ("out_zero_point", tensor_quant(node, node.out)[1]), ("lo", lo), ("hi", hi))
-        return (
-            KernelCall("tc_fully_connected_s8_w16" if wide else "tc_fully_connected_s8", (window,), arrays, consts),
-        )
+        weights = sum_arrays(offset_weights(node, node.const(1), n), node)
+        arrays = (*weights, *nearest_arrays(self._multipliers(node), node.out.dtype))
+        kernel = f"tc_fully_connected_{SUFFIX[node.out.dtype]}"
+        if arrays[0].data.dtype == np.int16:
+            kernel = "tc_fully_connected_s8_w16"
+        return (KernelCall(kernel, (window,), arrays, (*sizes, *output_consts(node))),)

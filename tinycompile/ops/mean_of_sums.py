@@ -18,8 +18,8 @@ class MeanOfSums(LastSums):
     attrs_class = AverageAttrs
 
     def values(self, node: Node, sums: NDArray[np.int64]) -> NDArray[np.int8]:
-        (s_x, zero_point), (s_y, zp_y) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
-        return requantize_mean(sums - zero_point, *mean_multiplier(s_x, s_y, node.attrs.count), zp_y)
+        (s_x, zero_point), (s_y, _) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
+        return requantize_mean(sums - zero_point, *mean_multiplier(s_x, s_y, node.attrs.count), node.out)
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         (s_x, zero_point), (s_y, zp_y) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)

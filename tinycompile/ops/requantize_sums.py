@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from tinycompile.errors import QuantError
 from tinycompile.ir.graph import Node
 from tinycompile.ir.quant import Quant
-from tinycompile.ir.types import Region
-from tinycompile.ops.base import ConstArray, KernelCall
+from tinycompile.ir.types import DType, Region
+from tinycompile.ops.base import KernelCall
 from tinycompile.ops.convolution import clamp_range, tensor_quant
 from tinycompile.ops.last_sums import LastSums, LastSumsAttrs, last_row_windows
-from tinycompile.ops.single_rounding import nearest_multipliers, requantize_nearest
+from tinycompile.ops.single_rounding import nearest_arrays, nearest_multipliers, requantize_nearest
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,14 @@ def _sums_quant(node: Node) -> Quant:
 
 def requantize_call(node: Node, multipliers: tuple[NDArray[np.int64], NDArray[np.int64]]) -> KernelCall:
     """The kernel that rounds the last row of `node`'s sums once, by one multiplier or one per channel."""
-    multiplier, shift = multipliers
-    lo, hi = clamp_range(node.attrs.clamp)
+    lo, hi = clamp_range(node.attrs.clamp, DType.INT8)
     consts = (
         ("ch", node.out.form.channels),
-        ("per_channel", int(multiplier.size > 1)),
+        ("per_channel", int(multipliers[0].size > 1)),
         ("sum_zero_point", _sums_quant(node).zero_point[0]),
         ("out_zero_point", tensor_quant(node, node.out)[1]),
         ("lo", lo),
         ("hi", hi),
     )
-    arrays = (ConstArray("multiplier", multiplier.astype(np.int32)), ConstArray("shift", shift.astype(np.int8)))
+    arrays = nearest_arrays(multipliers, DType.INT8)
     return KernelCall("tc_requantize_sums_s8", last_row_windows(node), arrays, consts)
