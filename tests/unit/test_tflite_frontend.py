@@ -358,6 +358,38 @@ def test_uint8_operator_is_bit_exact(name: str, tmp_path: Path) -> None:
     assert_bit_exact(maker.build(CASES[name](maker)), tmp_path / f"{name}.tflite", 2)
 
 
+# What LiteRT has no kernel of int16 for; of the first two it would only move values.
+MOVES_ONLY = {"depth_to_space", "space_to_depth"}
+NOT_INT16 = {"relu_n1_to_1", "relu_0_to_1", "hard_swish", "fully_connected_weight_zero_point"}
+# The version of an operator from which LiteRT takes int16.
+INT16_VERSIONS = {
+    **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "LOGISTIC", "TANH", "ADD", "SUB"), 3),
+    **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SHAPE"), 1),
+}
+
+
+def wide_model(name: str) -> bytes:
+    maker = ModelMaker(seed=len(name), wide=True)
+    out = CASES[name](maker)
+    names = {v: k for k, v in vars(maker.schema.BuiltinOperator).items() if isinstance(v, int)}
+    for code in maker.model.operatorCodes:
+        code.version = INT16_VERSIONS.get(names[code.builtinCode], 2)
+    return maker.build(out)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - NOT_INT16 - MOVES_ONLY))
+def test_int16_operator_is_bit_exact(name: str, tmp_path: Path) -> None:
+    assert_bit_exact(wide_model(name), tmp_path / f"{name}.tflite", 3)
+
+
+@pytest.mark.parametrize("name", sorted(NOT_INT16))
+def test_int16_without_a_kernel_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(wide_model(name))
+    with pytest.raises(UnsupportedError, match="int16"):
+        lower(path)
+
+
 @pytest.mark.parametrize("name", ["average_pool_2d_same", "resize_bilinear_plain"])
 def test_uint8_averages_are_refused(name: str, tmp_path: Path) -> None:
     maker = ModelMaker(unsigned=True)

@@ -17,7 +17,6 @@ from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.avg_pool2d_of_sums import AvgPool2dOfSumsAttrs
 from tinycompile.ops.convolution import bias_values, offset_weights, tensor_quant
-from tinycompile.ops.float_layers import is_float
 from tinycompile.ops.last_sums import AverageAttrs
 from tinycompile.ops.mean import reduced_parts
 from tinycompile.ops.registry import operator
@@ -34,7 +33,7 @@ def stream_reductions(graph: Graph) -> Graph:
         node = rewriter.node(op)
         if (
             summed is None
-            or is_float(node)
+            or node.tensor(0).dtype != DType.INT8
             or operator(op.kind).unsupported(node) is not None
             or not summed(rewriter, node)
         ):
