@@ -27,5 +27,7 @@
 TC_REQUANTIZE_VALUES(s16, int16_t, s16, int16_t)
 TC_REQUANTIZE_VALUES(s16, int16_t, s8, int8_t)
 TC_REQUANTIZE_VALUES(s8, int8_t, s16, int16_t)
+TC_REQUANTIZE_VALUES(u16, uint16_t, s16, int16_t)
+TC_REQUANTIZE_VALUES(s16, int16_t, u16, uint16_t)
 
 #endif

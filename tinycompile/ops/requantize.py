@@ -50,6 +50,9 @@ def requantize_call(
     return KernelCall(kernel, (window,), (), consts, include="tc_requantize_values.h")
 
 
+_KERNELS = ({DType.INT8, DType.UINT8}, {DType.INT8, DType.INT16}, {DType.INT16, DType.UINT16})
+
+
 class Requantize(TableOperator):
     kind = "requantize"
 
@@ -58,10 +61,12 @@ class Requantize(TableOperator):
 
     def unsupported(self, node: Node) -> str | None:
         pair = node.tensor(0).dtype, node.out.dtype
-        wide = DType.INT16 in pair
-        if set(pair) <= ({DType.INT8, DType.INT16} if wide else {DType.INT8, DType.UINT8}):
+        if any(set(pair) <= types for types in _KERNELS):
             return None
-        return f"requantisation {pair[0].value} -> {pair[1].value}: only int8 to and from uint8 or int16 has a kernel"
+        return (
+            f"requantisation {pair[0].value} -> {pair[1].value}: only int8 to and from uint8 or int16, and int16 to "
+            "and from uint16 have kernels"
+        )
 
     def in_place(self, node: Node) -> tuple[int, ...]:
         """int16 may become int8 from low to high addresses, not the other way round."""

@@ -1,5 +1,5 @@
-"""fold_activation: a clip becomes the clamp of the operator before it: of floats, or of integers with equal quantisation on
-both sides."""
+"""fold_activation: a clip becomes the clamp of the operator before it: of floats, or of integers with equal
+quantisation on both sides."""
 
 from __future__ import annotations
 

@@ -119,15 +119,19 @@ def _along(b: Builder, n: SourceNode, index: int, shape: tuple[int, ...]) -> Ten
 
 def _is_plain(b: Builder, n: SourceNode, value: Value, stored: str) -> bool:
     """Whether scale and zero point are constants such as integer operators have: of a weight per tensor or per channel,
-    of an activation of 8 bits per tensor."""
+    of an activation of 8 bits, or of 16 and symmetric, per tensor."""
     given = [b.tensor(n, k) for k in (1, 2) if b.optional(n, k) is not None]
     if n.integer("block_size", 0) or any(b.known(t) is None for t in given):
         return False
     if not isinstance(value, Tensor) or b.is_weight(value):
         return True
+    if stored in _SYMMETRIC:
+        zero = b.known(given[1]) if len(given) > 1 else np.zeros(1)
+        return given[0].elems == 1 and zero is not None and bool(np.all(zero == _SYMMETRIC[stored]))
     return stored in ("int8", "uint8") and given[0].elems == 1
 
 
+_SYMMETRIC = {"int16": 0, "uint16": 1 << 15}  # zero points
 _OUTPUT_TYPES = {0: "uint8", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16"}
 
 
