@@ -11,7 +11,7 @@ takes. They are not what the networks were trained for: these are often undecide
 than on real data (the largest margin between the two best classes of the float network where int8 disagrees is shown).
 The rest have seeded weights, and inputs of normal noise as their golden samples.
 
-    python benchmarks/quantization.py [--only NAME...] [--calibrator mse] [--rounding nearest] [-o FILE.json]
+    python benchmarks/quantization.py [--only NAME...] [--calibrator mse] [--activations int16] [-o FILE.json]
 """
 
 from __future__ import annotations
@@ -164,11 +164,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES), metavar="NAME")
     parser.add_argument("--calibrator", choices=list(CALIBRATORS), default="mse")
     parser.add_argument("--rounding", choices=("nearest", "adaptive"), default="adaptive")
+    parser.add_argument("--activations", choices=("int8", "int16"), default="int8")
     parser.add_argument("--no-bias-correction", action="store_true")
     parser.add_argument("--no-equalize", action="store_true")
     args = parser.parse_args()
     adaptive = args.rounding == "adaptive"
-    settings = QuantizeOptions(args.calibrator, not args.no_bias_correction, adaptive, not args.no_equalize)
+    wide = None if args.activations == "int16" else frozenset[str]()
+    settings = QuantizeOptions(args.calibrator, not args.no_bias_correction, adaptive, not args.no_equalize, wide)
     rows = []
     for name in args.only:
         if not (SHARED / CASES[name].file).is_file():

@@ -42,6 +42,7 @@ def quantize(
     tinycompile quantize model.tflite --calibration folder/ --calibrator percentile --report report.html
     tinycompile quantize model.onnx --calibration my_data:samples --metric my_data:accuracy
     tinycompile quantize model.onnx --calibration samples.npz --min-sqnr 30 --flash 512k
+    tinycompile quantize model.onnx --calibration samples.npz --activations int16
 
     Weights become int8 per output channel, activations int8 per tensor. The ranges of activations come from samples:
     some 100 inputs like those the device will see, scaled as in training. A function gives them too:
@@ -56,8 +57,9 @@ def quantize(
     (SQNR; 20 dB is a tenth in amplitude, 40 dB a hundredth) of the outputs and of every layer, and how often the
     largest output is the same. A layer with little SQNR of its own is where to look: ranges with outliers, channels of
     very different size. --metric is called as f(outputs, inputs), lists of dictionaries of arrays, for float and for
-    int8. What has no int8 kernel stays float, and is named; --min-sqnr and --min-top1 keep more in float, within --sram
-    and --flash (bytes of the arena and of the weights).
+    int8. What has no int8 kernel stays float, and is named. --activations int16 stores all activations in 16 bits.
+    --min-sqnr and --min-top1 do so with the noisiest only, as many as the budget needs, and keep parts in float where
+    that is not enough, within --sram and --flash (bytes of the arena and of the weights).
 
     Then build it: tinycompile build model_int8.onnx -o out/. Or both at once: tinycompile build model.onnx --quantize
     --calibration samples.npz -o out/.

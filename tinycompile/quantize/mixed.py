@@ -1,15 +1,16 @@
-"""Mixed precision: which parts stay float so that the outputs are as exact as asked for.
+"""Mixed precision: which parts become int16 or stay float so that the outputs are as exact as asked for.
 
 The sensitivity of a scale is the noise at the outputs that the operators storing at it cause alone, all others exact.
-Noises of many roundings add up, so the largest are taken out, as few as the budget needs: the operators that make and
-read the tensors of that scale compute in float. int16 activations and int4 weights have no kernels yet.
+Noises of many roundings add up, so the largest are taken out, as few as the budget needs: first the tensors of that
+scale become int16, of twice the bytes and still computed in integers. When all are and that is not enough, the noise is
+that of int8 weights: then the operators that make and read the tensors of the noisiest scales compute in float.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,7 +83,8 @@ def quantize_within(
     fits: Fits,
     watch: Watch,
 ) -> Quantized:
-    """A prepared graph quantised, with as little of it in float as meets the budget on the samples `judged_by`.
+    """A prepared graph quantised, with as little of it in int16, then in float, as meets the budget on the samples
+    `judged_by`.
 
     `fits`: whether a lowered network has the memory that it needs. Raises CheckFailed when no network that fits meets
     the budget.
@@ -91,25 +93,29 @@ def quantize_within(
     if budget == AccuracyBudget():
         return made
     measured = measure(made.reference, made.lowered, judged_by, watch, layers=False)
-    if budget.met(measured):
-        return made
-    watch.phase("sensitivities")
-    noise = sensitivities(made, judged_by)
-    groups = made.scheme.groups()
-    ranking = sorted(groups, key=lambda root: (-noise[root], root))
-    count = 0
-    for _ in range(_MOST_ROUNDS):
-        count = _next_count([noise[root] for root in ranking], count, measured.sqnr, budget.min_sqnr)
-        floats = set().union(*(_around(graph, groups[root]) for root in ranking[:count]))
-        tried = quantize_graph(graph, samples, options, watch, floats)
-        if not fits(tried.lowered):
-            _fail(budget, measured, "what more would stay float does not fit in the memory given")
-        made, measured = tried, measure(tried.reference, tried.lowered, judged_by, watch, layers=False)
-        if budget.met(measured):
-            return made
-        if count == len(ranking):
-            break
-    _fail(budget, measured, "give more samples, another calibrator or a lower budget")
+    for widen in (True, False):
+        if budget.met(measured) or (widen and options.wide is None):
+            continue
+        watch.phase("sensitivities")
+        noise, groups = sensitivities(made, judged_by), made.scheme.groups()
+        ranking = sorted(groups, key=lambda root: (-noise[root], root))
+        count = 0
+        for _ in range(_MOST_ROUNDS):
+            count = _next_count([noise[root] for root in ranking], count, measured.sqnr, budget.min_sqnr)
+            chosen, floats = [groups[root] for root in ranking[:count]], set[str]()
+            if widen:
+                options = replace(options, wide=frozenset().union(*chosen))
+            else:
+                floats = set().union(*(_around(graph, group) for group in chosen))
+            tried = quantize_graph(graph, samples, options, watch, floats)
+            if not fits(tried.lowered):
+                what = "int16" if widen else "float"
+                _fail(budget, measured, f"what more would be {what} does not fit in the memory given")
+            made, measured = tried, measure(tried.reference, tried.lowered, judged_by, watch, layers=False)
+            if budget.met(measured) or count == len(ranking):
+                break
+    if not budget.met(measured):
+        _fail(budget, measured, "give more samples, another calibrator or a lower budget")
     return made
 
 

@@ -38,18 +38,19 @@ MUCH_FINER = 4.0
 @dataclass(frozen=True)
 class QuantizeOptions:
     """`calibrator`: a name in `CALIBRATORS`. `correct_bias` and `adaptive_rounding`: see `quantize.weights`;
-    `equalize`: see `quantize.equalize`."""
+    `equalize`: see `quantize.equalize`. `wide`: tensors that become int16, None for all; the others are int8."""
 
     calibrator: str = "mse"
     correct_bias: bool = True
     adaptive_rounding: bool = True
     equalize: bool = True
+    wide: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
     """`data`: the QDQ ONNX file. `reference`: the float graph, fully lowered, whose tensors `scheme` names; `lowered`:
-    the int8 graph that a build makes of the file."""
+    the integer graph that a build makes of the file."""
 
     data: bytes
     reference: Graph
@@ -76,9 +77,10 @@ def choose_quants(graph: Graph, scheme: Scheme, found: Mapping[str, Histogram], 
     for root, group in scheme.groups().items():
         makers = [producers[n].kind if n in producers else "input" for n in group]
         made = {kind for kind in makers if kind not in SHARING}
-        fixed = {FIXED.get(kind) for kind in made}
+        dtype = scheme.dtype(root)
+        fixed = {FIXED[dtype].get(kind) for kind in made}
         known = fixed.pop() if len(fixed) == 1 else None
-        measured = calibrated(found[root], calibrator)
+        measured = calibrated(found[root], calibrator, dtype)
         finer = known is None or measured.scale[0] * MUCH_FINER < known.scale[0]
         quants[root] = measured if finer or known is None else known
     return quants
@@ -95,7 +97,7 @@ def quantize_graph(
     """A prepared graph quantised by what it does with `samples`."""
     if options.equalize:
         graph = equalized(graph, complete(graph), samples, watch)
-    reference, scheme = complete(graph), make_scheme(graph, floats)
+    reference, scheme = complete(graph), make_scheme(graph, floats, options.wide)
     ranges = extremes(reference, samples, list(scheme.stored), watch)
     found = histograms(reference, samples, scheme.groups(), ranges, watch)
     watch.phase("scales")

@@ -17,9 +17,11 @@ from tinycompile import __version__
 from tinycompile.errors import UnsupportedError
 from tinycompile.frontends.naming import UniqueNames
 from tinycompile.ir.graph import Array, Graph, Node, Tensor
+from tinycompile.ir.types import DType
 from tinycompile.passes.layout import to_first, to_last
 
 OPSET, IR_VERSION = 20, 9
+INT16_OPSET, INT16_IR_VERSION = 21, 10  # the first with quantisation to 16 bits
 FIRST, LAST = "channels first", "channels last"
 
 
@@ -122,7 +124,10 @@ class Writer:
             self._name_output(name, self.take(self.graph.tensors[name]))
         ports = [[self._port(n) for n in names] for names in (self.graph.inputs, self.graph.outputs)]
         graph = helper.make_graph(self.nodes, self.graph.name, *ports, self.initializers)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        opset, version = OPSET, IR_VERSION
+        if any(t.dtype == DType.INT16 for t in self.graph.tensors.values()):
+            opset, version = INT16_OPSET, INT16_IR_VERSION
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=version)
         model.producer_name, model.producer_version = "tinycompile", __version__
         data: bytes = model.SerializeToString(deterministic=True)
         return data

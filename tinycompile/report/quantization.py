@@ -29,8 +29,9 @@ class Sizes:
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """`settings`: how it was quantised, in words. `floats`: operators that stayed float -> why. `held_out`: whether the
-    samples measured with are others than those calibrated with."""
+    """`settings`: how it was quantised, in words. `floats`: operators that stayed float -> why; `wide`: activations
+    that are int16, by their names in the float network. `held_out`: whether the samples measured with are others than
+    those calibrated with."""
 
     model: str
     settings: str
@@ -38,6 +39,7 @@ class QuantizationReport:
     held_out: bool
     measured: Measurement
     floats: dict[str, str]
+    wide: list[str]
     before: Sizes
     after: Sizes
 
@@ -53,6 +55,11 @@ def _db(value: float) -> str:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(one_line(n, 40) for n in names[:3]) + more
 
 
 def print_quantization(report: QuantizationReport) -> str:
@@ -74,15 +81,15 @@ def print_quantization(report: QuantizationReport) -> str:
     lines += ["", f"  {'own noise':>10}  {'with all before':>15}  noisiest layers"]
     for layer in m.worst[:WORST_SHOWN]:
         lines.append(f"  {_db(layer.own):>10}  {_db(layer.sqnr):>15}  {layer.kind} {one_line(layer.tensor, 60)}")
+    if report.wide:
+        lines += ["", f"  {len(report.wide)} activations are int16: {_some(report.wide)}"]
     if report.floats:
         lines += ["", f"  {len(report.floats)} operators stay float:"]
         reasons: dict[str, list[str]] = {}
         for name, why in report.floats.items():
             reasons.setdefault(why, []).append(name)
         for why, names in reasons.items():
-            shown = ", ".join(one_line(n, 40) for n in names[:3])
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            lines.append(f"    {one_line(why, 70)}: {shown}{more}")
+            lines.append(f"    {one_line(why, 70)}: {_some(names)}")
     return "\n".join(lines) + "\n"
 
 
@@ -103,6 +110,7 @@ def to_json(report: QuantizationReport) -> dict[str, Any]:
         "layers": [asdict(layer) for layer in m.layers],
         "worst": [layer.tensor for layer in m.worst[:WORST_SHOWN]],
         "float_operators": report.floats,
+        "int16_activations": report.wide,
         "float": asdict(report.before),
         "int8": asdict(report.after),
     }
