@@ -11,7 +11,6 @@ from onnx_models import ModelMaker, runtime
 from ptq_models import NETWORKS, inputs, quantized, save
 
 from tinycompile.emulate.interpreter import run_plan
-from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.evaluate import evaluate
 from tinycompile.pipeline import ImportOptions, import_model, plan_model
@@ -30,7 +29,7 @@ def test_int16_is_nearer_to_the_floats(name: str, tmp_path: Path) -> None:
     held_out = inputs(graph, 6, seed=9)
     coarse, fine = (measure(m.reference, m.lowered, held_out, Watch()) for m in (narrow, wide))
     assert fine.sqnr > coarse.sqnr
-    assert all(layer.own > 80 for layer in fine.layers if layer.kind == "quantize")
+    assert all(layer.own > 80 for layer in fine.layers if layer.tensor in graph.inputs)
     assert {wide.scheme.dtype(n) for n in wide.scheme.stored} == {DType.INT16}
 
 
@@ -49,8 +48,14 @@ def test_the_file_is_what_is_built_and_onnxruntime_agrees(name: str, tmp_path: P
         assert np.abs(other - want).max() <= 2e-3 * np.abs(want).max()
 
 
+def test_softmax_stays_float(tmp_path: Path) -> None:
+    """LiteRT's int16 kernel is too far from the function."""
+    _, made = quantized("residual_network", tmp_path, wide=None)
+    assert list(made.scheme.kept_float.values()) == ["softmax has no int16 kernel"]
+
+
 def test_edges_without_floats_are_int16(tmp_path: Path) -> None:
-    graph, made = quantized("residual_network", tmp_path, wide=None)
+    graph, made = quantized("sequence", tmp_path, wide=None)
     (tmp_path / "int16.onnx").write_bytes(made.data)
     ports = import_model(tmp_path / "int16.onnx", ImportOptions(io="quantized"))
     assert {ports.tensors[n].dtype for n in (*ports.inputs, *ports.outputs)} == {DType.INT16}
@@ -86,5 +91,3 @@ def test_scales_are_symmetric_and_hold_all_values(tmp_path: Path) -> None:
     _, made = quantized("residual_network", tmp_path, wide=None)
     stored = [t for t in made.lowered.tensors.values() if t.dtype == DType.INT16]
     assert all(t.quant is not None and not any(t.quant.zero_point) for t in stored)
-    softmax = next(op for op in made.lowered.ops if op.kind == "softmax")
-    assert made.lowered.tensors[softmax.outputs[0]].quant == Quant((2.0**-15,), (0,))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,14 @@ class Quant:
         if len(self.scale) != count:
             raise ValueError(f"{len(self.scale)} scales for {count} channels")
         return self.scale, self.zero_point
+
+
+def signed_values(values: NDArray[Any]) -> NDArray[Any]:
+    """uint8 as int8 less 128, uint16 as int16 less 32768, as compiled models hold them; others as they are."""
+    if values.dtype not in (np.uint8, np.uint16):
+        return values
+    bits = 8 * values.itemsize
+    return (values.astype(np.int32) - (1 << (bits - 1))).astype(f"int{bits}")
 
 
 @lru_cache(1 << 16)

@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-import numpy as np
-
 from tinycompile.errors import UnsupportedError
 from tinycompile.ir.graph import Attrs, Graph, Op, Tensor
-from tinycompile.ir.quant import Quant
+from tinycompile.ir.quant import Quant, signed_values
 from tinycompile.ir.types import DType
 from tinycompile.ops.pad import PadAttrs
 from tinycompile.ops.select import SelectAttrs
@@ -28,10 +26,10 @@ def _offset(dtype: DType) -> int:
 
 def _signed(tensor: Tensor, name: str) -> Tensor:
     assert tensor.quant is not None
-    dtype, offset = SIGNED[tensor.dtype], _offset(tensor.dtype)
+    offset = _offset(tensor.dtype)
     quant = replace(tensor.quant, zero_point=tuple(z - offset for z in tensor.quant.zero_point))
-    data = None if tensor.data is None else (tensor.data.astype(np.int32) - offset).astype(dtype.numpy)
-    return replace(tensor, name=name, dtype=dtype, quant=quant, data=data)
+    data = None if tensor.data is None else signed_values(tensor.data)
+    return replace(tensor, name=name, dtype=SIGNED[tensor.dtype], quant=quant, data=data)
 
 
 def _shifted(attrs: Any, offset: int) -> Any:

@@ -15,7 +15,7 @@ from tinycompile.ir.graph import Graph, Node, Op, Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.registry import operator
-from tinycompile.passes.fuse_qdq import BINARY, COPYING, LAYERS, REQUANTISING
+from tinycompile.passes.fuse_qdq import BINARY, COPYING, LAYERS, NOT_INT16, REQUANTISING
 from tinycompile.passes.rewriter import MOVES
 
 # Operators whose outputs have a known range, and the scale that LiteRT's kernels want for it.
@@ -26,7 +26,7 @@ FIXED = {
         "logistic": Quant((1 / 256,), (-128,)),
         "tanh": Quant((1 / 128,), (0,)),
     },
-    DType.INT16: dict.fromkeys(("softmax", "logistic", "tanh"), _Q15),
+    DType.INT16: dict.fromkeys(("logistic", "tanh"), _Q15),
 }
 # Their output holds values of their inputs. Of a concatenation, too, the output has the coarsest scale in any case.
 SHARING = (*COPYING, *MOVES, "concat")
@@ -101,8 +101,9 @@ def _no_integer_form(node: Node, dtype: DType) -> str | None:
     """Why fuse_qdq would make no operator in `dtype` of the float `node`, None when it would."""
     kind = node.op.kind
     tensors = [t for t in (*node.inputs, node.out) if t is not None]
-    if kind not in KINDS or any(t.dtype != DType.FLOAT32 for t in tensors):
-        return f"{_function(node)} has no int8 kernel"
+    missing = kind not in KINDS or (dtype == DType.INT16 and kind in NOT_INT16)
+    if missing or any(t.dtype != DType.FLOAT32 for t in tensors):
+        return f"{_function(node)} has no {dtype.value} kernel"
     if getattr(node.attrs, "beta", 1.0) != 1.0:
         return "softmax of scaled values has no int8 form in ONNX"
     if any(t.is_const for t in tensors) and kind not in (*LAYERS, *BINARY):
