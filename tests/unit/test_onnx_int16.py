@@ -12,7 +12,12 @@ import pytest
 from onnx_models import ModelMaker, check, evaluate, kinds, lower, quantise, runtime, samples
 from test_onnx_frontend import NETS, integer_graph
 
+from tinycompile.emulate.host import run_host
+from tinycompile.emulate.interpreter import run_samples
 from tinycompile.ir.types import DType
+from tinycompile.pipeline import ImportOptions, build_model
+from tinycompile.report.summary import Budgets
+from tinycompile.target import load_target
 
 Case = Callable[[ModelMaker], str]
 WIDE = 0.0001
@@ -170,3 +175,31 @@ def test_ports_of_16_bits(dtype: Any, tmp_path: Path) -> None:
     x = np.random.default_rng(1).integers(info.min, info.max + 1, SHAPE).astype(dtype)
     (want,) = runtime(tmp_path / "m.onnx", {"x": x})
     np.testing.assert_array_equal(evaluate(graph, [x])[graph.outputs[0]], want)
+
+
+def test_a_state_of_int16_is_kept(tmp_path: Path) -> None:
+    """``h' = 0.5 x + 0.25 h``, all in int16: what an inference leaves is what the next one begins with."""
+    m = maker()
+    x, h = wide(m, "x"), wide(m, "h")
+    parts = [wide(m, m.node("Mul", v, m.const(np.float32(f)))) for v, f in ((x, 0.5), (h, 0.25))]
+    out = wide(m, m.node("Add", *parts))
+    model = m.model(wide(m, m.node("Relu", out)), out)
+    model.graph.input.append(onnx.helper.make_tensor_value_info("h", onnx.TensorProto.FLOAT, SHAPE))
+    path, folder = tmp_path / "m.onnx", tmp_path / "out"
+    onnx.save(model, path)
+    options = ImportOptions(io="quantized", states={"h": out})
+    built = build_model(path, load_target("host"), Budgets(None, None), options)
+    folder.mkdir()
+    for name, text in built.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    assert built.plan.interface.inputs[0].dtype == DType.INT16
+    given = np.random.default_rng(3).integers(-20000, 20000, (5, *SHAPE)).astype(np.int16)
+    (ours,) = run_samples(built.plan, [given])
+    (in_c,) = run_host(folder, built.plan.interface, [given]).outputs
+    np.testing.assert_array_equal(in_c.reshape(ours.shape), ours)
+    kept, want = np.zeros(SHAPE), []
+    for sample in given:
+        kept = np.rint(sample * 0.5) + np.rint(kept * 0.25)
+        want.append(np.maximum(kept, 0))
+    assert np.abs(ours.reshape(5, -1) - np.stack(want).reshape(5, -1)).max() <= 3
+    assert "int16_t" in built.files["m.h"]

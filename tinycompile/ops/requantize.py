@@ -50,7 +50,8 @@ def requantize_call(
     return KernelCall(kernel, (window,), (), consts, include="tc_requantize_values.h")
 
 
-_KERNELS = ({DType.INT8, DType.UINT8}, {DType.INT8, DType.INT16}, {DType.INT16, DType.UINT16})
+_BYTES = frozenset({DType.INT8, DType.UINT8})
+_WITH_INT16 = frozenset({DType.INT8, DType.INT16, DType.UINT16})
 
 
 class Requantize(TableOperator):
@@ -61,7 +62,7 @@ class Requantize(TableOperator):
 
     def unsupported(self, node: Node) -> str | None:
         pair = node.tensor(0).dtype, node.out.dtype
-        if any(set(pair) <= types for types in _KERNELS):
+        if set(pair) <= _BYTES or (_is_wide(node) and set(pair) <= _WITH_INT16):
             return None
         return (
             f"requantisation {pair[0].value} -> {pair[1].value}: only int8 to and from uint8 or int16, and int16 to "
