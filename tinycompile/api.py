@@ -80,16 +80,23 @@ def plan(
 
 
 def quantize_model(
-    model: str | PathLike[str], samples: str | Array | Mapping[str, Array], out: str | PathLike[str]
+    model: str | PathLike[str],
+    samples: str | Array | Mapping[str, Array],
+    out: str | PathLike[str],
+    *,
+    activations: str = "int8",
 ) -> Path:
-    """Quantise a float `.onnx` or `.tflite` file to int8 as ``tinycompile quantize`` does; the QDQ ONNX file written.
+    """Quantise a float `.onnx` or `.tflite` file as ``tinycompile quantize`` does; the QDQ ONNX file written.
 
     `samples`: typical inputs, an array (samples, *shape) for each input by name, or the one array of a network of one
-    input; or text that names data as ``--calibration`` does. Raises UsageError for data that do not fit.
+    input; or text that names data as ``--calibration`` does. `activations`: int8 or int16. Raises UsageError for data
+    that do not fit.
     """
     from tinycompile.quantize.calibration import read_samples, samples_of
     from tinycompile.quantize.quantizer import QuantizeOptions, load_float_model, quantize_graph
 
+    if activations not in ("int8", "int16"):
+        raise UsageError(f"activations of '{activations}'", "activations", "give int8 or int16")
     graph = load_float_model(Path(model))
     ports = [graph.tensors[name] for name in graph.inputs]
     if isinstance(samples, str):
@@ -98,7 +105,8 @@ def quantize_model(
         given = samples_of(samples if isinstance(samples, Mapping) else {"in_0": samples}, ports, "samples")
     path = Path(out)
     try:
-        path.write_bytes(quantize_graph(graph, given, QuantizeOptions(), Watch()).data)
+        chosen = QuantizeOptions(wide=None if activations == "int16" else frozenset())
+        path.write_bytes(quantize_graph(graph, given, chosen, Watch()).data)
     except OSError as error:
         raise UsageError(f"cannot write: {error.strerror}", str(path), "give a path that can be written") from None
     return path

@@ -12,7 +12,6 @@ from operator_cases import Case, activation, constant, make_node
 from tinycompile.ir.graph import Array, Attrs, Node, Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
-from tinycompile.ops.base import Operator
 from tinycompile.ops.conv2d import Conv2d, Conv2dAttrs
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d, DepthwiseConv2dAttrs
 from tinycompile.ops.fully_connected import FullyConnected, FullyConnectedAttrs
@@ -149,7 +148,3 @@ def seeds(node: Node, count: int = 6) -> list[list[Array]]:
 
 def named(nodes: dict[str, Node], **more: Any) -> list[Case]:
     return [Case(name, operator(node.op.kind), node, **more) for name, node in nodes.items()]
-
-
-def op(kind: str) -> Operator:
-    return operator(kind)

@@ -127,6 +127,14 @@ def test_types_may_change_at_an_operator(kind: str, first: Any, last: Any, tmp_p
     assert {DType.INT8, DType.INT16} <= {t.dtype for t in graph.tensors.values() if t.quant and not t.is_const}
 
 
+def test_int8_becomes_int16_once_for_all_readers(tmp_path: Path) -> None:
+    m = maker()
+    x = m.qdq("x", 0.025, 3)
+    parts = [wide(m, m.node(kind, x)) for kind in ("Sigmoid", "Tanh")]
+    graph = check(m, wide(m, m.node("Add", *parts), 0.0002), tmp_path, 3.01)
+    assert kinds(graph).count("requantize") == 1
+
+
 @pytest.mark.parametrize("name", ["asymmetric", "asymmetric unsigned", "HardSwish", "Softmax"])
 def test_what_has_no_integer_form_computes_in_float(name: str, tmp_path: Path) -> None:
     m = maker()

@@ -10,7 +10,9 @@ import pytest
 from onnx_models import ModelMaker, runtime
 from ptq_models import NETWORKS, inputs, quantized, save
 
+import tinycompile
 from tinycompile.emulate.interpreter import run_plan
+from tinycompile.errors import UsageError
 from tinycompile.ir.types import DType
 from tinycompile.ops.evaluate import evaluate
 from tinycompile.pipeline import ImportOptions, import_model, plan_model
@@ -85,6 +87,15 @@ def test_operators_without_an_int16_kernel_stay_float(tmp_path: Path) -> None:
     assert "only int8" in scheme.kept_float[swish.outputs[0]]
     made = quantize_graph(graph, inputs(graph, 10), QuantizeOptions(wide=None), Watch())
     assert measure(made.reference, made.lowered, inputs(graph, 4, seed=3), Watch()).sqnr > 35
+
+
+def test_from_python_it_is_the_same(tmp_path: Path) -> None:
+    graph, made = quantized("sequence", tmp_path, wide=None)
+    stack = np.stack([next(iter(x.values())) for x in inputs(graph, 40)])
+    path = tinycompile.quantize_model(tmp_path / "sequence.onnx", stack, tmp_path / "int16.onnx", activations="int16")
+    assert path.read_bytes() == made.data
+    with pytest.raises(UsageError, match="int4"):
+        tinycompile.quantize_model(tmp_path / "sequence.onnx", stack, path, activations="int4")
 
 
 def test_scales_are_symmetric_and_hold_all_values(tmp_path: Path) -> None:

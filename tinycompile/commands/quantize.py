@@ -21,7 +21,12 @@ from tinycompile.target import load_target
 @options.budget_options
 @options.target_option
 @options.shape_option
-@click.option("-o", "--output", metavar="FILE.onnx", help="The file to write.  [default: MODEL_int8.onnx, here]")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE.onnx",
+    help="The file to write.  [default: MODEL_int8.onnx or MODEL_int16.onnx, here]",
+)
 @click.option("--report", "page", metavar="FILE.html", help="Also write the report as a page with a plot.")
 @options.json_option
 def quantize(
@@ -65,7 +70,7 @@ def quantize(
     --calibration samples.npz -o out/.
     """
     path = options.model_path(model)
-    place = Path(output or f"{path.stem}_int8.onnx")
+    place = Path(output or f"{path.stem}_{request.activations}.onnx")
     with working(f"quantising {one_line(model, 60)}") as tell:
         data, report = quantized_file(
             path,

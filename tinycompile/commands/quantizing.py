@@ -168,7 +168,8 @@ def quantized_file(
 def _words(request: QuantizeRequest) -> str:
     bias = ", biases corrected" if request.bias_correction else ""
     channels = ", channels equalised" if request.equalize else ""
-    return f"calibrator {request.calibrator}, {request.rounding} rounding{bias}{channels}"
+    wide = ", int16 activations" if request.activations == "int16" else ""
+    return f"calibrator {request.calibrator}, {request.rounding} rounding{bias}{channels}{wide}"
 
 
 def _sizes(graph: Graph, target: Target) -> Sizes:

@@ -156,9 +156,12 @@ def _operand(rewriter: Rewriter, name: str, dtype: DType) -> str:
     quant = Quant((scale,), (0,))
     if x.data is not None:
         return rewriter.constant(x.data.astype(np.int16) - np.int16(zero_point), quant, f"{source}/int16")
-    made = rewriter.made_by(name)
-    assert made is not None
-    return rewriter.emit("requantize", [source], Attrs(), made, quant=quant, dtype=dtype)
+    like, wish = rewriter.made_by(name), f"{source}/int16"
+    assert like is not None
+    known = rewriter.made_by(wish)
+    if known is not None and known.inputs == (source,) and rewriter.tensor(wish).quant == quant:
+        return wish
+    return rewriter.emit("requantize", [source], Attrs(), like, quant=quant, dtype=dtype, name=rewriter.fresh(wish))
 
 
 def _integer(rewriter: Rewriter, op: Op, out: Tensor) -> Integer | None:
