@@ -7,11 +7,10 @@
 
 /* out, in0: (pixels, ch). exponentials: exp(x) for x in [-10, 0], reciprocals: 1 / (1 + x) for x in [0, 1], both Q0.15
    and as tc_table_s16_value takes them. in_multiplier, in_shift: from differences of inputs to [-65535, 0], which stands
-   for [-10, 0]. The output is the probability in Q0.15, scaled by `multiplier` and `shift` where `rescale`. out may be
-   in0, or lie below it. */
+   for [-10, 0]. The output is the probability in Q0.15. out may be in0, or lie below it. */
 TC_INLINE void tc_softmax_s16(int16_t *out, const int16_t *in0, const int16_t *exponentials,
                               const int16_t *reciprocals, int32_t pixels, int32_t ch, int32_t in_multiplier,
-                              int32_t in_shift, int32_t rescale, int32_t multiplier, int32_t shift)
+                              int32_t in_shift)
 {
     for (int32_t p = 0; p < pixels; ++p) {
         const int16_t *const x = in0 + p * ch;
@@ -35,8 +34,7 @@ TC_INLINE void tc_softmax_s16(int16_t *out, const int16_t *in0, const int16_t *e
         const int32_t reciprocal = tc_table_s16_value(tc_clamp(over, -32768, 32767), reciprocals);
         for (int32_t c = 0; c < ch; ++c) {
             const int64_t product = (int64_t)y[c] * reciprocal + ((int64_t)1 << (bits - 1));
-            const int32_t probability = tc_clamp((int32_t)(product >> bits), 0, 32767);
-            y[c] = (int16_t)(rescale ? tc_clamp(tc_requantize(probability, multiplier, shift), 0, 32767) : probability);
+            y[c] = (int16_t)tc_clamp((int32_t)(product >> bits), 0, 32767);
         }
     }
 }

@@ -104,7 +104,6 @@ FUNCTIONS = {
     "relu": unary("clip", 0.013, 0.011, ClipAttrs(0.0)),
     "relu6": unary("clip", 0.013, 0.011, ClipAttrs(0.0, 6.0)),
     "softmax": make("softmax", (wide("x", (7, 11), 0.0005),), wide("y", (), Q15), SoftmaxAttrs()),
-    "softmax_onnx": make("softmax", (wide("x", (7, 11), 0.0005),), wide("y", (), 2e-5), SoftmaxAttrs()),
     "requantize": converted(DType.INT16, DType.INT16),
     "requantize_s8_s16": converted(DType.INT8, DType.INT16),
     "requantize_s16_s8": converted(DType.INT16, DType.INT8),
@@ -288,6 +287,7 @@ REFUSED: dict[str, Callable[[], Node]] = {
     "hard_swish": lambda: unary("hard_swish", 0.01, 0.01),
     "coarse logistic": lambda: unary("logistic", 3.0, Q15),
     "long softmax": lambda: make("softmax", (wide("x", (1, 1 << 16)),), wide("y", (), Q15), SoftmaxAttrs()),
+    "softmax of another scale": lambda: make("softmax", (wide("x", (1, 9)),), wide("y", (), 1e-5), SoftmaxAttrs()),
     "wide window": lambda: make(
         "avg_pool2d", (wide("x", (1, 256, 256, 1)),), wide("y", ()), AvgPool2dAttrs((256, 256))
     ),

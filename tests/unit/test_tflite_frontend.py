@@ -371,10 +371,14 @@ INT16_VERSIONS = {
 def wide_model(name: str) -> bytes:
     maker = ModelMaker(seed=len(name), wide=True)
     out = CASES[name](maker)
+    state_int16_versions(maker)
+    return maker.build(out)
+
+
+def state_int16_versions(maker: ModelMaker) -> None:
     names = {v: k for k, v in vars(maker.schema.BuiltinOperator).items() if isinstance(v, int)}
     for code in maker.model.operatorCodes:
         code.version = INT16_VERSIONS.get(names[code.builtinCode], 2)
-    return maker.build(out)
 
 
 @pytest.mark.parametrize("name", sorted(set(CASES) - NOT_INT16 - MOVES_ONLY))
@@ -414,6 +418,20 @@ def test_ties_of_round_scales_are_bit_exact(name: str, tmp_path: Path) -> None:
             if tensor.quantization is not None:
                 tensor.quantization.scale = rng.choice(ROUND_SCALES, 1).astype(np.float32)
                 tensor.quantization.zeroPoint = rng.choice([-128, 0, 3, -7, 127], 1)
+        assert_bit_exact(maker.build(out), tmp_path / "m.tflite", 1, seed)
+
+
+@pytest.mark.parametrize("name", sorted(set(ANY_SCALES) - NOT_INT16))
+def test_ties_of_round_scales_are_bit_exact_in_int16(name: str, tmp_path: Path) -> None:
+    uneven = [s for s in ROUND_SCALES if np.frexp(s)[0] != 0.5]
+    rng = np.random.default_rng(len(name))
+    for seed in range(15):
+        maker = ModelMaker(seed, wide=True)
+        out = CASES[name](maker)
+        for tensor in maker.graph.tensors:
+            if tensor.quantization is not None:
+                tensor.quantization.scale = rng.choice(uneven, 1).astype(np.float32)
+        state_int16_versions(maker)
         assert_bit_exact(maker.build(out), tmp_path / "m.tflite", 1, seed)
 
 

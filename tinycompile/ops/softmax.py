@@ -3,7 +3,7 @@
 The output is 1/256 with zero point -128 in TFLite. For other output quantisations (ONNX) the same probability, kept to
 23 fractional bits, is requantised.
 
-int16: LiteRT's kernel of tables with interpolation, the probability in Q0.15, which is requantised for other scales.
+int16: LiteRT's kernel of tables with interpolation, the probability in Q0.15.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ class Softmax(Operator):
     def unsupported(self, node: Node) -> str | None:
         if node.tensor(0).dtype == DType.INT16 and node.out.form.channels >= 1 << 16:
             return "softmax of int16 over 65536 values or more"
-        return integer_unsupported(node, ACTIVATIONS)
+        reason = integer_unsupported(node, ACTIVATIONS)
+        if reason is None and node.out.dtype == DType.INT16 and tensor_quant(node, node.out)[0] != Q15:
+            return "softmax of int16 with another output scale than 1/32768"
+        return reason
 
     def exponentials(self, node: Node) -> NDArray[np.int64]:
         """exp(beta * s_x * -d) as Q0.31 for d = 0..255, and 0 where LiteRT leaves the term out (too small)."""
@@ -102,23 +105,15 @@ class Softmax(Operator):
         over = (((total << (30 - bits)) + (1 << 13)) >> 14) - (1 << 16) - (1 << 15)
         reciprocal = interpolated(np.clip(over, -32768, 32767), RECIPROCALS)
         y = np.clip((exponentials * reciprocal + (np.int64(1) << (bits - 1))) >> bits, 0, 32767)
-        s_y, _ = tensor_quant(node, node.out)
-        if s_y != Q15:
-            y = np.clip(multiply_by_quantized_multiplier(y, *quantize_multiplier(Q15 / s_y)), 0, 32767)
         return np.asarray(y.astype(np.int16))
 
     def _int16_call(self, node: Node, pixels: int) -> KernelCall:
         in_multiplier, in_shift = self._int16_scaling(node)
-        s_y, _ = tensor_quant(node, node.out)
-        multiplier, shift = quantize_multiplier(Q15 / s_y)
         consts = (
             ("pixels", pixels),
             ("ch", node.out.form.channels),
             ("in_multiplier", in_multiplier),
             ("in_shift", in_shift),
-            ("rescale", int(s_y != Q15)),
-            ("multiplier", multiplier),
-            ("shift", shift),
         )
         tables = (("exponentials", EXPONENTIALS), ("reciprocals", RECIPROCALS))
         arrays = tuple(ConstArray(name, table.astype(np.int16)) for name, table in tables)
