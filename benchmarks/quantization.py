@@ -11,8 +11,8 @@ takes. They are not what the networks were trained for: these are often undecide
 than on real data (the largest margin between the two best classes of the float network where int8 disagrees is shown).
 The rest have seeded weights, and inputs of normal noise as their golden samples.
 
-    python benchmarks/quantization.py [--only NAME...] [--weights int4] [--calibrator mse] [--rounding nearest]
-                                      [--files FOLDER] [-o FILE.json]
+    python benchmarks/quantization.py [--only NAME...] [--weights int4] [--activations int16] [--calibrator mse]
+                                      [--rounding nearest] [--files FOLDER] [-o FILE.json]
 """
 
 from __future__ import annotations
@@ -170,12 +170,14 @@ def main() -> None:
     parser.add_argument("--rounding", choices=("nearest", "adaptive"), default="adaptive")
     parser.add_argument("--weights", choices=("int8", "int4"), default="int8")
     parser.add_argument("--files", type=Path, help="also write the QDQ files there")
+    parser.add_argument("--activations", choices=("int8", "int16"), default="int8")
     parser.add_argument("--no-bias-correction", action="store_true")
     parser.add_argument("--no-equalize", action="store_true")
     args = parser.parse_args()
     adaptive = args.rounding == "adaptive"
+    wide = None if args.activations == "int16" else frozenset[str]()
     settings = QuantizeOptions(
-        args.calibrator, not args.no_bias_correction, adaptive, not args.no_equalize, args.weights
+        args.calibrator, not args.no_bias_correction, adaptive, not args.no_equalize, args.weights, wide
     )
     rows = []
     for name in args.only:

@@ -90,11 +90,13 @@ def quantize_model(
     out: str | PathLike[str],
     *,
     weights: str = "int8",
+    activations: str = "int8",
 ) -> Path:
-    """Quantise a float `.onnx` or `.tflite` file to int8 as ``tinycompile quantize`` does; the QDQ ONNX file written.
+    """Quantise a float `.onnx` or `.tflite` file as ``tinycompile quantize`` does; the QDQ ONNX file written.
 
     `samples`: typical inputs, an array (samples, *shape) for each input by name, or the one array of a network of one
-    input; or text that names data as ``--calibration`` does. `weights`: "int8" or "int4". Raises UsageError for data
+    input; or text that names data as ``--calibration`` does. `weights`: "int8" or "int4"; `activations`: "int8" or
+    "int16". Raises UsageError for data
     that do not fit.
     """
     from tinycompile.quantize.calibration import read_samples, samples_of
@@ -102,6 +104,8 @@ def quantize_model(
 
     if weights not in WEIGHT_TYPES:
         raise UsageError(f"weights of '{weights}'", "weights", f"one of {', '.join(WEIGHT_TYPES)}")
+    if activations not in ("int8", "int16"):
+        raise UsageError(f"activations of '{activations}'", "activations", "give int8 or int16")
     graph = load_float_model(Path(model))
     ports = [graph.tensors[name] for name in graph.inputs]
     if isinstance(samples, str):
@@ -110,7 +114,8 @@ def quantize_model(
         given = samples_of(samples if isinstance(samples, Mapping) else {"in_0": samples}, ports, "samples")
     path = Path(out)
     try:
-        path.write_bytes(quantize_graph(graph, given, QuantizeOptions(weights=weights), Watch()).data)
+        chosen = QuantizeOptions(weights=weights, wide=None if activations == "int16" else frozenset())
+        path.write_bytes(quantize_graph(graph, given, chosen, Watch()).data)
     except OSError as error:
         raise UsageError(f"cannot write: {error.strerror}", str(path), "give a path that can be written") from None
     return path

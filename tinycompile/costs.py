@@ -59,11 +59,11 @@ def work_of(plan: Plan) -> Work:
 
 
 def estimated_cycles(plan: Plan, target: Target) -> int | None:
-    """Cycles of one inference, None for a target without costs, and where MACs are of float32: the costs are those of
-    integer ones, and some cores have no floating-point unit."""
+    """Cycles of one inference, None for a target without costs, and where MACs are of float32 or int16: the costs are
+    those of int8, and some cores have no floating-point unit."""
     c, work = target.costs, work_of(plan)
     nodes = (plan.graph.node(op) for op in plan.ops)
-    if c is None or any(n.out.dtype == DType.FLOAT32 and operator(n.op.kind).macs(n) > 0 for n in nodes):
+    if c is None or any(n.out.dtype in (DType.FLOAT32, DType.INT16) and operator(n.op.kind).macs(n) > 0 for n in nodes):
         return None
     computing = work.macs * c.mac + work.depthwise_macs * c.depthwise_mac + work.elems * c.elem
     return round(computing + work.rows * c.row + work.runs * c.run + work.weight_bytes * c.weight_byte)

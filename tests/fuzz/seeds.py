@@ -173,8 +173,8 @@ def serialized(model: Any) -> bytes:
 STRIDES = {"strideH": 1, "strideW": 1}
 
 
-def tflite_network() -> bytes:
-    m = tflite_models.ModelMaker(0)
+def tflite_network(wide: bool = False) -> bytes:
+    m = tflite_models.ModelMaker(0, wide=wide)
     x = m.op("QUANTIZE", [m.input((1, 8, 8, 3), None, dtype="FLOAT32")], m.tensor((1, 8, 8, 3)))
     conv = {**STRIDES, "dilationHFactor": 1, "dilationWFactor": 1, "fusedActivationFunction": 1}
     a = m.op(
@@ -288,6 +288,7 @@ SEEDS = {
     "onnx/seed-selection.onnx": onnx_selection,
     "onnx/seed-int4.onnx": onnx_int4,
     "tflite/seed-network.tflite": tflite_network,
+    "tflite/seed-network-int16.tflite": lambda: tflite_network(wide=True),
     "tflite/seed-movement.tflite": tflite_movement,
     "tflite/seed-elementwise.tflite": tflite_elementwise,
     "tflite/seed-elementwise-uint8.tflite": lambda: tflite_elementwise(unsigned=True),

@@ -38,6 +38,13 @@ def pool(rows: int, ch: int, count: int, out: Affine = X, clamp: Clamp = None) -
     return make_node(POOL, (sums((1, rows, 1, ch), X[0], X[1] * count),), activation("y", (), *out), attrs)
 
 
+def of_int16(kind: str, ch: int, count: int, scale: float = X[0], clamp: Clamp = None) -> Node:
+    x, y = sums((1, 3, 1, ch), X[0], 0), activation("y", (), scale, dtype=DType.INT16)
+    if kind == "mean":
+        return make_node(MEAN, (x,), y, AverageAttrs((1, 1, 1, ch), count))
+    return make_node(POOL, (x,), y, AvgPool2dOfSumsAttrs((1, 1, 1, ch), count, clamp))
+
+
 def requantize(rows: int, ch: int, scales: tuple[float, ...], zero_point: int = 0, clamp: Clamp = None) -> Node:
     quant = Quant(scales, (zero_point,) * len(scales), 3 if len(scales) > 1 else None)
     x = Tensor("x", (1, rows, 1, ch), DType.INT32, quant)
@@ -57,6 +64,9 @@ NODES = {
     "pool_below_the_reciprocal": pool(9, 31, 2043),
     "pool_other_scale": pool(5, 30, 30, (0.021, -30)),
     "pool_other_zero_point": pool(5, 30, 30, (X[0], 4), (-20, 100)),
+    "mean_int16": of_int16("mean", 33, 20, 0.071),
+    "pool_int16": of_int16("pool", 31, 24, clamp=(0, 32767)),
+    "pool_int16_other_scale": of_int16("pool", 31, 30, 0.021),
     "requantize": requantize(4, 21, (0.0007,)),
     "requantize_relu": requantize(1, 10, (0.0011,), clamp=(11, 127)),
     "requantize_per_channel": requantize(3, 7, tuple(0.0003 * 1.3**k for k in range(7))),
@@ -72,8 +82,9 @@ def in_range(node: Node, rng: np.random.Generator) -> tuple[Array | None, ...]:
         bits = rng.integers(8, 32, x.shape)
         return ((rng.integers(-(2**31), 2**31, x.shape) >> (31 - bits)).astype(np.int32),)
     count = node.attrs.count
-    values = rng.integers(-128 * count, 127 * count, x.shape, endpoint=True).astype(np.int32)
-    first = np.array([-128 * count, 127 * count, count // 2, -count // 2, count // 2 - 1, 0])[: x.shape[3]]
+    low, high = node.out.dtype.int_range
+    values = rng.integers(low * count, high * count, x.shape, endpoint=True).astype(np.int32)
+    first = np.array([low * count, high * count, count // 2, -count // 2, count // 2 - 1, 0])[: x.shape[3]]
     values[0, -1, 0, : first.size] = first
     return (values,)
 
@@ -85,10 +96,10 @@ def cases() -> list[Case]:
 
 
 def spread(node: Node, total: Array) -> Array:
-    """A map (1, 1, count, ch) of int8 whose sums per channel are `total`."""
+    """A map (1, 1, count, ch) of the output's type whose sums per channel are `total`."""
     count = node.attrs.count
     base, rest = total // count, total % count
-    return (base + (np.arange(count)[:, None] < rest)).astype(np.int8)[None, None]
+    return (base + (np.arange(count)[:, None] < rest)).astype(node.out.dtype.numpy)[None, None]
 
 
 @pytest.mark.parametrize("name", [n for n in NODES if not n.startswith("requantize")])
@@ -100,7 +111,9 @@ def test_equals_the_operator_over_the_map(name: str) -> None:
         x = case.inputs(seed)[0]
         assert x is not None
         given = spread(node, x[0, -1, 0])
-        source, out = activation("x", given.shape, *X), activation("y", (), *node.out.quant.scalar())  # type: ignore[union-attr]
+        dtype, zero_point = node.out.dtype, X[1] if node.out.dtype == DType.INT8 else 0
+        source = activation("x", given.shape, X[0], zero_point, dtype)
+        out = activation("y", (), *node.out.quant.scalar(), dtype)  # type: ignore[union-attr]
         if name.startswith("mean"):
             over = make_node(Mean(), (source,), out, MeanAttrs((1, 2), True))
             want = Mean().reference(over, (given,))

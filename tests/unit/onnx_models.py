@@ -89,6 +89,9 @@ def quantise(
         def get_next(self) -> Any:
             return next(self.feeds, None)
 
+    wide = activation.endswith("16")
+    if wide:  # the first opset with these types
+        model.opset_import[0].version, model.ir_version = 21, 10
     source = path.with_suffix(".float.onnx")
     onnx.save(model, source)
     q.quantize_static(
@@ -100,7 +103,8 @@ def quantise(
         weight_type=q.QuantType[weight],
         per_channel=per_channel,
         # onnxruntime's AVX2 kernels saturate sums of two uint8 x int8 products unless weights have 7 bits.
-        reduce_range=activation != weight,
+        reduce_range=activation != weight and not wide,
+        extra_options={"ActivationSymmetric": wide},
     )
     return path
 

@@ -10,6 +10,7 @@ from schedule_graphs import QUANT, GraphBuilder
 
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.quant import Quant
+from tinycompile.ir.types import DType
 from tinycompile.ops.avg_pool2d import AvgPool2dAttrs
 from tinycompile.ops.conv2d import Conv2dAttrs
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
@@ -26,8 +27,9 @@ Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int
 
 @st.composite
 def networks(draw: st.DrawFn, ops: int = 6, inputs: int = 1) -> Graph:
-    """A graph of up to `ops` operators that all lead to an output."""
-    b = GraphBuilder(np.random.default_rng(draw(st.integers(0, 2**16))))
+    """A graph of up to `ops` operators, of int8 or of int16, that all lead to an output."""
+    dtype = draw(st.sampled_from((DType.INT8, DType.INT8, DType.INT16)))
+    b = GraphBuilder(np.random.default_rng(draw(st.integers(0, 2**16))), dtype=dtype)
     height, width = draw(st.integers(3, 11)), draw(st.integers(1, 5))
     maps = [b.input((1, height, width, draw(st.integers(1, 4)))) for _ in range(inputs)]
     for _ in range(draw(st.integers(1, ops))):

@@ -32,16 +32,27 @@ class PlainTarget:
 
 @dataclass
 class GraphBuilder:
-    """Each method adds an op and returns its output's name; shapes are what the operator infers."""
+    """Each method adds an op and returns its output's name; shapes are what the operator infers.
+
+    `dtype`: that of quantised activations; of int16 the scales are finer and zero points 0.
+    """
 
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(5))
     tensors: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
+    dtype: DType = DType.INT8
 
-    def input(self, shape: Shape, dtype: DType = DType.INT8) -> str:
+    def quant(self, quant: Quant | None) -> Quant | None:
+        """The quantisation of an activation that would have `quant` in int8."""
+        if quant is None or self.dtype is DType.INT8:
+            return quant
+        return Quant(tuple(s / 256 for s in quant.scale), (0,) * len(quant.scale))
+
+    def input(self, shape: Shape, dtype: DType | None = None) -> str:
         name = f"in{len(self.inputs)}"
-        self.tensors[name] = Tensor(name, shape, dtype, QUANT if dtype is DType.INT8 else None)
+        dtype = dtype or self.dtype
+        self.tensors[name] = Tensor(name, shape, dtype, self.quant(QUANT) if dtype is self.dtype else None)
         self.inputs.append(name)
         return name
 
@@ -53,9 +64,9 @@ class GraphBuilder:
     def op(self, kind: str, inputs: tuple[str, ...], attrs: Attrs, quant: Quant | None = QUANT) -> str:
         out = f"t{len(self.tensors)}"
         op = Op(kind, f"{kind}_{len(self.ops)}", inputs, (out,), attrs, SourceLoc(kind, str(len(self.ops))))
-        self.tensors[out] = Tensor(out, (1,), DType.INT8, quant)
+        self.tensors[out] = Tensor(out, (1,), self.dtype, self.quant(quant))
         shape, dtype = operator(kind).infer(self.graph([]).node(op))
-        self.tensors[out] = Tensor(out, shape, dtype, quant)
+        self.tensors[out] = Tensor(out, shape, dtype, self.quant(quant))
         self.ops.append(op)
         return out
 
@@ -136,7 +147,7 @@ def random_inputs(graph: Graph, seed: int = 3) -> list[Array]:
         if t.dtype is DType.FLOAT32:
             result.append(rng.normal(0, 3, t.shape).astype(np.float32))
         else:
-            result.append(rng.integers(-128, 128, t.shape).astype(np.int8))
+            result.append(rng.integers(*t.dtype.int_range, t.shape, endpoint=True).astype(t.dtype.numpy))
     return result
 
 

@@ -170,6 +170,9 @@ def test_initial_values_follow_the_type_of_the_port(model: Path) -> None:
     assert initial_value(State("h_in", "h_out"), small).tolist() == [[-3] * 5]
     of_bytes = State("h_in", "h_out", np.array([0, 1, 125, 128, 255], np.uint8))
     assert initial_value(of_bytes, small).tolist() == [[-128, -127, -3, 0, 127]]
+    wide = replace(port, dtype=DType.INT16, quant=Quant((0.5,), (0,)))
+    of_words = State("h_in", "h_out", np.array([0, 1, 32765, 32768, 65535], np.uint16))
+    assert initial_value(of_words, wide).tolist() == [[-32768, -32767, -3, 0, 32767]]
     of_floats = State("h_in", "h_out", np.array([0.0, 1.0, -1.25, 200, 0.26], np.float32))
     assert initial_value(of_floats, small).tolist() == [[-3, -1, -5, 127, -2]]
     assert initial_value(State("h_in", "h_out"), port).tolist() == [[0.0] * 5]

@@ -188,7 +188,7 @@ def test_a_map_that_others_read_is_summed_all_the_same() -> None:
 
 def test_sums_that_would_not_fit_int32_stay() -> None:
     b = GraphBuilder()
-    graph = b.graph([b.mean(b.input((1, MOST_VALUES // 1024 + 1, 1024, 1)))])
+    graph = b.graph([b.mean(b.input((1, MOST_VALUES[DType.INT8] // 1024 + 1, 1024, 1)))])
     assert kinds(stream_reductions(graph)) == ["mean"]
 
 

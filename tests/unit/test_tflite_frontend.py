@@ -368,6 +368,42 @@ def test_uint8_operator_is_bit_exact(name: str, tmp_path: Path) -> None:
     assert_bit_exact(maker.build(CASES[name](maker)), tmp_path / f"{name}.tflite", 2)
 
 
+# What LiteRT has no kernel of int16 for; of the first two it would only move values.
+MOVES_ONLY = {"depth_to_space", "space_to_depth"}
+NOT_INT16 = {"relu_n1_to_1", "relu_0_to_1", "hard_swish", "fully_connected_weight_zero_point"}
+# The version of an operator from which LiteRT takes int16.
+INT16_VERSIONS = {
+    **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "LOGISTIC", "TANH", "ADD", "SUB"), 3),
+    **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SHAPE"), 1),
+}
+
+
+def wide_model(name: str) -> bytes:
+    maker = ModelMaker(seed=len(name), wide=True)
+    out = CASES[name](maker)
+    state_int16_versions(maker)
+    return maker.build(out)
+
+
+def state_int16_versions(maker: ModelMaker) -> None:
+    names = {v: k for k, v in vars(maker.schema.BuiltinOperator).items() if isinstance(v, int)}
+    for code in maker.model.operatorCodes:
+        code.version = INT16_VERSIONS.get(names[code.builtinCode], 2)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - NOT_INT16 - MOVES_ONLY))
+def test_int16_operator_is_bit_exact(name: str, tmp_path: Path) -> None:
+    assert_bit_exact(wide_model(name), tmp_path / f"{name}.tflite", 3)
+
+
+@pytest.mark.parametrize("name", sorted(NOT_INT16))
+def test_int16_without_a_kernel_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(wide_model(name))
+    with pytest.raises(UnsupportedError, match="int16"):
+        lower(path)
+
+
 @pytest.mark.parametrize("name", ["average_pool_2d_same", "resize_bilinear_plain"])
 def test_uint8_averages_are_refused(name: str, tmp_path: Path) -> None:
     maker = ModelMaker(unsigned=True)
@@ -392,6 +428,20 @@ def test_ties_of_round_scales_are_bit_exact(name: str, tmp_path: Path) -> None:
             if tensor.quantization is not None:
                 tensor.quantization.scale = rng.choice(ROUND_SCALES, 1).astype(np.float32)
                 tensor.quantization.zeroPoint = rng.choice([-128, 0, 3, -7, 127], 1)
+        assert_bit_exact(maker.build(out), tmp_path / "m.tflite", 1, seed)
+
+
+@pytest.mark.parametrize("name", sorted(set(ANY_SCALES) - NOT_INT16))
+def test_ties_of_round_scales_are_bit_exact_in_int16(name: str, tmp_path: Path) -> None:
+    uneven = [s for s in ROUND_SCALES if np.frexp(s)[0] != 0.5]
+    rng = np.random.default_rng(len(name))
+    for seed in range(15):
+        maker = ModelMaker(seed, wide=True)
+        out = CASES[name](maker)
+        for tensor in maker.graph.tensors:
+            if tensor.quantization is not None:
+                tensor.quantization.scale = rng.choice(uneven, 1).astype(np.float32)
+        state_int16_versions(maker)
         assert_bit_exact(maker.build(out), tmp_path / "m.tflite", 1, seed)
 
 

@@ -32,6 +32,7 @@ _NUMPY = {
 }
 
 _VERSIONS = {"BROADCAST_TO": 2}  # where LiteRT has no first version
+_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
 
 def schema() -> Any:
@@ -42,11 +43,12 @@ def schema() -> Any:
 class ModelMaker:
     """Collects tensors and operators; `model` and `graph` stay open to a test that breaks them before `build`.
 
-    `unsigned` makes the same model of uint8 tensors with one scale each, as old converters do.
+    `unsigned` makes the same model of uint8 tensors with one scale each, as old converters do; `wide` of int16
+    activations with zero point 0, int8 weights and int64 biases.
     """
 
-    def __init__(self, seed: int = 0, unsigned: bool = False) -> None:
-        self.unsigned = unsigned
+    def __init__(self, seed: int = 0, unsigned: bool = False, wide: bool = False) -> None:
+        self.unsigned, self.wide = unsigned, wide
         s = self.schema = schema()
         self.rng = np.random.default_rng(seed)
         self.model, self.graph = s.ModelT(), s.SubGraphT()
@@ -69,6 +71,10 @@ class ModelMaker:
             dtype, zero_point = "UINT8", zero_point + 128
             data = None if data is None else np.asarray(data, dtype=np.int16) + 128
             scale = None if scale is None else float(np.mean(scale))
+        if self.wide and dtype == "INT8" and data is None:
+            dtype, zero_point = "INT16", 0
+            if scale is not None:  # the largest values stay about the same, and 1 those of softmax and its kind
+                scale = 2.0**-15 if scale in (1 / 128, 1 / 256) else np.asarray(scale) / 256
         t = s.TensorT()
         t.name = (f"t{len(self.graph.tensors)}" if name is None else name).encode()
         t.shape, t.type, t.shapeSignature = list(shape), getattr(s.TensorType, dtype), None
@@ -100,7 +106,8 @@ class ModelMaker:
         return self.tensor(shape, scale, zero_point, dtype, self.rng.integers(low, high, shape), axis or 0)
 
     def bias(self, count: int) -> int:
-        return self.tensor((count,), None, dtype="INT32", data=self.rng.integers(-2000, 2000, count))
+        values = self.rng.integers(-2000, 2000, count)
+        return self.tensor((count,), None, dtype="INT64" if self.wide else "INT32", data=values)
 
     def variable(self, shape: Sequence[int], scale: float | None, zero_point: int = 0, dtype: str = "INT8") -> int:
         """A tensor that is kept between calls."""
@@ -123,6 +130,9 @@ class ModelMaker:
     ) -> int:
         """The first output's number; `more`: the others."""
         s = self.schema
+        if self.wide and builtin not in _LAYERS:
+            for k in inputs:
+                self._widen(k)
         op, code = s.OperatorT(), s.OperatorCodeT()
         code.builtinCode = getattr(s.BuiltinOperator, builtin)
         code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), _VERSIONS.get(builtin, 1)
@@ -136,6 +146,16 @@ class ModelMaker:
                 setattr(op.builtinOptions, name, value)
         self.graph.operators.append(op)
         return output
+
+    def _widen(self, index: int) -> None:
+        """An int8 constant as int16 of finer scale."""
+        t = self.graph.tensors[index]
+        if index >= 0 and t.type == self.schema.TensorType.INT8:
+            buffer = self.model.buffers[t.buffer]
+            values = np.frombuffer(buffer.data.tobytes(), dtype=np.int8).astype("i2") * 256
+            buffer.data, t.type = np.frombuffer(values.tobytes(), dtype=np.uint8), self.schema.TensorType.INT16
+            t.quantization.scale = t.quantization.scale / np.float32(256)
+            t.quantization.zeroPoint = np.zeros_like(t.quantization.zeroPoint)
 
     def build(self, *outputs: int) -> bytes:
         self.graph.outputs = list(outputs) or self.graph.outputs

@@ -96,7 +96,7 @@ def build(
         cost: QuantizationReport | None = None
         if quantized:
             data, cost = quantized_file(path, request, how.shapes, chosen, budgets, tell)
-            path, how = Path(folder) / f"{path.stem}_int8.onnx", replace(how, shapes=None)
+            path, how = Path(folder) / f"{path.stem}_{request.activations}.onnx", replace(how, shapes=None)
             path.write_bytes(data)
             files = {path.name: data, "quantization.html": render_page(cost)}
         with ended_by_interrupt(watch):

@@ -91,7 +91,7 @@ def ops(as_json: bool) -> None:
     lines = []
     for name, operators in formats.items():
         lines += [f"{name} ({len(operators)})", *_wrapped(operators), ""]
-    lines += [f"operator kinds with int8 kernels ({len(OPERATORS)})", *_wrapped(tuple(sorted(OPERATORS)))]
+    lines += [f"operator kinds ({len(OPERATORS)})", *_wrapped(tuple(sorted(OPERATORS)))]
     show(as_json, "operators", {**formats, "kinds": sorted(OPERATORS)}, "\n".join(lines))
 
 

@@ -21,7 +21,12 @@ from tinycompile.target import load_target
 @options.budget_options
 @options.target_option
 @options.shape_option
-@click.option("-o", "--output", metavar="FILE.onnx", help="The file to write.  [default: MODEL_int8.onnx, here]")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE.onnx",
+    help="The file to write.  [default: MODEL_int8.onnx or MODEL_int16.onnx, here]",
+)
 @click.option("--report", "page", metavar="FILE.html", help="Also write the report as a page with a plot.")
 @options.json_option
 def quantize(
@@ -43,6 +48,7 @@ def quantize(
     tinycompile quantize model.onnx --calibration my_data:samples --metric my_data:accuracy
     tinycompile quantize model.onnx --calibration samples.npz --min-sqnr 30 --flash 512k
     tinycompile quantize model.onnx --calibration samples.npz --weights int4
+    tinycompile quantize model.onnx --calibration samples.npz --activations int16
 
     Weights become int8 (or int4: --weights) per output channel, activations int8 per tensor. The ranges of activations
     come from samples: some 100 inputs like those the device will see, scaled as in training. A function gives them too:
@@ -57,15 +63,16 @@ def quantize(
     (SQNR; 20 dB is a tenth in amplitude, 40 dB a hundredth) of the outputs and of every layer, and how often the
     largest output is the same. A layer with little SQNR of its own is where to look: ranges with outliers, channels of
     very different size. --metric is called as f(outputs, inputs), lists of dictionaries of arrays, for float and for
-    int8. What has no int8 kernel stays float, and is named; --min-sqnr and --min-top1 keep more in float, within --sram
-    and --flash. Where int8 does not fit in --flash (constants, an estimate of the code), weights become int4, in the
-    layers that lose least by it.
+    int8. What has no int8 kernel stays float, and is named. Where int8 does not fit in --flash (constants, an estimate
+    of the code), weights become int4, in the layers that lose least by it. --activations int16 stores all activations
+    in 16 bits. --min-sqnr and --min-top1 ask for accuracy: weights of 4 bits become 8 again, then the noisiest
+    activations int16, then parts float, as little as the budget needs, within --sram and --flash.
 
     Then build it: tinycompile build model_int8.onnx -o out/. Or both at once: tinycompile build model.onnx --quantize
     --calibration samples.npz -o out/.
     """
     path = options.model_path(model)
-    place = Path(output or f"{path.stem}_int8.onnx")
+    place = Path(output or f"{path.stem}_{request.activations}.onnx")
     with working(f"quantising {one_line(model, 60)}") as tell:
         data, report = quantized_file(
             path,

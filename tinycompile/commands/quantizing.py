@@ -13,6 +13,7 @@ import click
 from tinycompile.commands.options import F, gathered_as
 from tinycompile.errors import UsageError
 from tinycompile.ir.graph import Graph
+from tinycompile.ir.types import DType
 from tinycompile.quantize.ranges import CALIBRATORS
 from tinycompile.report.quantization import QuantizationReport, Sizes, weight_bytes
 from tinycompile.report.summary import Budgets, summarize
@@ -35,12 +36,20 @@ class QuantizeRequest:
     min_sqnr: float | None
     min_top1: float | None
     metric: str | None
+    activations: str
 
 
 def quantize_options(function: F) -> F:
     """--calibration and all that goes with it, for the verb as `request`."""
     gathered = gathered_as(function, "request", QuantizeRequest)
     for option in (
+        click.option(
+            "--activations",
+            type=click.Choice(["int8", "int16"]),
+            default="int8",
+            show_default=True,
+            help="What all activations are stored as. int16 takes twice the SRAM; weights stay int8.",
+        ),
         click.option("--metric", metavar="MODULE:FUNCTION", help="A figure of your own: f(outputs, inputs) -> number."),
         click.option(
             "--min-top1", type=click.FloatRange(0, 1), metavar="SHARE", help="Accuracy budget, as --min-sqnr."
@@ -49,7 +58,7 @@ def quantize_options(function: F) -> F:
             "--min-sqnr",
             type=float,
             metavar="DB",
-            help="Accuracy budget: the parts that cost most stay float until the outputs are this exact.",
+            help="Accuracy budget: what costs most becomes int16, then float, until the outputs are this exact.",
         ),
         click.option(
             "--bias-correction/--no-bias-correction",
@@ -147,7 +156,12 @@ def quantized_file(
         return Excess(*(0 if b is None else max(f.needs.value - b, 0) for f, b in zip(found, limits, strict=True)))
 
     settings = QuantizeOptions(
-        request.calibrator, request.bias_correction, request.rounding == "adaptive", request.equalize, request.weights
+        request.calibrator,
+        request.bias_correction,
+        request.rounding == "adaptive",
+        request.equalize,
+        request.weights,
+        None if request.activations == "int16" else frozenset(),
     )
     budget = AccuracyBudget(
         -math.inf if request.min_sqnr is None else request.min_sqnr,
@@ -162,6 +176,7 @@ def quantized_file(
         measure(made.reference, made.lowered, judged_by, watch, metric),
         dict(made.scheme.kept_float),
         made.weight_bits,
+        sorted(name for name in made.scheme.stored if made.scheme.dtype(name) == DType.INT16),
         _sizes(made.reference, target),
         _sizes(made.lowered, target),
     )
@@ -171,7 +186,8 @@ def quantized_file(
 def _words(request: QuantizeRequest) -> str:
     bias = ", biases corrected" if request.bias_correction else ""
     channels = ", channels equalised" if request.equalize else ""
-    return f"calibrator {request.calibrator}, {request.rounding} rounding{bias}{channels}"
+    wide = ", int16 activations" if request.activations == "int16" else ""
+    return f"calibrator {request.calibrator}, {request.rounding} rounding{bias}{channels}{wide}"
 
 
 def _sizes(graph: Graph, target: Target) -> Sizes:

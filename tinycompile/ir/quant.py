@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,14 @@ def narrowed(data: NDArray[np.integer], quant: Quant) -> Quant:
     return replace(quant, bits=NARROW_BITS if is_narrow(data, quant) else None)
 
 
+def signed_values(values: NDArray[Any]) -> NDArray[Any]:
+    """uint8 as int8 less 128, uint16 as int16 less 32768, as compiled models hold them; others as they are."""
+    if values.dtype not in (np.uint8, np.uint16):
+        return values
+    bits = 8 * values.itemsize
+    return (values.astype(np.int32) - (1 << (bits - 1))).astype(f"int{bits}")
+
+
 @lru_cache(1 << 16)
 def quantize_multiplier(real: float) -> tuple[int, int]:
     """`real` as (multiplier, shift): ``real = multiplier * 2**(shift - 31)``, multiplier in [2^30, 2^31) or 0.
@@ -108,6 +117,22 @@ def multiply_by_quantized_multiplier(
     high = (shifted * np.asarray(multiplier, dtype=np.int64) + (1 << 30)) >> 31
     high = np.minimum(high, 2**31 - 1)
     return rounding_divide_by_pot(high, right)
+
+
+def reduced_multiplier(real: float) -> tuple[int, int]:
+    """As `quantize_multiplier` with a mantissa of 15 bits, ``real = multiplier * 2**(shift - 15)``: what LiteRT's
+    ``MultiplyByQuantizedMultiplier`` of int64 values makes of the 31-bit one."""
+    multiplier, shift = quantize_multiplier(real)
+    return (0x7FFF if multiplier >= 0x7FFF0000 else (multiplier + (1 << 15)) >> 16), shift
+
+
+def multiply_by_reduced_multiplier(
+    x: NDArray[np.int64], multiplier: NDArray[np.integer] | int, shift: NDArray[np.integer] | int
+) -> NDArray[np.int64]:
+    """``x * multiplier * 2**(shift - 15)`` rounded once, halves up, then wrapped to int32; shift at most 14."""
+    bits = 15 - np.asarray(shift, dtype=np.int64)
+    scaled = (x * np.asarray(multiplier, dtype=np.int64) + (np.int64(1) << (bits - 1))) >> bits
+    return np.asarray(scaled.astype(np.int32).astype(np.int64))
 
 
 def rounding_divide_by_pot(x: NDArray[np.int64], exponent: NDArray[np.int64] | int) -> NDArray[np.int64]:

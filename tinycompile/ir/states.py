@@ -9,7 +9,7 @@ import numpy as np
 
 from tinycompile.errors import UsageError, one_line
 from tinycompile.ir.graph import Array, Graph, State, Tensor
-from tinycompile.ir.types import DType
+from tinycompile.ir.quant import signed_values
 
 OPTION = "--state"
 
@@ -46,8 +46,9 @@ def initial_value(state: State, tensor: Tensor) -> Array:
         fill = quant.zero_point[0] if quant is not None and tensor.dtype.is_integer else 0
         return np.full(tensor.shape, fill, dtype=tensor.dtype.numpy)
     given = state.initial.reshape(tensor.shape)
-    if given.dtype == np.uint8 and tensor.dtype == DType.INT8:
-        return (given.astype(np.int16) - 128).astype(np.int8)
+    signed = signed_values(given)
+    if signed.dtype == tensor.dtype.numpy:
+        return signed
     if given.dtype == np.float32 and tensor.dtype.is_integer:
         assert quant is not None
         low, high = tensor.dtype.int_range

@@ -169,9 +169,9 @@ class _Checker:
 
     @staticmethod
     def scaled(node: Node) -> list[Tensor]:
-        """int8 and uint8 tensors of a node, all of which need a scale where it computes."""
+        """8-bit and int16 tensors of a node, all of which need a scale where it computes."""
         present = (t for t in (*node.inputs, *node.outputs) if t is not None)
-        return [t for t in present if t.dtype in (DType.INT8, DType.UINT8)]
+        return [t for t in present if t.dtype in (DType.INT8, DType.UINT8, DType.INT16)]
 
 
 def verify_graph(graph: Graph, stage: str, operators: Mapping[str, OperatorRules]) -> None:

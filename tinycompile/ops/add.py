@@ -1,5 +1,5 @@
-"""add and subtract: LiteRT's int8 kernel; both operands shifted left by 20, scaled to a common scale, added,
-rescaled."""
+"""add and subtract: LiteRT's kernels; both operands shifted left (int8 by 20, int16 by 15), scaled to a common scale,
+added, rescaled."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Attrs, Node
 from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_multiplier
-from tinycompile.ir.types import Region
+from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import DSP, GENERIC, MVE, KernelCall, Variant
 from tinycompile.ops.binary import Binary
-from tinycompile.ops.convolution import tensor_quant
+from tinycompile.ops.convolution import tensor_quant, zero_point_consts
 from tinycompile.ops.dsp_output import dsp_stage_fits
 
-LEFT_SHIFT = 20
+LEFT_SHIFT = {DType.INT8: 20, DType.INT16: 15}
+"""What operands are multiplied by, as a power of two, before they are scaled."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +31,22 @@ class AddAttrs(Attrs):
 class Add(Binary):
     kind = "add"
     attrs_class = AddAttrs
-    kernel = "tc_add_s8"
 
     def _multipliers(self, node: Node) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
         """Multiplier and shift of the first operand, the second, and the output."""
         s_a, s_b = tensor_quant(node, node.tensor(0))[0], tensor_quant(node, node.tensor(1))[0]
         s_y, _ = tensor_quant(node, node.out)
-        twice_max = 2.0 * max(s_a, s_b)
+        twice_max, shift = 2.0 * max(s_a, s_b), LEFT_SHIFT[node.out.dtype]
         return (
             quantize_multiplier(s_a / twice_max),
             quantize_multiplier(s_b / twice_max),
-            quantize_multiplier(twice_max / ((1 << LEFT_SHIFT) * s_y)),
+            quantize_multiplier(twice_max / ((1 << shift) * s_y)),
         )
 
     def combine(self, node: Node, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-        m_a, m_b, m_y = self._multipliers(node)
-        scaled_a = multiply_by_quantized_multiplier(a << LEFT_SHIFT, *m_a)
-        scaled_b = multiply_by_quantized_multiplier(b << LEFT_SHIFT, *m_b)
+        (m_a, m_b, m_y), shift = self._multipliers(node), LEFT_SHIFT[node.out.dtype]
+        scaled_a = multiply_by_quantized_multiplier(a << shift, *m_a)
+        scaled_b = multiply_by_quantized_multiplier(b << shift, *m_b)
         total = scaled_a - scaled_b if node.attrs.subtract else scaled_a + scaled_b
         return np.asarray(multiply_by_quantized_multiplier(total, *m_y) + tensor_quant(node, node.out)[1])
 
@@ -56,10 +56,10 @@ class Add(Binary):
 
     def variants(self, node: Node) -> tuple[Variant, ...]:
         multipliers = self._multipliers(node)
-        if not self._plain(node) or any(shift > 0 for _, shift in multipliers):
+        if node.out.dtype != DType.INT8 or not self._plain(node) or any(shift > 0 for _, shift in multipliers):
             return (GENERIC,)
         multiplier, shift = multipliers[2]
-        most = sum((255 << LEFT_SHIFT) * m >> 31 - s for m, s in multipliers[:2]) + 2
+        most = sum((255 << LEFT_SHIFT[DType.INT8]) * m >> 31 - s for m, s in multipliers[:2]) + 2
         fits = shift < 0 and dsp_stage_fits(most, multiplier, -shift, tensor_quant(node, node.out)[1])
         return (MVE, DSP, GENERIC) if fits else (MVE, GENERIC)
 
@@ -79,12 +79,13 @@ class Add(Binary):
         numbers: list[tuple[str, int]] = []
         for position, k in enumerate((first, 1 - first)):
             multiplier, shift = multipliers[k]
+            zero_point = (f"zero_point{position}", tensor_quant(node, node.tensor(k))[1])
             numbers += [
-                (f"zero_point{position}", tensor_quant(node, node.tensor(k))[1]),
+                *zero_point_consts(node.out.dtype, zero_point),
                 (f"multiplier{position}", multiplier),
                 (f"shift{position}", shift),
                 (f"sign{position}", -1 if node.attrs.subtract and k == 1 else 1),
             ]
         multiplier, shift = multipliers[2]
-        _, zero_point = tensor_quant(node, node.out)
-        return (*numbers, ("multiplier", multiplier), ("shift", shift), ("out_zero_point", zero_point))
+        offset = zero_point_consts(node.out.dtype, ("out_zero_point", tensor_quant(node, node.out)[1]))
+        return (*numbers, ("multiplier", multiplier), ("shift", shift), *offset)

@@ -10,6 +10,7 @@ Of floats: the sum of the taps, one after the other, divided by their number.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Array, Attrs, Node
-from tinycompile.ir.types import Region
-from tinycompile.ops.base import ConstArray, KernelCall, Need, pad_region
-from tinycompile.ops.convolution import clamp_range, tensor_quant
+from tinycompile.ir.types import DType, Region
+from tinycompile.ops.base import KernelCall, Need, pad_region
+from tinycompile.ops.convolution import clamp_range, tensor_quant, zero_point_consts
+from tinycompile.ops.elementwise_functions import SUFFIX
 from tinycompile.ops.float_layers import F32, clamp_array, clamp_consts, clamped, is_float, taps
 from tinycompile.ops.geometry import Pair, row_windows, tile_padding
 from tinycompile.ops.pooling import Pool, PoolAttrs
-from tinycompile.ops.single_rounding import nearest_multipliers, requantize_nearest
+from tinycompile.ops.single_rounding import nearest_arrays, nearest_multipliers, requantize_nearest
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class AvgPool2d(Pool):
     def unsupported(self, node: Node) -> str | None:
         reason = super().unsupported(node)
         if reason is None and not is_float(node) and (node.attrs.dilation != (1, 1) or node.attrs.grown != (0, 0)):
-            return "average pooling of int8 with dilation, or with count_include_pad and ceil_mode"
+            return "average pooling of integers with dilation, or with count_include_pad and ceil_mode"
+        if reason is None and node.tensor(0).dtype == DType.INT16 and math.prod(node.attrs.kernel) >= 1 << 16:
+            return "average pooling of int16 over 65536 values or more"
         return reason
 
     def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
@@ -62,7 +66,7 @@ class AvgPool2d(Pool):
         """Multipliers and shifts for windows of 1, 2, ... taps."""
         (s_x, _), (s_y, _) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
         taps = node.attrs.kernel[0] * node.attrs.kernel[1]
-        return nearest_multipliers([s_x / (s_y * count) for count in range(1, taps + 1)])
+        return nearest_multipliers([s_x / (s_y * count) for count in range(1, taps + 1)], node.out.dtype)
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         a = node.attrs
@@ -84,10 +88,10 @@ class AvgPool2d(Pool):
                 count += inside[rows, cols]
         if (s_x, zp_x) == (s_y, zp_y):
             values = rounded_mean(total + zp_x * count, count)
-            return np.asarray(np.clip(values, *clamp_range(a.clamp)).astype(np.int8))
+            return np.asarray(np.clip(values, *clamp_range(a.clamp, node.out.dtype)).astype(node.out.dtype.numpy))
         entry = np.maximum(count, 1) - 1
         multiplier, shift = self._multipliers(node)
-        return requantize_nearest(total, (multiplier[entry], shift[entry]), zp_y, a.clamp)
+        return requantize_nearest(total, (multiplier[entry], shift[entry]), zp_y, a.clamp, node.out.dtype)
 
     def _taps_counted(self, node: Node, axis: int, start: int, stop: int) -> NDArray[np.int64]:
         """For each position along an axis, how many of the window's taps count."""
@@ -131,13 +135,14 @@ class AvgPool2d(Pool):
         a = node.attrs
         if is_float(node):
             return (self._float_call(node, out),)
-        lo, hi = clamp_range(a.clamp)
+        lo, hi = clamp_range(a.clamp, node.out.dtype)
         (s_x, zp_x), (s_y, zp_y) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
         windows = row_windows(a.kernel, a.stride, (1, 1), a.pad)
-        consts = (*self.window_consts(node, out), ("include_pad", int(a.include_pad)), ("in_zero_point", zp_x))
+        dtype = node.out.dtype
+        window = (*self.window_consts(node, out), ("include_pad", int(a.include_pad)))
+        consts = (*window, *zero_point_consts(dtype, ("in_zero_point", zp_x)))
         if (s_x, zp_x) == (s_y, zp_y):
-            return (KernelCall("tc_avg_pool2d_s8", windows, (), (*consts, ("lo", lo), ("hi", hi))),)
-        multiplier, shift = self._multipliers(node)
-        arrays = (ConstArray("multiplier", multiplier.astype(np.int32)), ConstArray("shift", shift.astype(np.int8)))
-        consts = (*consts, ("out_zero_point", zp_y), ("lo", lo), ("hi", hi))
-        return (KernelCall("tc_avg_pool2d_requantize_s8", windows, arrays, consts),)
+            return (KernelCall(f"tc_avg_pool2d_{SUFFIX[dtype]}", windows, (), (*consts, ("lo", lo), ("hi", hi))),)
+        consts = (*consts, *zero_point_consts(dtype, ("out_zero_point", zp_y)), ("lo", lo), ("hi", hi))
+        arrays = nearest_arrays(self._multipliers(node), dtype)
+        return (KernelCall(f"tc_avg_pool2d_requantize_{SUFFIX[dtype]}", windows, arrays, consts),)

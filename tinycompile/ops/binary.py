@@ -1,4 +1,4 @@
-"""Elementwise operators of two int8 operands with NumPy broadcasting: what add and mul share.
+"""Elementwise operators of two int8 or int16 operands with NumPy broadcasting: what add and mul share.
 
 One operand has the output's shape or both broadcast into it; either may be constant. A row kernel gets the two operands
 as pointers with a step per pixel and per channel (0 where the operand is broadcast), all compile-time constants.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, RowWindow
 from tinycompile.ops.convolution import clamp_range, tensor_quant
-from tinycompile.ops.elementwise import Broadcast, broadcast_shape, int8_unsupported, row_broadcast
+from tinycompile.ops.elementwise import ACTIVATIONS, Broadcast, broadcast_shape, integer_unsupported, row_broadcast
+from tinycompile.ops.elementwise_functions import SUFFIX
 from tinycompile.ops.float_layers import Clamp
 
 
@@ -30,9 +32,10 @@ class BinaryAttrs(Attrs):
 
 
 class Binary(Broadcast):
-    """Subclasses give the arithmetic (`combine`) and their kernel's name and numeric constants (`numbers`)."""
+    """Subclasses give the arithmetic (`combine`) and the numeric constants of their kernel, which is called after the
+    kind (`numbers`). `types`: of activations that it has kernels for."""
 
-    kernel: str
+    types: ClassVar[tuple[DType, ...]] = ACTIVATIONS
 
     @abc.abstractmethod
     def combine(self, node: Node, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -51,7 +54,7 @@ class Binary(Broadcast):
         for k in (0, 1):
             if row_broadcast(node.tensor(k), node.out) is None:
                 return f"broadcasting {list(node.tensor(k).shape)} to {list(node.out.shape)} over a leading dimension"
-        return int8_unsupported(node)
+        return integer_unsupported(node, self.types)
 
     def _own(self, node: Node, k: int) -> tuple[bool, bool, bool]:
         own = row_broadcast(node.tensor(k), node.out)
@@ -70,7 +73,8 @@ class Binary(Broadcast):
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         a, b = (self._operand(node, k, out, inputs[k]) for k in (0, 1))
         shape = (out.rows, out.cols, node.out.form.channels)
-        value = np.clip(self.combine(node, a, b), *clamp_range(node.attrs.clamp)).astype(np.int8)
+        dtype = node.out.dtype
+        value = np.clip(self.combine(node, a, b), *clamp_range(node.attrs.clamp, dtype)).astype(dtype.numpy)
         return np.broadcast_to(value, shape)
 
     def in_place(self, node: Node) -> tuple[int, ...]:
@@ -79,22 +83,24 @@ class Binary(Broadcast):
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         order = (0, 1) if not node.tensor(0).is_const else (1, 0)
         flat = self.grain(node) is Grain.FLAT
-        windows, arrays = [], []
+        windows: list[RowWindow] = []
+        arrays: list[ConstArray] = []
         steps: list[tuple[str, int]] = []
-        row_pitch = 0
+        arguments: list[tuple[str, int]] = []
         for position, k in enumerate(order):
             tensor = node.tensor(k)
             rows, columns, channels = self._own(node, k)
             if tensor.is_const:
                 data = self._const_part(node, k, Region(0, node.out.form.rows, out.x0, out.x1))
                 arrays.append(ConstArray("operand", np.ascontiguousarray(data)))
-                row_pitch = int(data[0].size) if rows else 0
+                arguments.append(("operand", int(data[0].size) if rows and node.out.form.rows > 1 else 0))
             else:
+                arguments.append((f"in{len(windows)}", 0))
                 windows.append(RowWindow(k, stride=1 if rows or node.out.form.rows == 1 else 0))
             own_channels = node.out.form.channels if channels else 1
             pixel_step = own_channels if columns or (flat and self._full(node, k)) else 0
             steps += [(f"pixel_step{position}", pixel_step), (f"ch_step{position}", int(channels))]
-        lo, hi = clamp_range(node.attrs.clamp)
+        lo, hi = clamp_range(node.attrs.clamp, node.out.dtype)
         pixels = out.rows * out.cols if flat else out.cols
         consts = (
             ("pixels", pixels),
@@ -104,7 +110,7 @@ class Binary(Broadcast):
             ("lo", lo),
             ("hi", hi),
         )
-        if row_pitch and node.out.form.rows > 1:
-            consts = (("row_pitch", row_pitch), *consts)
-            return (KernelCall(f"{self.kernel}_rows", tuple(windows), tuple(arrays), consts, row_index=True),)
-        return (KernelCall(self.kernel, tuple(windows), tuple(arrays), consts),)
+        kernel = f"tc_{self.kind}_{SUFFIX[node.out.dtype]}"
+        if not any(pitch for _, pitch in arguments):
+            return (KernelCall(kernel, tuple(windows), tuple(arrays), consts),)
+        return (KernelCall(kernel, tuple(windows), tuple(arrays), consts, row_index=True, arguments=tuple(arguments)),)

@@ -105,6 +105,8 @@ def parts_unsupported(parts: Parts) -> str | None:
         reason = oper.unsupported(part)
         if reason is not None:
             return reason
+        if part.tensor(0).dtype != DType.INT8:
+            return f"activations of {part.tensor(0).dtype.value}"
         if oper.calls(part, Region(0, 1, 0, 1))[0].arrays[0].data.dtype != np.int8:
             return "weights that their zero points take out of int8"
     return None

@@ -10,9 +10,12 @@ import numpy as np
 
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node, Tensor
+from tinycompile.ir.quant import quantize_multiplier
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow
-from tinycompile.ops.requantize import requantized
+from tinycompile.ops.convolution import tensor_quant
+from tinycompile.ops.elementwise import ACTIVATIONS
+from tinycompile.ops.requantize import requantize_call, requantized
 
 
 @dataclass(frozen=True)
@@ -43,15 +46,17 @@ class Concat(Operator):
         types = {t.dtype for t in (*node.inputs, node.out) if t is not None}
         if len(types) > 1:
             return f"concatenation of types {sorted(t.value for t in types)}"
-        if types != {DType.INT8} and any(self._table(node, k) is not None for k in range(len(node.inputs))):
-            return f"concatenation of {node.out.dtype.value} with different scales: only int8 has a kernel"
+        if not types <= set(ACTIVATIONS) and any(self._rescales(node, k) for k in range(len(node.inputs))):
+            return f"concatenation of {node.out.dtype.value} with different scales: only int8 and int16 have a kernel"
         return None
 
-    def _table(self, node: Node, k: int) -> Array | None:
-        """Requantisation of input `k` by byte, None when it is copied as it is."""
+    def _rescales(self, node: Node, k: int) -> bool:
+        """Whether input `k` is requantised, and not copied as it is."""
         x, y = node.tensor(k), node.out
-        if x.quant is None or y.quant is None or x.quant == y.quant:
-            return None
+        return x.quant is not None and y.quant is not None and x.quant != y.quant
+
+    def _table(self, node: Node, k: int) -> Array:
+        """Requantisation of the int8 input `k` by byte."""
         return np.roll(requantized(np.arange(-128, 128, dtype=np.int64), node, k).astype(np.int8), 128)
 
     def _inner(self, node: Node, tensor: Tensor) -> int:
@@ -78,7 +83,7 @@ class Concat(Operator):
     def row_view_offsets(self, node: Node) -> tuple[int, ...] | None:
         if math.prod(node.out.shape[: node.attrs.axis]) != 1 or self.unsupported(node) is not None:
             return None
-        if any(self._table(node, k) is not None for k in range(len(node.inputs))):
+        if any(self._rescales(node, k) for k in range(len(node.inputs))):
             return None
         sizes = [t.nbytes for t in node.inputs if t is not None]
         return tuple(sum(sizes[:k]) for k in range(len(sizes)))
@@ -116,8 +121,12 @@ class Concat(Operator):
         for k, x in enumerate(inputs):
             if x is None:
                 continue
-            table = self._table(node, k)
-            parts.append(x if table is None else table[np.ascontiguousarray(x).view(np.uint8)])
+            if not self._rescales(node, k):
+                parts.append(x)
+            elif x.dtype == np.int16:
+                parts.append(requantized(x.astype(np.int64), node, k).astype(np.int16))
+            else:
+                parts.append(self._table(node, k)[np.ascontiguousarray(x).view(np.uint8)])
         along = self._along(node)
         if along == "whole":
             shaped = [p.reshape(node.tensor(k).shape) for k, p in enumerate(parts)]
@@ -150,10 +159,13 @@ class Concat(Operator):
                 chunks = node.out.nbytes // out_pitch
                 offset = start * (out_pitch // node.out.shape[node.attrs.axis])
             consts = (("chunks", chunks), ("in_bytes", in_bytes), ("out_pitch", out_pitch), ("out_offset", offset))
-            table = self._table(node, k)
-            if table is None:
+            if not self._rescales(node, k):
                 calls.append(KernelCall("tc_copy_chunks", (window,), (), consts, element="uint8_t"))
+            elif x.dtype == DType.INT16:
+                scaling = quantize_multiplier(tensor_quant(node, x)[0] / tensor_quant(node, node.out)[0])
+                runs = (chunks, in_bytes // size, out_pitch // size, offset // size)
+                calls.append(requantize_call(node, scaling, x.dtype.int_range, window, runs))
             else:
-                arrays = (ConstArray("table", table),)
+                arrays = (ConstArray("table", self._table(node, k)),)
                 calls.append(KernelCall("tc_table_chunks_s8", (window,), arrays, consts))
         return tuple(calls)

@@ -25,15 +25,16 @@ from tinycompile.ops.base import (
 )
 from tinycompile.ops.convolution import (
     bias_values,
-    clamp_range,
     layer_unsupported,
     offset_weights,
     output_arrays,
-    output_multipliers,
+    output_consts,
     requantize_output,
     tensor_quant,
+    zero_point_consts,
 )
 from tinycompile.ops.dsp_output import dsp_arrays
+from tinycompile.ops.elementwise_functions import SUFFIX
 from tinycompile.ops.float_layers import Clamp, clamp_consts, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
 from tinycompile.ops.mve_convolution import mve_arrays
@@ -78,7 +79,7 @@ class Conv2d(Operator):
     def _arrays(self, node: Node, variant: Variant) -> tuple[ConstArray, ...] | None:
         """Arrays of the kernels for the DSP extension or MVE, None where they cannot run the node."""
         a, w = node.attrs, node.const(1)
-        if is_float(node) or weight_bits(node) != 8 or a.groups != 1 or a.dilation[1] != 1:
+        if node.out.dtype != DType.INT8 or weight_bits(node) != 8 or a.groups != 1 or a.dilation[1] != 1:
             return None
         weights = offset_weights(node, w, w.shape[0])
         return mve_arrays(node, weights) if variant is MVE else dsp_arrays(node, weights, folded=True)
@@ -105,10 +106,9 @@ class Conv2d(Operator):
         if is_float(node):
             return float_convolution(node, out, pad_region(inputs[0], need, 0), node.const(1), a.groups)
         _, zp_x = tensor_quant(node, node.tensor(0))
-        _, zp_y = tensor_quant(node, node.out)
         w = node.const(1)
         co, kh, kw, ci = w.shape
-        # Products of int8 sums stay far below 2^53, so double-precision matrix products are exact.
+        # Products of integer sums stay far below 2^53, so double-precision matrix products are exact.
         weights = offset_weights(node, w, co).astype(np.float64)
         x = pad_region(inputs[0], need, zp_x).astype(np.float64) - zp_x
         acc = np.zeros((out.rows, out.cols, co))
@@ -121,7 +121,7 @@ class Conv2d(Operator):
                     filters = slice(g * per_group, (g + 1) * per_group)
                     acc[:, :, filters] += tap[:, :, g * ci : (g + 1) * ci] @ weights[filters, ky, kx].T
         total = acc.astype(np.int64) + bias_values(node, co)
-        return requantize_output(total, output_multipliers(node, co), zp_y, a.clamp)
+        return requantize_output(node, total)
 
     def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
         pad = tile_padding(needs)
@@ -143,16 +143,16 @@ class Conv2d(Operator):
             return (mve_convolution.conv2d_call(node, out, vector, merged),)
         if variant == DSP.name and (pairs := self._arrays(node, DSP)) is not None:
             return (dsp_convolution.conv2d_call(node, out, pairs, merged),)
-        arrays = output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co))
-        arrays = packed(node, arrays, row_dims=2)
-        return (KernelCall(kernel_for("tc_conv2d_s8", arrays[0]), windows, arrays, consts),)
+        arrays = packed(node, output_arrays(offset_weights(node, w, co), node), row_dims=2)
+        kernel = kernel_for(f"tc_conv2d_{SUFFIX[node.out.dtype]}", arrays[0])
+        return (KernelCall(kernel, windows, arrays, consts),)
 
 
 def conv_consts(
     node: Node, out: Region, kernel: Pair, channels: int, groups: int, merged: int = 1
 ) -> tuple[tuple[str, int], ...]:
-    """Compile-time parameters of ``tc_conv2d_s8`` and its forms for other weights, or ``tc_conv2d_f32``, for one row of
-    `out`, or `merged` of them as one."""
+    """Compile-time parameters of ``tc_conv2d_s8`` and its forms for other weights, of ``tc_conv2d_s16`` or
+    ``tc_conv2d_f32``, for one row of `out`, or `merged` of them as one."""
     a = node.attrs
     need = window_need(node, out, kernel, a.stride, a.dilation, a.pad)
     geometry = (
@@ -169,11 +169,5 @@ def conv_consts(
     )
     if is_float(node):
         return (*geometry, *clamp_consts(a.clamp))
-    lo, hi = clamp_range(a.clamp)
-    return (
-        *geometry,
-        ("in_zero_point", tensor_quant(node, node.tensor(0))[1]),
-        ("out_zero_point", tensor_quant(node, node.out)[1]),
-        ("lo", lo),
-        ("hi", hi),
-    )
+    zero_point = zero_point_consts(node.out.dtype, ("in_zero_point", tensor_quant(node, node.tensor(0))[1]))
+    return (*geometry, *zero_point, *output_consts(node))

@@ -18,8 +18,8 @@ from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, KernelCall, Need, Operator, RowWindow
 from tinycompile.ops.convolution import (
     bias_values,
-    clamp_range,
     layer_unsupported,
+    output_consts,
     output_multipliers,
     requantize_output,
     tensor_quant,
@@ -60,6 +60,8 @@ class ConvTranspose2d(Operator):
 
     def unsupported(self, node: Node) -> str | None:
         reason = layer_unsupported(node)
+        if reason is None and node.out.dtype == DType.INT16:
+            return "transposed convolution of int16 activations"
         if reason is None and not is_float(node) and any(weight_quant(node, node.tensor(1).shape[0])[1]):
             return "transposed convolution by int8 weights with a zero point that is not 0"
         return reason
@@ -91,8 +93,7 @@ class ConvTranspose2d(Operator):
             return clamped(self._gathered(node, out, x, float_bias(node, channels)), node.attrs.clamp)
         offset = x.astype(np.int64) - tensor_quant(node, node.tensor(0))[1]
         acc = self._gathered(node, out, offset, bias_values(node, channels))
-        _, zero_point = tensor_quant(node, node.out)
-        return requantize_output(acc, output_multipliers(node, channels), zero_point, node.attrs.clamp)
+        return requantize_output(node, acc)
 
     def _gathered(self, node: Node, out: Region, x: Array, bias: Array) -> Array:
         """The sums of a region, in the type of `bias`, from the inputs that it needs."""
@@ -156,7 +157,5 @@ class ConvTranspose2d(Operator):
             ConstArray("multiplier", multiplier.astype(np.int32)),
             ConstArray("shift", shift.astype(np.int8)),
         )
-        lo, hi = clamp_range(a.clamp)
-        zero_points = (tensor_quant(node, t)[1] for t in (node.tensor(0), node.out))
-        named = zip(("in_zero_point", "out_zero_point", "lo", "hi"), (*zero_points, lo, hi), strict=True)
-        return (KernelCall("tc_conv_transpose2d_s8", (window,), arrays, (*consts, *named), row_index=True),)
+        stage = (("in_zero_point", tensor_quant(node, node.tensor(0))[1]), *output_consts(node))
+        return (KernelCall("tc_conv_transpose2d_s8", (window,), arrays, (*consts, *stage), row_index=True),)

@@ -20,11 +20,11 @@ from tinycompile.ops.convolution import (
     layer_unsupported,
     offset_weights,
     output_arrays,
-    output_multipliers,
     requantize_output,
     tensor_quant,
 )
 from tinycompile.ops.dsp_output import dsp_arrays
+from tinycompile.ops.elementwise_functions import SUFFIX
 from tinycompile.ops.float_layers import Clamp, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
 from tinycompile.ops.mve_convolution import mve_arrays
@@ -73,13 +73,15 @@ class DepthwiseConv2d(Operator):
     def unsupported(self, node: Node) -> str | None:
         if math.prod(self._kernel(node)) >= 1 << 16:
             return "a depthwise window of 65536 taps or more"
+        if node.tensor(0).dtype == DType.INT16 and self._kernel(node)[1] >= 1 << 9:
+            return "a depthwise window of 512 columns or more over int16"
         return layer_unsupported(node)
 
     def _arrays(self, node: Node, variant: Variant) -> tuple[ConstArray, ...] | None:
         """Arrays of the kernels for the DSP extension or MVE, None where they cannot run the node."""
         channels = node.tensor(0).form.channels
         one_each = node.out.form.channels == channels and node.attrs.dilation[1] == 1
-        if is_float(node) or weight_bits(node) != 8 or not one_each:
+        if node.out.dtype != DType.INT8 or weight_bits(node) != 8 or not one_each:
             return None
         if variant is MVE:
             return mve_arrays(node, self._filters(node))
@@ -103,10 +105,9 @@ class DepthwiseConv2d(Operator):
             x = pad_region(inputs[0], need, 0)
             return float_convolution(node, out, x, filters, node.tensor(0).form.channels)
         _, zp_x = tensor_quant(node, node.tensor(0))
-        _, zp_y = tensor_quant(node, node.out)
         filters = self._filters(node)
         channels, kh, kw = filters.shape
-        x = pad_region(inputs[0], need, zp_x).astype(np.int32) - zp_x
+        x = pad_region(inputs[0], need, zp_x).astype(np.int64) - zp_x
         x = np.repeat(x, channels // x.shape[2], axis=2)
         acc = np.zeros((out.rows, out.cols, channels), dtype=np.int64)
         for ky in range(kh):
@@ -114,7 +115,7 @@ class DepthwiseConv2d(Operator):
                 y0, x0 = ky * a.dilation[0], kx * a.dilation[1]
                 tap = x[y0 : y0 + out.rows * a.stride[0] : a.stride[0], x0 : x0 + out.cols * a.stride[1] : a.stride[1]]
                 acc += tap * filters[:, ky, kx]
-        return requantize_output(acc + bias_values(node, channels), output_multipliers(node, channels), zp_y, a.clamp)
+        return requantize_output(node, acc + bias_values(node, channels))
 
     def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
         pad = tile_padding(needs)
@@ -150,7 +151,8 @@ class DepthwiseConv2d(Operator):
         if is_float(node):
             arrays, suffix = layer_arrays(node, node.const(1)[0]), "f32"
         else:
-            arrays, suffix = output_arrays(self._filters(node), node, output_multipliers(node, channels)), "s8"
+            arrays = output_arrays(self._filters(node), node)
+            suffix = SUFFIX[node.out.dtype]
             if arrays[0].data.dtype == np.int16:
                 # Weights with a zero point are rare: a grouped convolution of one channel each computes the same sums.
                 return (KernelCall(kernel_for("tc_conv2d_s8", arrays[0]), windows, arrays, tuple(consts.items())),)

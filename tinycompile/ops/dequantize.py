@@ -1,4 +1,4 @@
-"""dequantize: int8 to float32, ``scale * (q - zero_point)``: one correctly rounded product."""
+"""dequantize: int8 or int16 to float32, ``scale * (q - zero_point)``: one correctly rounded product."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from tinycompile.ir.graph import Array, Attrs, Node, Tensor
 from tinycompile.ir.quant import offset_values
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow
-from tinycompile.ops.convolution import tensor_quant
-from tinycompile.ops.elementwise import same_region
+from tinycompile.ops.convolution import tensor_quant, zero_point_consts
+from tinycompile.ops.elementwise import ACTIVATIONS, same_region
+from tinycompile.ops.elementwise_functions import SUFFIX
 
 
 def real_values(tensor: Tensor, stored: Array | None = None) -> Array:
@@ -35,11 +36,13 @@ class Dequantize(Operator):
 
     def unsupported(self, node: Node) -> str | None:
         x = node.tensor(0)
-        if x.dtype != DType.INT8:
-            return f"dequantisation of {x.dtype.value}: only int8 has a kernel"
+        if x.dtype not in ACTIVATIONS:
+            return f"dequantisation of {x.dtype.value}: only int8 and int16 have a kernel"
         if x.is_const:
             return "a constant that is dequantised at run time"
-        return "dequantisation per channel" if x.quant is None or x.quant.per_channel else None
+        if x.quant is None or x.quant.per_channel:
+            return "dequantisation per channel"
+        return "int16 with a zero point that is not 0" if x.dtype == DType.INT16 and x.quant.scalar()[1] else None
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         return same_region(node, out)
@@ -60,5 +63,6 @@ class Dequantize(Operator):
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         scale, zero_point = tensor_quant(node, node.tensor(0))
         arrays = (ConstArray("scale", np.array([scale], dtype=np.float32)),)
-        consts = (("elems", out.rows * out.cols * node.out.form.channels), ("zero_point", zero_point))
-        return (KernelCall("tc_dequantize_s8_f32", (RowWindow(0),), arrays, consts),)
+        dtype, elems = node.tensor(0).dtype, out.rows * out.cols * node.out.form.channels
+        consts = (("elems", elems), *zero_point_consts(dtype, ("zero_point", zero_point)))
+        return (KernelCall(f"tc_dequantize_{SUFFIX[dtype]}_f32", (RowWindow(0),), arrays, consts),)

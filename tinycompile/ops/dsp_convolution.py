@@ -9,7 +9,7 @@ import numpy as np
 from tinycompile.ir.graph import Node
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import ConstArray, KernelCall, RowWindow
-from tinycompile.ops.convolution import clamp_range, tensor_quant
+from tinycompile.ops.convolution import output_consts, tensor_quant
 from tinycompile.ops.geometry import row_ends, row_windows, window_need
 
 GATHERED_BYTES = 512  # of windows on the stack
@@ -101,9 +101,3 @@ def _ends(node: Node, out: Region, kernel: tuple[int, int], block: int) -> Const
     need = window_need(node, out, kernel, a.stride, a.dilation, a.pad)
     ends = row_ends(out.cols, need.region.cols, kernel[1], a.stride[1], need.left, block)
     return ("left", ends.left), ("right", ends.right)
-
-
-def output_consts(node: Node) -> Consts:
-    """Zero point and clamp of what is put out."""
-    lo, hi = clamp_range(node.attrs.clamp)
-    return ("out_zero_point", tensor_quant(node, node.out)[1]), ("lo", lo), ("hi", hi)

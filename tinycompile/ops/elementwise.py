@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node, Tensor
 from tinycompile.ir.types import DType, Region, row_parts
 from tinycompile.ops.base import Grain, Need, Operator
 
+ACTIVATIONS = (DType.INT8, DType.INT16)
+"""Types of quantised activations."""
 
-def int8_unsupported(node: Node) -> str | None:
-    """Why an int8 elementwise kernel cannot run this node, or None."""
+
+def integer_unsupported(node: Node, types: Collection[DType] = (DType.INT8,)) -> str | None:
+    """Why an elementwise kernel of integers, all of one of `types`, cannot run this node, or None. int16 has zero point
+    0 where it has a scale."""
     tensors = [t for t in (*node.inputs, *node.outputs) if t is not None]
-    if any(t.dtype == DType.FLOAT32 for t in tensors):
+    found = {t.dtype for t in tensors}
+    if DType.FLOAT32 in found:
         return "float32 compute has no kernel: quantise the model to int8"
-    wrong = sorted({t.dtype.value for t in tensors if t.dtype != DType.INT8})
-    return f"type {', '.join(wrong)}: only int8 has a kernel" if wrong else None
+    if len(found) > 1 or not found <= set(types):
+        wanted = " or ".join(t.value for t in types)
+        return f"type {', '.join(sorted(t.value for t in found))}: only {wanted} has a kernel"
+    if DType.INT16 in found and any(t.quant is not None and any(t.quant.zero_point) for t in tensors):
+        return "int16 with a zero point that is not 0"
+    return None
 
 
 def same_region(node: Node, out: Region) -> tuple[Need | None, ...]:

@@ -18,14 +18,16 @@ from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import DSP, GENERIC, MVE, ConstArray, Grain, KernelCall, Need, Operator, RowWindow, Variant
 from tinycompile.ops.convolution import (
     bias_values,
-    clamp_range,
     layer_unsupported,
     offset_weights,
-    output_arrays,
+    output_consts,
+    sum_arrays,
     tensor_quant,
     weight_quant,
+    wide_sums,
 )
 from tinycompile.ops.dsp_output import dsp_nearest_arrays
+from tinycompile.ops.elementwise_functions import SUFFIX
 from tinycompile.ops.float_layers import (
     Clamp,
     clamp_consts,
@@ -37,7 +39,7 @@ from tinycompile.ops.float_layers import (
 )
 from tinycompile.ops.mve_convolution import dot_order
 from tinycompile.ops.packed_weights import kernel_for, packed, weight_bits
-from tinycompile.ops.single_rounding import nearest_multipliers, requantize_nearest
+from tinycompile.ops.single_rounding import nearest_arrays, nearest_multipliers, requantize_nearest
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class FullyConnected(Operator):
         scales, _ = weight_quant(node, node.tensor(1).shape[0])
         s_x, _ = tensor_quant(node, node.tensor(0))
         s_y, _ = tensor_quant(node, node.out)
-        return nearest_multipliers([s_x * s_w / s_y for s_w in scales])
+        return nearest_multipliers([s_x * s_w / s_y for s_w in scales], node.out.dtype)
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         x = inputs[0]
@@ -95,7 +97,9 @@ class FullyConnected(Operator):
         _, zp_y = tensor_quant(node, node.out)
         weights = offset_weights(node, node.const(1), n).astype(np.float64)
         acc = ((pixels.astype(np.float64) - zp_x) @ weights.T).astype(np.int64) + bias_values(node, n)
-        rounded = requantize_nearest(acc, self._multipliers(node), zp_y, node.attrs.clamp)
+        if node.out.dtype == DType.INT16 and not wide_sums(node):
+            acc = acc.astype(np.int32).astype(np.int64)
+        rounded = requantize_nearest(acc, self._multipliers(node), zp_y, node.attrs.clamp, node.out.dtype)
         return rounded.reshape(out.rows, out.cols, n)
 
     def grain(self, node: Node) -> Grain:
@@ -106,7 +110,7 @@ class FullyConnected(Operator):
 
     def _special(self, node: Node) -> tuple[ConstArray, ...] | None:
         """Arrays of the kernels for the DSP extension and MVE, None where it cannot run the node."""
-        if is_float(node) or weight_bits(node) != 8:
+        if node.out.dtype != DType.INT8 or weight_bits(node) != 8:
             return None
         weights = offset_weights(node, node.const(1), node.tensor(1).shape[0])
         return dsp_nearest_arrays(node, weights, self._multipliers(node))
@@ -121,12 +125,13 @@ class FullyConnected(Operator):
         if is_float(node):
             floats = (*sizes, *clamp_consts(node.attrs.clamp))
             return (KernelCall("tc_fully_connected_f32", (window,), layer_arrays(node, node.const(1)), floats),)
+        consts = (*sizes, *output_consts(node))
         special = self._special(node) if variant != GENERIC.name else None
-        lo, hi = clamp_range(node.attrs.clamp)
-        consts = (*sizes, ("out_zero_point", tensor_quant(node, node.out)[1]), ("lo", lo), ("hi", hi))
         if special is not None:
             if variant == MVE.name:
                 special = (ConstArray("weights", dot_order(special[0].data)), *special[1:])
             return (KernelCall(f"tc_fully_connected_s8_{variant}", (window,), special, consts),)
-        arrays = packed(node, output_arrays(offset_weights(node, node.const(1), n), node, self._multipliers(node)))
-        return (KernelCall(kernel_for("tc_fully_connected_s8", arrays[0]), (window,), arrays, consts),)
+        sums = sum_arrays(offset_weights(node, node.const(1), n), node)
+        arrays = packed(node, (*sums, *nearest_arrays(self._multipliers(node), node.out.dtype)))
+        kernel = kernel_for(f"tc_fully_connected_{SUFFIX[node.out.dtype]}", arrays[0])
+        return (KernelCall(kernel, (window,), arrays, consts),)

@@ -198,7 +198,7 @@ class InvertedBottleneck(Operator):
         if added is not None:
             down, right = node.attrs.residual_at
             windows.append(RowWindow(0, count=node.attrs.rows, pad=-down, array=not kept))
-            lo, hi = clamp_range(added.attrs.clamp)
+            lo, hi = clamp_range(added.attrs.clamp, DType.INT8)
             sums = [("column", out.x0 + right - need.region.x0), *ADD.numbers(added, 0), ("lo", lo), ("hi", hi)]
             consts += [(f"add_{name}", value) for name, value in sums]
         way = "_kept" if kept else "_sums" if group.by_sums else ""
@@ -212,7 +212,7 @@ def _output_consts(parts: Parts) -> list[tuple[str, int]]:
     """Zero point and clamp of what each convolution makes, and bits of its weights."""
     consts = []
     for (stage, _), part in zip(STAGES, parts, strict=True):
-        lo, hi = clamp_range(part.attrs.clamp)
+        lo, hi = clamp_range(part.attrs.clamp, DType.INT8)
         zero_point = tensor_quant(part, part.out)[1]
         numbers = (("zero_point", zero_point), ("lo", lo), ("hi", hi), ("bits", weight_bits(part)))
         consts += [(f"{stage}_{name}", value) for name, value in numbers]

@@ -18,6 +18,7 @@ from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import Need, Operator, RowWindow
+from tinycompile.ops.elementwise import ACTIVATIONS
 
 
 def last_row_windows(node: Node) -> tuple[RowWindow, ...]:
@@ -40,12 +41,12 @@ class AverageAttrs(LastSumsAttrs):
 
 
 class LastSums(Operator):
-    """int32 [1,rows,1,ch] -> int8 (1, 1, ch)."""
+    """int32 [1,rows,1,ch] -> int8 or int16 (1, 1, ch)."""
 
     attrs_class = LastSumsAttrs
 
     @abc.abstractmethod
-    def values(self, node: Node, sums: NDArray[np.int64]) -> NDArray[np.int8]:
+    def values(self, node: Node, sums: NDArray[np.int64]) -> Array:
         """The output of the sums (ch,)."""
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
@@ -57,11 +58,13 @@ class LastSums(Operator):
                 str(node.op.source),
                 "both must hold the same number of channels",
             )
-        return shape, DType.INT8
+        return shape, node.out.dtype
 
     def unsupported(self, node: Node) -> str | None:
-        dtype = node.tensor(0).dtype
-        return None if dtype == DType.INT32 else f"sums of type {dtype.value}: only int32 has a kernel"
+        pair = node.tensor(0).dtype, node.out.dtype
+        if pair[0] == DType.INT32 and pair[1] in ACTIVATIONS:
+            return None
+        return f"sums of {pair[0].value} to {pair[1].value}: only int32 to int8 and int16 has a kernel"
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         rows = node.tensor(0).form.rows
@@ -73,5 +76,6 @@ class LastSums(Operator):
         return values.reshape(out.rows, out.cols, node.out.form.channels)
 
     def in_place(self, node: Node) -> tuple[int, ...]:
-        """The output's element k is written after sum k is read, at or below it: a quarter of the sums' size."""
-        return (0,)
+        """The output's element k is written after sum k is read, at or below it: a quarter of the sums' size. Only
+        bytes may alias integers of other sizes in C."""
+        return (0,) if node.out.dtype == DType.INT8 else ()

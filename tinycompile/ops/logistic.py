@@ -11,6 +11,7 @@ from tinycompile.ops.float_table import FloatTableOperator
 
 class Logistic(FloatTableOperator):
     kind = "logistic"
+    tangent = False
 
     def real(self, node: Node, x: NDArray[np.float32]) -> NDArray[np.float32]:
         exponential = np.exp(-np.clip(x.astype(np.float64), -80.0, 80.0)).astype(np.float32)

@@ -11,6 +11,7 @@ from tinycompile.ir.graph import Array, Node
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import KernelCall, pad_region
 from tinycompile.ops.convolution import clamp_range
+from tinycompile.ops.elementwise_functions import SUFFIX
 from tinycompile.ops.float_layers import clamp_array, clamp_consts, clamped, is_float, taps
 from tinycompile.ops.geometry import row_windows
 from tinycompile.ops.pooling import Pool, PoolAttrs
@@ -37,7 +38,7 @@ class MaxPool2d(Pool):
         need = self.in_region(node, out)[0]
         assert need is not None
         assert inputs[0] is not None
-        least = -np.inf if is_float(node) else -128
+        least = -np.inf if is_float(node) else node.out.dtype.int_range[0]
         x = pad_region(inputs[0], need, least)
         result = np.full((out.rows, out.cols, x.shape[2]), least, dtype=x.dtype)
         for ky in range(a.kernel[0]):
@@ -46,7 +47,7 @@ class MaxPool2d(Pool):
                 result = np.where((tap <= result) | (result != result), result, tap)  # a NaN wins
         if is_float(node):
             return clamped(result, a.clamp)
-        return np.asarray(np.clip(result, *clamp_range(a.clamp)).astype(np.int8))
+        return np.asarray(np.clip(result, *clamp_range(a.clamp, node.out.dtype)).astype(result.dtype))
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         a = node.attrs
@@ -55,5 +56,5 @@ class MaxPool2d(Pool):
         if is_float(node):
             consts = (*consts, *clamp_consts(a.clamp))
             return (KernelCall("tc_max_pool2d_f32", windows, (clamp_array(a.clamp),), consts),)
-        lo, hi = clamp_range(a.clamp)
-        return (KernelCall("tc_max_pool2d_s8", windows, (), (*consts, ("lo", lo), ("hi", hi))),)
+        lo, hi = clamp_range(a.clamp, node.out.dtype)
+        return (KernelCall(f"tc_max_pool2d_{SUFFIX[node.out.dtype]}", windows, (), (*consts, ("lo", lo), ("hi", hi))),)

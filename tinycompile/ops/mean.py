@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinycompile.errors import ShapeError
-from tinycompile.ir.graph import Array, Attrs, Node
+from tinycompile.ir.graph import Array, Attrs, Node, Tensor
 from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_multiplier
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import Grain, KernelCall, Need, Operator, RowWindow, whole
-from tinycompile.ops.convolution import tensor_quant
-from tinycompile.ops.elementwise import int8_unsupported
+from tinycompile.ops.convolution import tensor_quant, zero_point_consts
+from tinycompile.ops.elementwise import ACTIVATIONS, integer_unsupported
+from tinycompile.ops.elementwise_functions import SUFFIX
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,11 @@ def mean_multiplier(s_x: float, s_y: float, count: int) -> tuple[int, int]:
     return (multiplier << fold) // count, shift - fold
 
 
-def requantize_mean(total: NDArray[np.int64], multiplier: int, shift: int, zero_point: int) -> NDArray[np.int8]:
-    """Sums less their zero points -> int8."""
-    values = multiply_by_quantized_multiplier(total, multiplier, shift) + zero_point
-    return np.asarray(np.clip(values, -128, 127).astype(np.int8))
+def requantize_mean(total: NDArray[np.int64], multiplier: int, shift: int, out: Tensor) -> Array:
+    """Sums less their zero points in the quantisation of `out`."""
+    assert out.quant is not None
+    values = multiply_by_quantized_multiplier(total, multiplier, shift) + out.quant.scalar()[1]
+    return np.asarray(np.clip(values, *out.dtype.int_range).astype(out.dtype.numpy))
 
 
 class Mean(Operator):
@@ -87,7 +89,9 @@ class Mean(Operator):
         reduced = reduced_parts(node)
         if reduced is None or not (reduced[0] or self._row_by_row(node)):
             return f"mean over axes {list(node.attrs.axes)} of shape {list(node.tensor(0).shape)}"
-        return int8_unsupported(node)
+        if node.tensor(0).dtype == DType.INT16 and self._requantization(node)[0] > 1 << 16:
+            return "a mean of int16 over more than 65536 values"
+        return integer_unsupported(node, ACTIVATIONS)
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         x, reduced = node.tensor(0), reduced_parts(node)
@@ -110,10 +114,10 @@ class Mean(Operator):
         reduced, x = reduced_parts(node), inputs[0]
         assert x is not None
         assert reduced is not None
-        (_, zp_x), (_, zp_y) = tensor_quant(node, node.tensor(0)), tensor_quant(node, node.out)
+        _, zp_x = tensor_quant(node, node.tensor(0))
         count, multiplier, shift = self._requantization(node)
         total = x.astype(np.int64).sum(axis=tuple(k for k in range(3) if reduced[k])) - zp_x * count
-        values = requantize_mean(total, multiplier, shift, zp_y)
+        values = requantize_mean(total, multiplier, shift, node.out)
         if self._row_by_row(node):
             return values.reshape(out.rows, out.cols, node.out.form.channels)
         form = node.out.form
@@ -129,15 +133,18 @@ class Mean(Operator):
         count, multiplier, shift = self._requantization(node)
         rows = x.form.rows if reduced[0] else 1
         window = RowWindow(0, count=rows, stride=0 if reduced[0] else 1, array=True)
-        consts = (
+        sizes = (
             ("rows", rows),
             ("width", need.region.cols),
             ("ch", x.form.channels),
             ("reduce_width", int(reduced[1])),
             ("reduce_ch", int(reduced[2])),
-            ("sum_zero_point", tensor_quant(node, x)[1] * count),
+        )
+        consts = (
+            *sizes,
+            *zero_point_consts(x.dtype, ("sum_zero_point", tensor_quant(node, x)[1] * count)),
             ("multiplier", multiplier),
             ("shift", shift),
-            ("out_zero_point", tensor_quant(node, node.out)[1]),
+            *zero_point_consts(x.dtype, ("out_zero_point", tensor_quant(node, node.out)[1])),
         )
-        return (KernelCall("tc_mean_s8", (window,), (), consts),)
+        return (KernelCall(f"tc_mean_{SUFFIX[x.dtype]}", (window,), (), consts),)

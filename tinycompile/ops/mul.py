@@ -1,4 +1,4 @@
-"""mul: LiteRT's int8 kernel; the product of the offset operands, requantised once."""
+"""mul: LiteRT's int8 and int16 kernels; the product of the offset operands, requantised once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tinycompile.ir.graph import Node
 from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_multiplier
 from tinycompile.ops.binary import Binary, BinaryAttrs
-from tinycompile.ops.convolution import tensor_quant
+from tinycompile.ops.convolution import tensor_quant, zero_point_consts
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,6 @@ class MulAttrs(BinaryAttrs):
 class Mul(Binary):
     kind = "mul"
     attrs_class = MulAttrs
-    kernel = "tc_mul_s8"
 
     def _multiplier(self, node: Node) -> tuple[int, int]:
         """s_a * s_b / s_y, in float32 as LiteRT computes it."""
@@ -35,10 +34,11 @@ class Mul(Binary):
 
     def numbers(self, node: Node, first: int) -> tuple[tuple[str, int], ...]:
         multiplier, shift = self._multiplier(node)
+        dtype = node.out.dtype
+        zero_points = [tensor_quant(node, t)[1] for t in (node.tensor(first), node.tensor(1 - first), node.out)]
         return (
-            ("zero_point0", tensor_quant(node, node.tensor(first))[1]),
-            ("zero_point1", tensor_quant(node, node.tensor(1 - first))[1]),
+            *zero_point_consts(dtype, ("zero_point0", zero_points[0]), ("zero_point1", zero_points[1])),
             ("multiplier", multiplier),
             ("shift", shift),
-            ("out_zero_point", tensor_quant(node, node.out)[1]),
+            *zero_point_consts(dtype, ("out_zero_point", zero_points[2])),
         )

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from tinycompile.ir.graph import Array, Node
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import ConstArray, KernelCall, RowWindow
-from tinycompile.ops.convolution import output_arrays, output_multipliers, tensor_quant
-from tinycompile.ops.dsp_convolution import geometry_consts, kernel_windows, output_consts
+from tinycompile.ops.convolution import output_arrays, output_consts, tensor_quant
+from tinycompile.ops.dsp_convolution import geometry_consts, kernel_windows
 
 LANES = 16  # TC_MVE_LANES
 FILTERS = 4  # TC_MVE_FILTERS
@@ -20,7 +20,7 @@ LARGEST_SUM = 255  # of weights' magnitudes, times 128: within 16 bits
 def mve_arrays(node: Node, weights: NDArray[np.int64]) -> tuple[ConstArray, ...] | None:
     """Flash arrays of `output_arrays`, None where its kernels cannot run the node: weights of more than 8 bits, shifts
     to the left, windows too large for the stack. Weights have the output channel first."""
-    arrays = output_arrays(weights, node, output_multipliers(node, len(weights)))
+    arrays = output_arrays(weights, node)
     wide = arrays[0].data.dtype != np.int8
     return None if wide or arrays[3].data.max(initial=0) > 0 or weights[0].size > STACK_BYTES else arrays
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Array, Node
 from tinycompile.ir.quant import NARROW_BITS
+from tinycompile.ir.types import DType
 from tinycompile.ops.base import ConstArray
 
 _BLOCK = 8
@@ -56,7 +57,9 @@ def flash_weights(node: Node, *parts: Array, row_dims: int = 1) -> ConstArray:
 
 
 def packed(node: Node, arrays: tuple[ConstArray, ...], row_dims: int = 1) -> tuple[ConstArray, ...]:
-    """A layer's flash arrays, weights first, with these as `flash_weights`."""
+    """A layer's flash arrays, weights first, with these as `flash_weights`; kernels of int16 activations read bytes."""
+    if node.out.dtype != DType.INT8:
+        return arrays
     return (flash_weights(node, arrays[0].data, row_dims=row_dims), *arrays[1:])
 
 

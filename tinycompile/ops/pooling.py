@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tinycompile.ir.graph import Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import Need, Operator
-from tinycompile.ops.elementwise import int8_unsupported
+from tinycompile.ops.elementwise import ACTIVATIONS, integer_unsupported
 from tinycompile.ops.float_layers import Clamp, float_unsupported, is_float
 from tinycompile.ops.geometry import Padding, Pair, tile_padding, window_need, windowed_shape
 
@@ -34,7 +34,7 @@ class Pool(Operator):
         return windowed_shape(node, a.kernel, a.stride, node.attrs.dilation, a.pad, channels), node.tensor(0).dtype
 
     def unsupported(self, node: Node) -> str | None:
-        return float_unsupported(node) if is_float(node) else int8_unsupported(node)
+        return float_unsupported(node) if is_float(node) else integer_unsupported(node, ACTIVATIONS)
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         a = node.attrs

@@ -1,8 +1,10 @@
-"""quantize: float32 to int8, ``round(x / scale) + zero_point``, saturating.
+"""quantize: float32 to int8 or int16, ``round(x / scale) + zero_point``, saturating.
 
 The function is monotonic in x, so 255 thresholds give it exactly: the least float32 that reaches each output above
 -128. The kernel finds the output by comparing bit patterns as integers and executes no floating-point instruction. NaN
 maps as if it lay beyond the infinity of its sign.
+
+int16 would take 65,535 thresholds: its kernel divides floats, zero points are 0, and NaN gives 0.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow
 from tinycompile.ops.convolution import tensor_quant
-from tinycompile.ops.elementwise import same_region
+from tinycompile.ops.elementwise import ACTIVATIONS, same_region
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,16 @@ def from_ordered(keys: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.asarray((k ^ ((k >> 31) & 0x7FFFFFFF)).view(np.float32))
 
 
-def direct(x: NDArray[np.float32], scale: float, zero_point: int, half_even: bool) -> NDArray[np.int64]:
+def direct(
+    x: NDArray[np.float32], scale: float, zero_point: int, half_even: bool, dtype: DType = DType.INT8
+) -> NDArray[np.int64]:
     """The formula in float32 arithmetic, for finite and infinite x (LiteRT ``AffineQuantize``; ONNX QuantizeLinear)."""
     with np.errstate(over="ignore"):
         ratio = x / np.float32(scale)
-    limited = np.clip(ratio.astype(np.float64), -1024.0, 1024.0)
+    limited = np.clip(ratio.astype(np.float64), -(2.0**17), 2.0**17)
     away = np.copysign(np.floor(np.abs(limited) + 0.5), limited)
     rounded = np.round(limited) if half_even else away
-    return np.asarray(np.clip(rounded.astype(np.int64) + zero_point, -128, 127))
+    return np.asarray(np.clip(rounded.astype(np.int64) + zero_point, *dtype.int_range))
 
 
 def thresholds(scale: float, zero_point: int, half_even: bool) -> NDArray[np.int32]:
@@ -70,9 +74,12 @@ class Quantize(Operator):
         return node.tensor(0).shape, node.out.dtype
 
     def unsupported(self, node: Node) -> str | None:
-        if node.tensor(0).dtype == DType.FLOAT32 and node.out.dtype == DType.INT8 and node.out.quant is not None:
-            return "quantisation per channel" if node.out.quant.per_channel else None
-        return f"quantisation {node.tensor(0).dtype.value} -> {node.out.dtype.value}: only float32 -> int8 has a kernel"
+        x, quant, dtype = node.tensor(0), node.out.quant, node.out.dtype
+        if x.dtype != DType.FLOAT32 or dtype not in ACTIVATIONS or quant is None:
+            return f"quantisation {x.dtype.value} -> {dtype.value}: only float32 -> int8 or int16 has a kernel"
+        if quant.per_channel:
+            return "quantisation per channel"
+        return "int16 with a zero point that is not 0" if dtype == DType.INT16 and quant.scalar()[1] else None
 
     def _thresholds(self, node: Node) -> NDArray[np.int32]:
         scale, zero_point = tensor_quant(node, node.out)
@@ -84,11 +91,16 @@ class Quantize(Operator):
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         x = inputs[0]
         assert x is not None
+        if node.out.dtype == DType.INT16:
+            scale, _ = tensor_quant(node, node.out)
+            finite = np.where(np.isnan(x), np.float32(0), x)
+            return direct(finite, scale, 0, node.attrs.half_even, DType.INT16).astype(np.int16)
         keys = ordered(x.astype(np.float32))
         return (np.searchsorted(self._thresholds(node), keys, side="right") - 128).astype(np.int8)
 
     def in_place(self, node: Node) -> tuple[int, ...]:
-        return (0,)
+        """Only bytes may alias floats in C."""
+        return (0,) if node.out.dtype == DType.INT8 else ()
 
     def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
         attrs: Attrs = node.attrs
@@ -98,6 +110,10 @@ class Quantize(Operator):
         return Grain.FLAT
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        consts: tuple[tuple[str, int], ...] = (("elems", out.rows * out.cols * node.out.form.channels),)
+        if node.out.dtype == DType.INT16:
+            scale = ConstArray("scale", np.array([tensor_quant(node, node.out)[0]], dtype=np.float32))
+            consts = (*consts, ("half_even", int(node.attrs.half_even)))
+            return (KernelCall("tc_quantize_f32_s16", (RowWindow(0),), (scale,), consts),)
         arrays = (ConstArray("thresholds", self._thresholds(node)),)
-        consts = (("elems", out.rows * out.cols * node.out.form.channels),)
         return (KernelCall("tc_quantize_f32_s8", (RowWindow(0),), arrays, consts),)

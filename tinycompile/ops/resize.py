@@ -9,7 +9,7 @@ from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Attrs, Node
 from tinycompile.ir.types import DType
 from tinycompile.ops.base import Operator
-from tinycompile.ops.elementwise import int8_unsupported
+from tinycompile.ops.elementwise import ACTIVATIONS, integer_unsupported
 from tinycompile.ops.float_layers import float_unsupported, is_float
 
 
@@ -42,7 +42,7 @@ class Resize(Operator):
     def unsupported(self, node: Node) -> str | None:
         if node.tensor(0).quant != node.out.quant:
             return "resize that changes the quantisation parameters"
-        return float_unsupported(node) if is_float(node) else int8_unsupported(node)
+        return float_unsupported(node) if is_float(node) else integer_unsupported(node, ACTIVATIONS)
 
 
 def onnx_coordinate(out: int, attrs: ResizeAttrs, axis: int, in_size: int) -> float:

@@ -1,4 +1,4 @@
-"""resize_bilinear: LiteRT's int8 kernel, weights in 1/1024 per axis, products rounded half away from zero; of floats
+"""resize_bilinear: LiteRT's integer kernel, weights in 1/1024 per axis, products rounded half away from zero; of floats
 between columns first and then between rows."""
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tinycompile.ir.graph import Array, Node
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import ConstArray, KernelCall, Need, RowWindow
+from tinycompile.ops.elementwise_functions import SUFFIX
 from tinycompile.ops.float_layers import is_float
 from tinycompile.ops.resize import Resize, bilinear_taps, linear_taps
 
@@ -53,7 +54,7 @@ class ResizeBilinear(Resize):
                 total += x[rows[:, i]][:, columns[:, j]] * wy * wx
         half = np.where(total > 0, 1 << 19, -(1 << 19))
         value = total + half
-        return np.asarray((np.sign(value) * (np.abs(value) >> 20)).astype(np.int8))
+        return np.asarray((np.sign(value) * (np.abs(value) >> 20)).astype(node.out.dtype.numpy))
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         rows, row_weights = self._taps(node, 0, 0, node.attrs.size[0])
@@ -66,5 +67,5 @@ class ResizeBilinear(Resize):
             ConstArray("column_weights", column_weights.astype(weights)),
         )
         consts = (("out_w", out.cols), ("ch", node.out.form.channels))
-        kernel = "tc_resize_bilinear_f32" if is_float(node) else "tc_resize_bilinear_s8"
+        kernel = f"tc_resize_bilinear_{SUFFIX[node.out.dtype]}"
         return (KernelCall(kernel, windows, arrays, consts, row_index=True),)

@@ -2,6 +2,8 @@
 
 The output is 1/256 with zero point -128 in TFLite. For other output quantisations (ONNX) the same probability, kept to
 23 fractional bits, is requantised.
+
+int16: LiteRT's kernel of tables with interpolation, the probability in Q0.15.
 """
 
 from __future__ import annotations
@@ -19,10 +21,14 @@ from tinycompile.ir.types import DType, Region
 from tinycompile.ops import fixed_point
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow
 from tinycompile.ops.convolution import tensor_quant
-from tinycompile.ops.elementwise import int8_unsupported, same_region
+from tinycompile.ops.elementwise import ACTIVATIONS, integer_unsupported, same_region
+from tinycompile.ops.interpolation import interpolated, interpolation_table
 
 DIFF_BITS = 5  # integer bits of the scaled difference to the maximum
 SUM_BITS = 12  # integer bits of the sum of exponentials
+Q15 = 2.0**-15
+EXPONENTIALS = interpolation_table(np.exp, -10.0, 0.0)
+RECIPROCALS = interpolation_table(lambda x: 1.0 / (1.0 + x), 0.0, 1.0)
 PROBABILITY_BITS = 23  # fractional bits kept for an output that is not 1/256
 
 
@@ -39,7 +45,12 @@ class Softmax(Operator):
         return node.tensor(0).shape, node.tensor(0).dtype
 
     def unsupported(self, node: Node) -> str | None:
-        return int8_unsupported(node)
+        if node.tensor(0).dtype == DType.INT16 and node.out.form.channels >= 1 << 16:
+            return "softmax of int16 over 65536 values or more"
+        reason = integer_unsupported(node, ACTIVATIONS)
+        if reason is None and node.out.dtype == DType.INT16 and tensor_quant(node, node.out)[0] != Q15:
+            return "softmax of int16 with another output scale than 1/32768"
+        return reason
 
     def exponentials(self, node: Node) -> NDArray[np.int64]:
         """exp(beta * s_x * -d) as Q0.31 for d = 0..255, and 0 where LiteRT leaves the term out (too small)."""
@@ -64,6 +75,8 @@ class Softmax(Operator):
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None
+        if node.out.dtype == DType.INT16:
+            return self._int16_values(node, inputs[0].astype(np.int64))
         x = inputs[0].astype(np.int64)
         exponentials = self.exponentials(node)[x.max(axis=2, keepdims=True) - x]
         total = rounding_divide_by_pot(exponentials, SUM_BITS).sum(axis=2, keepdims=True)
@@ -79,6 +92,33 @@ class Softmax(Operator):
             y = multiply_by_quantized_multiplier(rounding_divide_by_pot(product, over_unit + 8), *pair) + zp_y
         return np.asarray(np.clip(np.where(exponentials > 0, y, zp_y), -128, 127).astype(np.int8))
 
+    def _int16_scaling(self, node: Node) -> tuple[int, int]:
+        """Multiplier and shift from differences of inputs to those of `EXPONENTIALS`: 65535 for 10."""
+        s_x, _ = tensor_quant(node, node.tensor(0))
+        return quantize_multiplier(float(np.float32(s_x) * np.float32(node.attrs.beta)) / (10.0 / 65535.0))
+
+    def _int16_values(self, node: Node, x: NDArray[np.int64]) -> Array:
+        diff = multiply_by_quantized_multiplier(x - x.max(axis=2, keepdims=True), *self._int16_scaling(node))
+        exponentials = interpolated(np.clip(diff + 32767, -32768, 32767), EXPONENTIALS)
+        total = exponentials.sum(axis=2, keepdims=True)
+        bits = np.floor(np.log2(total)).astype(np.int64)  # below the leading one
+        over = (((total << (30 - bits)) + (1 << 13)) >> 14) - (1 << 16) - (1 << 15)
+        reciprocal = interpolated(np.clip(over, -32768, 32767), RECIPROCALS)
+        y = np.clip((exponentials * reciprocal + (np.int64(1) << (bits - 1))) >> bits, 0, 32767)
+        return np.asarray(y.astype(np.int16))
+
+    def _int16_call(self, node: Node, pixels: int) -> KernelCall:
+        in_multiplier, in_shift = self._int16_scaling(node)
+        consts = (
+            ("pixels", pixels),
+            ("ch", node.out.form.channels),
+            ("in_multiplier", in_multiplier),
+            ("in_shift", in_shift),
+        )
+        tables = (("exponentials", EXPONENTIALS), ("reciprocals", RECIPROCALS))
+        arrays = tuple(ConstArray(name, table.astype(np.int16)) for name, table in tables)
+        return KernelCall("tc_softmax_s16", (RowWindow(0),), arrays, consts)
+
     def in_place(self, node: Node) -> tuple[int, ...]:
         return (0,)
 
@@ -86,6 +126,8 @@ class Softmax(Operator):
         return Grain.FLAT
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        if node.out.dtype == DType.INT16:
+            return (self._int16_call(node, out.rows * out.cols),)
         pair = self._requantize(node)
         multiplier, shift = pair if pair is not None else (0, 0)
         consts = (

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Node
 from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_multiplier
+from tinycompile.ir.types import DType
 from tinycompile.ops.binary import Binary, BinaryAttrs
 from tinycompile.ops.convolution import tensor_quant
 
@@ -17,7 +18,7 @@ LEFT_SHIFT = 7
 class SquaredDifference(Binary):
     kind = "squared_difference"
     attrs_class = BinaryAttrs
-    kernel = "tc_squared_difference_s8"
+    types = (DType.INT8,)
 
     def _multipliers(self, node: Node) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
         """Multiplier and shift of the first operand, the second, and the output."""

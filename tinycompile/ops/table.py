@@ -1,4 +1,5 @@
-"""int8 functions of one value: 256-entry tables that the compiler fills from exact reference semantics."""
+"""Functions of one quantised value: of int8 256-entry tables that the compiler fills from exact reference semantics, of
+int16 kernels that compute the same, where an operator has one."""
 
 from __future__ import annotations
 
@@ -11,15 +12,19 @@ from numpy.typing import NDArray
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow
-from tinycompile.ops.elementwise import int8_unsupported, same_region
+from tinycompile.ops.elementwise import ACTIVATIONS, integer_unsupported, same_region
 
 
 class TableOperator(Operator):
-    """An operator given by its value at each of the 256 inputs. Flat and in place."""
+    """An operator given by its value at each input. Flat and in place."""
 
     @abc.abstractmethod
     def values(self, node: Node, x: NDArray[np.int64]) -> NDArray[np.int64]:
         """The quantised output for quantised inputs `x`: the definition of the operator."""
+
+    def int16_call(self, node: Node, elems: int) -> KernelCall | None:
+        """The kernel for int16 values; None where there is none."""
+        return None
 
     def table(self, node: Node) -> Array:
         """Entry ``q + 128`` is the output for input q; indexed by the input's byte with its sign bit flipped."""
@@ -29,7 +34,8 @@ class TableOperator(Operator):
         return node.tensor(0).shape, node.tensor(0).dtype
 
     def unsupported(self, node: Node) -> str | None:
-        return int8_unsupported(node)
+        types = ACTIVATIONS if self.int16_call(node, 1) is not None else (DType.INT8,)
+        return integer_unsupported(node, types)
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         return same_region(node, out)
@@ -37,6 +43,8 @@ class TableOperator(Operator):
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         x = inputs[0]
         assert x is not None
+        if x.dtype == np.int16:
+            return self.values(node, x.astype(np.int64)).astype(node.out.dtype.numpy)
         return np.asarray(self.table(node)[x.astype(np.int64) + 128])
 
     def tile(self, node: Node, needs: Sequence[Need | None]) -> Attrs | None:
@@ -50,7 +58,9 @@ class TableOperator(Operator):
         return Grain.FLAT
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
-        return (table_call(self.table(node), out.rows * out.cols * node.out.form.channels),)
+        elems = out.rows * out.cols * node.out.form.channels
+        call = self.int16_call(node, elems) if node.tensor(0).dtype == DType.INT16 else None
+        return (call or table_call(self.table(node), elems),)
 
 
 def table_call(table: Array, elems: int, index: int = 0) -> KernelCall:

@@ -11,6 +11,7 @@ from tinycompile.ops.float_table import FloatTableOperator
 
 class Tanh(FloatTableOperator):
     kind = "tanh"
+    tangent = True
 
     def real(self, node: Node, x: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(np.tanh(x.astype(np.float64)).astype(np.float32))

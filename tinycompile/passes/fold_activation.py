@@ -1,5 +1,5 @@
-"""fold_activation: a clip becomes the clamp of the operator before it: of floats, or of int8 with equal quantisation on
-both sides."""
+"""fold_activation: a clip becomes the clamp of the operator before it: of floats, or of integers with equal
+quantisation on both sides."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from tinycompile.ir.graph import Graph, Op
 from tinycompile.ir.types import DType
 from tinycompile.ops.clip import ClipAttrs, quantized_range
+from tinycompile.ops.elementwise import ACTIVATIONS
 from tinycompile.passes.fold_batch_norm import CHANNEL_AXIS
 from tinycompile.passes.rewriter import Rewriter
 
@@ -33,12 +34,14 @@ def fold_activation(graph: Graph) -> Graph:
         assert isinstance(op.attrs, ClipAttrs)
         lo, hi, everything = op.attrs.lo, op.attrs.hi, (-math.inf, math.inf)
         if out.quant is not None:
-            (lo, hi), everything = quantized_range(lo, hi, *out.quant.scalar()), (-128, 127)
+            (lo, hi), everything = quantized_range(lo, hi, *out.quant.scalar(), out.dtype), out.dtype.int_range
         attrs: Any = made.attrs
         if attrs.clamp is not None:
             lo, hi = (min(max(bound, lo), hi) for bound in attrs.clamp)
         clamp = None if (lo, hi) == everything else (lo, hi)
-        rewriter.emit(made.kind, made.inputs, replace(attrs, clamp=clamp), made, quant=out.quant, name=out.name)
+        rewriter.emit(
+            made.kind, made.inputs, replace(attrs, clamp=clamp), made, quant=out.quant, dtype=out.dtype, name=out.name
+        )
     return rewriter.finish()
 
 
@@ -48,4 +51,4 @@ def _foldable(rewriter: Rewriter, op: Op, made: Op) -> bool:
         return False
     if x.dtype == out.dtype == DType.FLOAT32:
         return made.kind in FLOAT
-    return x.dtype == out.dtype == DType.INT8 and x.quant is not None and x.quant == out.quant
+    return x.dtype == out.dtype and x.dtype in ACTIVATIONS and x.quant is not None and x.quant == out.quant

@@ -9,6 +9,7 @@ from typing import Any
 from tinycompile.ir.graph import Graph, Op
 from tinycompile.ir.types import DType
 from tinycompile.ops.avg_pool2d import AvgPool2dAttrs
+from tinycompile.ops.elementwise import ACTIVATIONS
 from tinycompile.ops.max_pool2d import MaxPool2dAttrs
 from tinycompile.ops.pad import PadAttrs
 from tinycompile.passes.rewriter import Rewriter
@@ -38,8 +39,8 @@ def _padded(rewriter: Rewriter, op: Op, pad: Op) -> Any | None:
         return None
     if x.dtype == DType.FLOAT32:
         zero, least = 0.0, -math.inf
-    elif x.dtype == DType.INT8 and x.quant is not None:
-        zero, least = x.quant.scalar()[1], -128
+    elif x.dtype in ACTIVATIONS and x.quant is not None:
+        zero, least = x.quant.scalar()[1], x.dtype.int_range[0]
     else:
         return None
     if border.before[0] or border.after[0] or border.before[3] or border.after[3]:

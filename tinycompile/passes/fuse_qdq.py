@@ -4,20 +4,27 @@ The float operator between is what ONNX QDQ models write and what the frontend m
 front of the `quantize` becomes the clamp of the integer operator: quantisation is monotonic, so clamping after it is
 the same. Operators that only select or copy values keep their input's quantisation, and a `requantize` follows where
 it differs.
+
+An operator with int16 on either side computes in int16: int8 inputs become int16 first, exactly, and an int8 output is
+made of int16 values of 1/128 of its scale.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import numpy as np
 
-from tinycompile.ir.graph import Attrs, Graph, Op
+from tinycompile.ir.graph import Attrs, Graph, Node, Op, Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.clip import ClipAttrs
+from tinycompile.ops.construct import make_op
+from tinycompile.ops.elementwise import ACTIVATIONS
 from tinycompile.ops.pad import PadAttrs
+from tinycompile.ops.registry import operator
 from tinycompile.ops.select import SelectAttrs
 from tinycompile.passes.integer_layer import layer_inputs
 from tinycompile.passes.rewriter import Rewriter
@@ -25,16 +32,20 @@ from tinycompile.passes.rewriter import Rewriter
 LAYERS = ("conv2d", "depthwise_conv2d", "fully_connected")
 BINARY = ("add", "mul")
 REQUANTISING = ("avg_pool2d", "mean", "concat", "softmax", "logistic", "tanh", "hard_swish", "leaky_relu")
+# LiteRT's int16 kernel of these is for LiteRT's models only. Its softmax takes exp(-10) for all that is less: among a
+# thousand classes probabilities are wrong by some percent, where floats are right.
+NOT_INT16 = ("softmax",)
 COPYING = ("max_pool2d", "pad", "select", "resize_nearest", "resize_bilinear")
 
 
 @dataclass(frozen=True)
 class Integer:
-    """An integer operator to be: `quant` is its output's when the kind does not leave that free."""
+    """An integer operator to be: the type that it computes in, and the quantisation of its output."""
 
     inputs: tuple[str, ...]
     attrs: Attrs
-    quant: Quant | None = None
+    dtype: DType
+    quant: Quant
 
 
 def fuse_qdq(graph: Graph) -> Graph:
@@ -49,7 +60,7 @@ def fuse_qdq(graph: Graph) -> Graph:
 def _fuse(rewriter: Rewriter, op: Op) -> bool:
     """Emits the integer form of what makes the input of `op`, a `quantize`, under the name of its output."""
     out = rewriter.tensor(op.outputs[0])
-    if out.dtype != DType.INT8 or out.quant is None or out.quant.per_channel:
+    if out.quant is None or not _is_activation(out):
         return False
     name, clip = _through_clips(rewriter, op.inputs[0])
     made = rewriter.made_by(name)
@@ -58,23 +69,30 @@ def _fuse(rewriter: Rewriter, op: Op) -> bool:
     if made.kind == "dequantize":
         source = integer_input(rewriter, name)
         if source is not None:
-            _convert(rewriter, op, source, clip, out.quant)
+            _convert(rewriter, op, source, clip, out)
         return source is not None
-    integer = _integer(rewriter, made, out.quant)
+    integer = _integer(rewriter, made, out)
     if integer is None:
         return False
-    if integer.quant is not None and integer.quant != out.quant:
-        inner = rewriter.emit(made.kind, integer.inputs, integer.attrs, made, quant=integer.quant)
-        _convert(rewriter, op, inner, clip, out.quant)
+    attrs, emit = integer.attrs, partial(rewriter.emit, quant=integer.quant, dtype=integer.dtype)
+    if (integer.quant, integer.dtype) != (out.quant, out.dtype):
+        _convert(rewriter, op, emit(made.kind, integer.inputs, attrs, made), clip, out)
     elif clip is None:
-        rewriter.emit(made.kind, integer.inputs, integer.attrs, made, quant=out.quant, name=out.name)
-    elif any(f.name == "clamp" for f in fields(integer.attrs)):
-        attrs = replace(integer.attrs, clamp=_quantized_bounds(clip, out.quant))  # type: ignore[call-arg]
-        rewriter.emit(made.kind, integer.inputs, attrs, made, quant=out.quant, name=out.name)
+        emit(made.kind, integer.inputs, attrs, made, name=out.name)
+    elif any(f.name == "clamp" for f in fields(attrs)):
+        attrs = replace(attrs, clamp=_quantized_bounds(clip, out))  # type: ignore[call-arg]
+        emit(made.kind, integer.inputs, attrs, made, name=out.name)
     else:
-        inner = rewriter.emit(made.kind, integer.inputs, integer.attrs, made, quant=out.quant)
-        rewriter.emit("clip", [inner], clip, op, quant=out.quant, name=out.name)
+        inner = emit(made.kind, integer.inputs, attrs, made)
+        emit("clip", [inner], clip, op, name=out.name)
     return True
+
+
+def _is_activation(tensor: Tensor) -> bool:
+    """Whether integer operators take such a tensor: int8 or symmetric int16, quantised per tensor."""
+    if tensor.dtype not in ACTIVATIONS or tensor.quant is None or tensor.quant.per_channel:
+        return False
+    return tensor.dtype == DType.INT8 or tensor.quant.scalar()[1] == 0
 
 
 def _through_clips(rewriter: Rewriter, name: str) -> tuple[str, ClipAttrs | None]:
@@ -91,69 +109,116 @@ def _through_clips(rewriter: Rewriter, name: str) -> tuple[str, ClipAttrs | None
     return name, clip
 
 
-def _convert(rewriter: Rewriter, op: Op, source: str, clip: ClipAttrs | None, quant: Quant) -> None:
-    """`source`, an int8 tensor, in other quantisation parameters and clipped, as the output of `op`."""
+def _convert(rewriter: Rewriter, op: Op, source: str, clip: ClipAttrs | None, out: Tensor) -> None:
+    """`source`, an integer tensor, in other quantisation parameters and clipped, as the output of `op`."""
+    x, emit = rewriter.tensor(source), partial(rewriter.emit, quant=out.quant, dtype=out.dtype)
+    if clip is not None and x.dtype != out.dtype:
+        source = emit("requantize", [source], Attrs(), op)
     if clip is not None:
-        rewriter.emit("clip", [source], clip, op, quant=quant, name=op.outputs[0])
-    elif rewriter.tensor(source).quant == quant:
-        rewriter.replace(op.outputs[0], source)
+        emit("clip", [source], clip, op, name=out.name)
+    elif (x.quant, x.dtype) == (out.quant, out.dtype):
+        rewriter.replace(out.name, source)
     else:
-        rewriter.emit("requantize", [source], Attrs(), op, quant=quant, name=op.outputs[0])
+        emit("requantize", [source], Attrs(), op, name=out.name)
 
 
 def integer_input(rewriter: Rewriter, name: str) -> str | None:
-    """The int8 tensor, quantised per tensor, that `name` is the dequantisation of; None when there is none."""
+    """The integer activation that `name` is the dequantisation of; None when there is none."""
     made = rewriter.made_by(name)
     if made is None or made.kind != "dequantize":
         return None
     source = rewriter.tensor(made.inputs[0])
-    if source.dtype != DType.INT8 or source.quant is None or source.quant.per_channel:
-        return None
-    return source.name
+    return source.name if _is_activation(source) else None
 
 
-def _operand(rewriter: Rewriter, name: str) -> str | None:
-    """As `integer_input`; a float constant of one value c is exact as the integer sign(c) at scale abs(c)."""
+def _one_value(rewriter: Rewriter, name: str) -> float | None:
+    """The value of a float constant of one value throughout, None for anything else."""
     data = rewriter.tensor(name).data
     if data is None or data.dtype != np.float32 or data.size == 0 or not np.all(data == data.flat[0]):
-        return integer_input(rewriter, name)
-    value = float(data.flat[0])
-    if not math.isfinite(value):
         return None
-    quant = Quant((abs(value) or 1.0,), (0,))
-    return rewriter.constant(np.full(data.shape, np.sign(value), dtype=np.int8), quant, f"{name}/int8")
+    return float(data.flat[0]) if math.isfinite(data.flat[0]) else None
 
 
-def _integer(rewriter: Rewriter, op: Op, out: Quant) -> Integer | None:
+def _operand(rewriter: Rewriter, name: str, dtype: DType) -> str:
+    """What an operator in `dtype` reads for the float `name`. A constant of one value c is exact as the integer sign(c)
+    at scale abs(c)."""
+    value = _one_value(rewriter, name)
+    if value is not None:
+        ones = np.full(rewriter.tensor(name).shape, np.sign(value), dtype=dtype.numpy)
+        return rewriter.constant(ones, Quant((abs(value) or 1.0,), (0,)), f"{name}/{dtype.value}")
+    source = integer_input(rewriter, name)
+    assert source is not None
+    x = rewriter.tensor(source)
+    if x.dtype == dtype:
+        return source
+    assert x.quant is not None
+    scale, zero_point = x.quant.scalar()
+    quant = Quant((scale,), (0,))
+    if x.data is not None:
+        return rewriter.constant(x.data.astype(np.int16) - np.int16(zero_point), quant, f"{source}/int16")
+    like, wish = rewriter.made_by(name), f"{source}/int16"
+    assert like is not None
+    known = rewriter.made_by(wish)
+    if known is not None and known.inputs == (source,) and rewriter.tensor(wish).quant == quant:
+        return wish
+    return rewriter.emit("requantize", [source], Attrs(), like, quant=quant, dtype=dtype, name=rewriter.fresh(wish))
+
+
+def _integer(rewriter: Rewriter, op: Op, out: Tensor) -> Integer | None:
     """The integer form of the float operator `op`, None when it has none."""
+    if op.kind not in (*LAYERS, *BINARY, *REQUANTISING, *COPYING):
+        return None
+    read = op.inputs[:1] if op.kind in LAYERS else op.inputs
+    sources = [
+        integer_input(rewriter, name) for name in read if op.kind not in BINARY or _one_value(rewriter, name) is None
+    ]
+    if any(source is None for source in sources):
+        return None
+    found = [rewriter.tensor(source) for source in sources if source is not None]
+    if op.kind in COPYING:
+        (x,) = found
+        assert x.quant is not None
+        attrs = op.attrs
+        if isinstance(attrs, PadAttrs | SelectAttrs):
+            attrs = replace(attrs, value=_quantized(float(attrs.value), x))
+        return Integer((x.name,), attrs, x.dtype, x.quant)
+    assert out.quant is not None
+    if DType.INT16 not in {out.dtype, *(x.dtype for x in found)}:
+        dtype, quant = DType.INT8, out.quant
+    else:
+        dtype, quant = DType.INT16, out.quant
+        if out.dtype == DType.INT8:
+            quant = Quant((out.quant.scale[0] / 128,), (0,))
+    inputs = tuple(_operand(rewriter, name, dtype) for name in read)
     if op.kind in LAYERS:
-        x = integer_input(rewriter, op.inputs[0])
-        rest = None if x is None else layer_inputs(rewriter, op, x)
-        return None if x is None or rest is None else Integer((x, *rest), op.attrs)
-    if op.kind not in (*BINARY, *REQUANTISING, *COPYING):
-        return None
-    find = _operand if op.kind in BINARY else integer_input
-    inputs = tuple(found for name in op.inputs if (found := find(rewriter, name)) is not None)
-    if len(inputs) != len(op.inputs):
-        return None
-    if op.kind not in COPYING:
-        return Integer(inputs, op.attrs)
-    quant = rewriter.tensor(inputs[0]).quant
-    assert quant is not None
-    if isinstance(op.attrs, PadAttrs | SelectAttrs):
-        return Integer(inputs, replace(op.attrs, value=_quantized(float(op.attrs.value), quant)), quant)
-    return Integer(inputs, op.attrs, quant)
+        rest = layer_inputs(rewriter, op, inputs[0])
+        if rest is None:
+            return None
+        inputs = (*inputs, *rest)
+    made = Integer(inputs, op.attrs, dtype, quant)
+    return made if dtype == DType.INT8 or _has_kernel(rewriter, op, made) else None
 
 
-def _quantized(real: float, quant: Quant) -> int:
-    """ONNX QuantizeLinear of one value to int8: halves to even."""
-    scale, zero_point = quant.scalar()
+def _has_kernel(rewriter: Rewriter, op: Op, made: Integer) -> bool:
+    """Whether there is a kernel for it: of int16, some operators have none."""
+    if op.kind in NOT_INT16:
+        return False
+    tensors = [rewriter.tensor(name) if name else None for name in made.inputs]
+    out = Tensor(op.outputs[0], (), made.dtype, made.quant)
+    integer, out = make_op(op.kind, tensors, made.attrs, op.source, out)
+    return operator(op.kind).unsupported(Node(integer, tuple(tensors), (out,))) is None
+
+
+def _quantized(real: float, like: Tensor) -> int:
+    """ONNX QuantizeLinear of one value to the type of `like`: halves to even."""
+    assert like.quant is not None
+    (scale, zero_point), (low, high) = like.quant.scalar(), like.dtype.int_range
     if math.isinf(real):
-        return 127 if real > 0 else -128
-    return min(max(round(float(np.float32(real) / np.float32(scale))) + zero_point, -128), 127)
+        return high if real > 0 else low
+    return min(max(round(float(np.float32(real) / np.float32(scale))) + zero_point, low), high)
 
 
-def _quantized_bounds(clip: ClipAttrs, quant: Quant) -> tuple[int, int] | None:
-    """The clip in output units; None when it is all of int8."""
-    bounds = _quantized(clip.lo, quant), _quantized(clip.hi, quant)
-    return None if bounds == (-128, 127) else bounds
+def _quantized_bounds(clip: ClipAttrs, out: Tensor) -> tuple[int, int] | None:
+    """The clip in output units; None when it is all of the type."""
+    bounds = _quantized(clip.lo, out), _quantized(clip.hi, out)
+    return None if bounds == out.dtype.int_range else bounds

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinycompile.errors import QuantError
-from tinycompile.ir.graph import Op
+from tinycompile.ir.graph import Op, Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.passes.fold_batch_norm import CHANNEL_AXIS
@@ -18,16 +18,30 @@ _CHECK_BIAS = "give the layer one bias value per output channel"
 
 
 def layer_inputs(rewriter: Rewriter, op: Op, x: str) -> tuple[str, str] | None:
-    """(int8 weights, int32 bias or "") for the layer `op` on the int8 tensor `x`; None when they are not constant or
-    not quantised. Raises QuantError when the parameters do not fit."""
+    """(int8 weights, bias or "") for the layer `op` on the integer tensor `x`; None when they are not constant or not
+    quantised. Raises QuantError when the parameters do not fit."""
     weights = _weights(rewriter, op)
     if weights is None:
         return None
     bias = op.inputs[2] if len(op.inputs) > 2 else ""
     if not bias:
         return weights, ""
-    converted = _bias(rewriter, op, x, weights, bias)
-    return None if converted is None else (weights, converted)
+    values = _bias(rewriter, op, x, weights, bias)
+    if values is None:
+        return None
+    dtype = _bias_type(rewriter.tensor(x), rewriter.tensor(weights), op, values)
+    # The scale is s_x * s_w by definition; a copy of it could only disagree.
+    return weights, rewriter.constant(values.astype(dtype.numpy), None, f"{bias}/{dtype.value}")
+
+
+def _bias_type(x: Tensor, w: Tensor, op: Op, bias: NDArray[np.float64]) -> DType:
+    """int32; int64 where sums of int16 activations might not fit int32."""
+    if x.dtype == DType.INT8:
+        return DType.INT32
+    assert w.data is not None
+    by_channel = np.moveaxis(w.data.astype(np.int64), CHANNEL_AXIS[op.kind], 0).reshape(bias.size, -1)
+    largest = np.abs(by_channel).sum(axis=1) * (1 << 15) + np.abs(bias)
+    return DType.INT32 if largest.max() < 2**31 else DType.INT64
 
 
 def _weights(rewriter: Rewriter, op: Op) -> str | None:
@@ -52,8 +66,8 @@ def _weights(rewriter: Rewriter, op: Op) -> str | None:
     return source.name
 
 
-def _bias(rewriter: Rewriter, op: Op, x: str, weights: str, bias: str) -> str | None:
-    """The bias as int32 at scale s_x * s_w: the stored integers where they have that scale, else rounded."""
+def _bias(rewriter: Rewriter, op: Op, x: str, weights: str, bias: str) -> NDArray[np.float64] | None:
+    """The bias in units of s_x * s_w: the stored integers where they have that scale, else rounded."""
     quant_x, w = rewriter.tensor(x).quant, rewriter.tensor(weights)
     assert quant_x is not None
     assert w.quant is not None
@@ -77,8 +91,7 @@ def _bias(rewriter: Rewriter, op: Op, x: str, weights: str, bias: str) -> str | 
             str(op.source),
             "quantise the layer again: its weight or input scale is too small for its bias",
         )
-    # The scale is s_x * s_w by definition; a copy of it could only disagree.
-    return rewriter.constant(integers.astype(np.int32), None, f"{bias}/int32")
+    return np.asarray(integers)
 
 
 def _at_scale(

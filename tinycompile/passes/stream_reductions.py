@@ -17,7 +17,7 @@ from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.avg_pool2d_of_sums import AvgPool2dOfSumsAttrs
 from tinycompile.ops.convolution import bias_values, offset_weights, tensor_quant
-from tinycompile.ops.float_layers import is_float
+from tinycompile.ops.elementwise import ACTIVATIONS
 from tinycompile.ops.last_sums import AverageAttrs
 from tinycompile.ops.mean import reduced_parts
 from tinycompile.ops.registry import operator
@@ -34,7 +34,7 @@ def stream_reductions(graph: Graph) -> Graph:
         node = rewriter.node(op)
         if (
             summed is None
-            or is_float(node)
+            or node.tensor(0).dtype not in ACTIVATIONS
             or operator(op.kind).unsupported(node) is not None
             or not summed(rewriter, node)
         ):
@@ -60,7 +60,7 @@ def _avg_pool2d(rewriter: Rewriter, node: Node) -> bool:
 def _average(rewriter: Rewriter, node: Node, kind: str, attrs: AverageAttrs) -> bool:
     """`node`'s output from the sums over its map; False when that is one row or the sums would not fit int32."""
     x = node.tensor(0)
-    if x.form.rows == 1 or attrs.count > MOST_VALUES:
+    if x.form.rows == 1 or attrs.count > MOST_VALUES[x.dtype]:
         return False
     scale, zero_point = tensor_quant(node, x)
     quant = Quant((scale,), (zero_point * attrs.count,))
@@ -73,6 +73,8 @@ def _fully_connected(rewriter: Rewriter, node: Node) -> bool:
     flat, weights = node.tensor(0), node.tensor(1)
     flatten, quant, (outputs, inputs) = rewriter.made_by(flat.name), weights.quant, weights.shape
     if flatten is None or flatten.kind != "reshape" or not _read_once(rewriter.graph, flat.name):
+        return False
+    if flat.dtype != DType.INT8:  # sums of int16 are int64: no kernel
         return False
     x = rewriter.tensor(flatten.inputs[0])
     if x.form.rows == 1 or x.elems != inputs or quant is None or quant.axis not in (None, 0):
@@ -103,7 +105,7 @@ def _read_once(graph: Graph, name: str) -> bool:
 
 def _from_last_row(rewriter: Rewriter, node: Node, kind: str, sums: str, attrs: Attrs) -> None:
     """`node`'s output, under its name, by operator `kind` from the last row of `sums`."""
-    rewriter.emit(kind, [sums], attrs, node.op, quant=node.out.quant, name=node.out.name)
+    rewriter.emit(kind, [sums], attrs, node.op, quant=node.out.quant, dtype=node.out.dtype, name=node.out.name)
 
 
 _SUMMED: dict[str, Callable[[Rewriter, Node], bool]] = {

@@ -1,4 +1,4 @@
-"""insert_qdq: a prepared float graph with `quantize` and `dequantize` around every operator that computes in int8."""
+"""insert_qdq: a prepared float graph with `quantize` and `dequantize` around every operator of integers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tinycompile.ir.types import DType
 from tinycompile.ops.quantize import QuantizeAttrs
 from tinycompile.passes.fuse_qdq import BINARY, LAYERS
 from tinycompile.passes.rewriter import MOVES
-from tinycompile.quantize.ranges import quant_of_range, stored_values
-from tinycompile.quantize.scheme import Scheme, uniform
+from tinycompile.quantize.ranges import quant_of_range, stored_values, symmetric_quant
+from tinycompile.quantize.scheme import Scheme, is_wide, uniform
 
-STORED, REAL, RAW = "/int8", "/real", "/raw"
+STORED, REAL, RAW = "/stored", "/real", "/raw"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +42,15 @@ class _Inserter:
         self.ops.append(Op(kind, out.name, (x,), (out.name,), attrs, like.source))
 
     def store(self, name: str, raw: str, like: Op) -> None:
-        """`raw` through int8 and back; the name of a network output stays that of its final value."""
+        """`raw` through integers and back; the name of a network output stays that of its final value."""
         tensor, quant = self.graph.tensors[name], self.quants[self.scheme.stored[name]]
-        stored = Tensor(f"{name}{STORED}", tensor.shape, DType.INT8, quant)
+        stored = Tensor(f"{name}{STORED}", tensor.shape, self.scheme.dtype(name), quant)
         real = Tensor(self.real(name), tensor.shape, DType.FLOAT32)
         self.add("quantize", raw, QuantizeAttrs(half_even=True), like, stored)
         self.add("dequantize", stored.name, Attrs(), like, real)
 
     def real(self, name: str) -> str:
-        """What int8 readers of a stored tensor read: moves of a `dequantize` are moves of its integers."""
+        """What integer readers of a stored tensor read: moves of a `dequantize` are moves of its integers."""
         output = name in self.scheme.integer and name in self.graph.outputs
         return name if output or name in self.moved else f"{name}{REAL}"
 
@@ -67,8 +67,11 @@ class _Inserter:
         assert tensor.data is not None
         if uniform(tensor):
             return tensor.name
-        quant = quant_of_range(float(tensor.data.min()), float(tensor.data.max()))
-        return self.constant(stored_values(quant, tensor.data), quant, f"{op.outputs[0]}/operand{k}", op)
+        extremes, dtype = (float(tensor.data.min()), float(tensor.data.max())), DType.INT8
+        quant = quant_of_range(*extremes)
+        if is_wide(op, self.scheme):
+            dtype, quant = DType.INT16, symmetric_quant(*extremes)
+        return self.constant(stored_values(quant, tensor.data, dtype), quant, f"{op.outputs[0]}/operand{k}", op)
 
     def layer(self, op: Op, x: str, weights: LayerWeights) -> tuple[str, ...]:
         """The inputs of a layer."""
@@ -82,7 +85,7 @@ class _Inserter:
         return tuple(names)
 
     def inputs(self, op: Op, weights: Mapping[str, LayerWeights]) -> tuple[str, ...]:
-        """What the operator reads now: values that went through int8 where it computes in int8, or nothing else is
+        """What the operator reads now: values that went through integers where it computes in them, or nothing else is
         there."""
         integer, names = op.outputs[0] in self.scheme.integer, list(op.inputs)
         for k, name in enumerate(op.inputs):

@@ -1,6 +1,6 @@
-"""What int8 costs: signal to quantisation noise layer by layer and at the outputs, agreement of the class, a metric.
+"""What integers cost: signal to quantisation noise layer by layer and at the outputs, agreement of the class, a metric.
 
-Both networks run on the same samples, float by the float graph, int8 by the integer graph that is compiled.
+Both networks run on the same samples, float by the float graph, integer by the graph that is compiled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 from tinycompile.errors import UsageError
 from tinycompile.frontends.naming import plain_name
 from tinycompile.ir.graph import Array, Graph, Tensor
-from tinycompile.ir.quant import Quant
 from tinycompile.ops.dequantize import real_values
 from tinycompile.ops.evaluate import evaluate, node_result
 from tinycompile.quantize.calibration import Sample
@@ -47,8 +46,8 @@ class Noise:
 
 @dataclass(frozen=True)
 class LayerNoise:
-    """A stored tensor of the int8 network: `sqnr` dB with the noise of all that came before, `own` dB of the operator
-    that makes it on exact inputs (rounded to int8)."""
+    """A stored tensor of the integer network: `sqnr` dB with the noise of all that came before, `own` dB of the
+    operator that makes it on exact inputs (rounded as they are stored)."""
 
     tensor: str
     kind: str
@@ -69,7 +68,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Measurement:
-    """`metric`: what the user's function gave for the float and for the int8 network."""
+    """`metric`: what the user's function gave for the float and for the integer network."""
 
     samples: int
     layers: tuple[LayerNoise, ...]
@@ -94,7 +93,7 @@ class Measurement:
 
 
 def counterparts(lowered: Graph, reference: Graph) -> dict[str, str]:
-    """int8 tensors of the integer graph -> the float tensors that they stand for, of the same shape."""
+    """Stored tensors of the integer graph -> the float tensors that they stand for, of the same shape."""
     plain = {plain_name(name): name for name in reference.tensors}
     result = {}
     for op in lowered.ops:
@@ -159,8 +158,8 @@ def measure(
 def own_results(
     lowered: Graph, known: Mapping[str, str], exact: Mapping[str, Array], stored: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """What each operator of `known` makes of exact inputs rounded to int8."""
-    values = {**stored, **{n: stored_values(_quant(lowered.tensors[n]), exact[known[n]]) for n in known}}
+    """What each operator of `known` makes of exact inputs, rounded as they are stored."""
+    values = {**stored, **{n: _stored(lowered.tensors[n], exact[known[n]]) for n in known}}
     return {node.out.name: node_result(node, values) for node in lowered.nodes() if node.out.name in known}
 
 
@@ -174,9 +173,9 @@ def noise_at_outputs(reference: Graph, exact: dict[str, Array], values: dict[str
     return sum(float(((now[o].astype(np.float64) - exact[o]) ** 2).sum()) for o in reference.outputs)
 
 
-def _quant(tensor: Tensor) -> Quant:
-    assert tensor.quant is not None  # those of `counterparts` are int8
-    return tensor.quant
+def _stored(tensor: Tensor, real: Array) -> Array:
+    assert tensor.quant is not None  # those of `counterparts` are quantised
+    return stored_values(tensor.quant, real, tensor.dtype)
 
 
 def _is_vector(tensor: Tensor) -> bool:

@@ -1,9 +1,11 @@
-"""Mixed precision: what weights of 4 bits become 8, and which parts stay float, so that outputs are as exact as asked.
+"""Mixed precision: what weights of 4 bits become 8, and which parts become int16 or stay float, so that outputs are as
+exact as asked.
 
 The sensitivity of a scale is the noise at the outputs that the operators storing at it cause alone, all others exact.
-Noises of many roundings add up, so the largest are taken out, as few as the budget needs: the operators that make and
-read the tensors of that scale compute in float. Before any does, weights of 4 bits (`widths`) become 8. int16
-activations have no kernels yet.
+Noises of many roundings add up, so the largest are taken out, as few as the budget needs. First weights of 4 bits
+(`widths`) become 8; then the tensors of the noisiest scales int16, of twice the bytes and still computed in integers.
+When all are and that is not enough, the noise is that of int8 weights: the operators that make and read the tensors of
+the noisiest scales compute in float.
 """
 
 from __future__ import annotations
@@ -72,8 +74,8 @@ def quantize_within(
     fit: Fit,
     watch: Watch,
 ) -> Quantized:
-    """A prepared graph quantised, with as little of it in float as meets the budget on the samples `judged_by`: weights
-    of 4 bits become 8 first, those that cost most.
+    """A prepared graph quantised, with as little of it in int16, then in float, as meets the budget on the samples
+    `judged_by`; weights of 4 bits become 8 before, those that cost most.
 
     `fit`: what a lowered network needs beyond the memory that it is given. Raises CheckFailed when no network that fits
     meets the budget, DoesNotFitError when weights of 4 bits are to make it fit and do not.
@@ -94,19 +96,26 @@ def quantize_within(
             return found.quantized({**bits, **dict.fromkeys(ranking[:count], 8)})
 
         made, measured = _taken_out([noise[n] for n in ranking], widened, measured, judged_by, budget, fit, watch)
-    if budget.met(measured):
-        return made
-    watch.phase("sensitivities")
-    scales = sensitivities(made, judged_by)
-    groups = made.scheme.groups()
-    roots = sorted(groups, key=lambda root: (-scales[root], root))
     eight = replace(options, weights="int8")
+    for in_int16 in (True, False):
+        if budget.met(measured) or (in_int16 and eight.wide is None):
+            continue
+        watch.phase("sensitivities")
+        scales, groups = sensitivities(made, judged_by), made.scheme.groups()
+        roots = sorted(groups, key=lambda root: (-scales[root], root))
+        ordered = [groups[root] for root in roots]
 
-    def kept_float(count: int) -> Quantized:
-        floats = set().union(*(_around(graph, groups[root]) for root in roots[:count]))
-        return quantize_graph(graph, samples, eight, watch, floats)
+        def wide(count: int, ordered: list[list[str]] = ordered, given: QuantizeOptions = eight) -> Quantized:
+            more = replace(given, wide=frozenset[str]().union(*ordered[:count]))
+            return quantize_graph(graph, samples, more, watch)
 
-    made, measured = _taken_out([scales[r] for r in roots], kept_float, measured, judged_by, budget, fit, watch)
+        def kept_float(count: int, ordered: list[list[str]] = ordered, given: QuantizeOptions = eight) -> Quantized:
+            floats = set[str]().union(*(_around(graph, group) for group in ordered[:count]))
+            return quantize_graph(graph, samples, given, watch, floats)
+
+        without = wide if in_int16 else kept_float
+        made, measured = _taken_out([scales[r] for r in roots], without, measured, judged_by, budget, fit, watch)
+        eight = replace(eight, wide=made.scheme.wide)
     if not budget.met(measured):
         _fail(budget, measured, "give more samples, another calibrator or a lower budget")
     return made

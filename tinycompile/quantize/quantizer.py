@@ -43,19 +43,20 @@ MUCH_FINER = 4.0
 class QuantizeOptions:
     """`calibrator`: a name in `CALIBRATORS`. `correct_bias` and `adaptive_rounding`: see `quantize.weights`;
     `equalize`: see `quantize.equalize`. `weights`: a name in `WEIGHTS`; AUTO is int8, and int4 in as many layers as the
-    flash given asks for (`quantize.widths`)."""
+    flash given asks for (`quantize.widths`). `wide`: tensors that become int16, None for all; the others are int8."""
 
     calibrator: str = "mse"
     correct_bias: bool = True
     adaptive_rounding: bool = True
     equalize: bool = True
     weights: str = "int8"
+    wide: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
     """`data`: the QDQ ONNX file. `reference`: the float graph, fully lowered, whose tensors `scheme` names; `lowered`:
-    the int8 graph that a build makes of the file. `weight_bits`: of each int8 layer, by its output."""
+    the integer graph that a build makes of the file. `weight_bits`: of each integer layer, by its output."""
 
     data: bytes
     reference: Graph
@@ -83,9 +84,10 @@ def choose_quants(graph: Graph, scheme: Scheme, found: Mapping[str, Histogram], 
     for root, group in scheme.groups().items():
         makers = [producers[n].kind if n in producers else "input" for n in group]
         made = {kind for kind in makers if kind not in SHARING}
-        fixed = {FIXED.get(kind) for kind in made}
+        dtype = scheme.dtype(root)
+        fixed = {FIXED[dtype].get(kind) for kind in made}
         known = fixed.pop() if len(fixed) == 1 else None
-        measured = calibrated(found[root], calibrator)
+        measured = calibrated(found[root], calibrator, dtype)
         finer = known is None or measured.scale[0] * MUCH_FINER < known.scale[0]
         quants[root] = measured if finer or known is None else known
     return quants
@@ -105,7 +107,7 @@ class Calibration:
     ) -> None:
         if options.equalize:
             graph = equalized(graph, complete(graph), samples, watch)
-        self.graph, self.reference, self.scheme = graph, complete(graph), make_scheme(graph, floats)
+        self.graph, self.reference, self.scheme = graph, complete(graph), make_scheme(graph, floats, options.wide)
         ranges = extremes(self.reference, samples, list(self.scheme.stored), watch)
         found = histograms(self.reference, samples, self.scheme.groups(), ranges, watch)
         watch.phase("scales")

@@ -1,4 +1,4 @@
-"""Calibrators: from a histogram of what a tensor held to the range that int8 is spread over.
+"""Calibrators: from a histogram of what a tensor held to the range that int8 is spread over; int16 holds all of it.
 
 One family: each is a function of the same histogram. A range always holds 0, which padding and ReLU need exactly.
 """
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Array
 from tinycompile.ir.quant import Quant
+from tinycompile.ir.types import DType
 
 BINS = 2048
 LEVELS = 256
@@ -47,10 +48,17 @@ def quant_of_range(low: float, high: float) -> Quant:
     return Quant((scale,), (int(np.clip(round(-128 - low / scale), -128, 127)),))
 
 
-def stored_values(quant: Quant, real: Array) -> NDArray[np.int8]:
-    """`real` in int8, quantised per tensor (ONNX QuantizeLinear)."""
+def symmetric_quant(low: float, high: float) -> Quant:
+    """int16 over [low, high]: zero point 0. A range of nothing gets scale 1."""
+    scale = float(np.float32(max(-low, high, 0.0) / DType.INT16.int_range[1]))
+    return Quant((scale if scale >= float(np.finfo(np.float32).tiny) else 1.0,), (0,))
+
+
+def stored_values(quant: Quant, real: Array, dtype: DType = DType.INT8) -> Array:
+    """`real` in the integer type `dtype`, quantised per tensor (ONNX QuantizeLinear)."""
     scale, zero_point = quant.scalar()
-    return np.asarray(np.clip(np.rint(real / np.float32(scale)) + zero_point, -128, 127).astype(np.int8))
+    stored = np.rint(real / np.float32(scale)) + zero_point
+    return np.asarray(np.clip(stored, *dtype.int_range).astype(dtype.numpy))
 
 
 def _min_max(h: Histogram) -> tuple[float, float]:
@@ -131,8 +139,11 @@ def _least_divergence(h: Histogram) -> tuple[float, float]:
     return found
 
 
-def calibrated(h: Histogram, calibrator: str) -> Quant:
-    """The quantisation that a calibrator of `CALIBRATORS` finds."""
+def calibrated(h: Histogram, calibrator: str, dtype: DType = DType.INT8) -> Quant:
+    """The quantisation that a calibrator of `CALIBRATORS` finds. Of int16 it is over the extremes: its steps are so
+    fine that clipping gains nothing."""
+    if dtype == DType.INT16:
+        return symmetric_quant(h.low, h.high)
     return quant_of_range(*(CALIBRATORS[calibrator](h) if h.low < h.high else (h.low, h.high)))
 
 

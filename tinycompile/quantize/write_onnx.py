@@ -18,10 +18,11 @@ from tinycompile.errors import UnsupportedError
 from tinycompile.frontends.naming import UniqueNames
 from tinycompile.ir.graph import Array, Graph, Node, Tensor
 from tinycompile.ir.quant import NARROW_BITS
+from tinycompile.ir.types import DType
 from tinycompile.passes.layout import to_first, to_last
 
 OPSET, IR_VERSION = 20, 9
-NARROW_OPSET, NARROW_IR_VERSION = 21, 10  # the first with tensors of 4 bits
+NEWER_OPSET, NEWER_IR_VERSION = 21, 10  # the first with tensors of 4 bits, and quantisation to 16
 FIRST, LAST = "channels first", "channels last"
 
 
@@ -42,7 +43,8 @@ class Writer:
         self.dequantized: dict[str, Tensor] = {}
         self.free = set(graph.tensors) - set(graph.inputs)
         self.names = UniqueNames()
-        self.versions = OPSET, IR_VERSION
+        wide = any(t.dtype == DType.INT16 for t in graph.tensors.values())
+        self.versions = (NEWER_OPSET, NEWER_IR_VERSION) if wide else (OPSET, IR_VERSION)
         for name in graph.tensors:
             self.names.take(name)
         for name in graph.inputs:
@@ -66,7 +68,7 @@ class Writer:
             return self.constant(value, wish)
         name = self.name(wish)
         self.initializers.append(helper.make_tensor(name, TensorProto.INT4, value.shape, in_halves(value), raw=True))
-        self.versions = NARROW_OPSET, NARROW_IR_VERSION
+        self.versions = NEWER_OPSET, NEWER_IR_VERSION
         return name
 
     def integers(self, values: Sequence[int], wish: str) -> str:
@@ -141,8 +143,8 @@ class Writer:
             self._name_output(name, self.take(self.graph.tensors[name]))
         ports = [[self._port(n) for n in names] for names in (self.graph.inputs, self.graph.outputs)]
         graph = helper.make_graph(self.nodes, self.graph.name, *ports, self.initializers)
-        opset, ir_version = self.versions
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
+        opset, version = self.versions
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=version)
         model.producer_name, model.producer_version = "tinycompile", __version__
         data: bytes = model.SerializeToString(deterministic=True)
         return data

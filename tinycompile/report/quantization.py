@@ -30,9 +30,9 @@ class Sizes:
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """`settings`: how it was quantised, in words. `floats`: operators that stayed float -> why. `weight_bits`: of
-    each layer's weights, by what it makes. `held_out`: whether the
-    samples measured with are others than those calibrated with."""
+    """`settings`: how it was quantised, in words. `floats`: operators that stayed float -> why. `weight_bits`: of each
+    layer's weights, by what it makes; `wide`: activations that are int16, by their names in the float network.
+    `held_out`: whether the samples measured with are others than those calibrated with."""
 
     model: str
     settings: str
@@ -41,6 +41,7 @@ class QuantizationReport:
     measured: Measurement
     floats: dict[str, str]
     weight_bits: dict[str, int]
+    wide: list[str]
     before: Sizes
     after: Sizes
 
@@ -56,6 +57,11 @@ def _db(value: float) -> str:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(one_line(n, 40) for n in names[:3]) + more
 
 
 def print_quantization(report: QuantizationReport) -> str:
@@ -84,15 +90,15 @@ def print_quantization(report: QuantizationReport) -> str:
         lines += textwrap.wrap(
             ", ".join(one_line(name, 40) for name in narrow), 96, initial_indent="    ", subsequent_indent="    "
         )
+    if report.wide:
+        lines += ["", f"  {len(report.wide)} activations are int16: {_some(report.wide)}"]
     if report.floats:
         lines += ["", f"  {len(report.floats)} operators stay float:"]
         reasons: dict[str, list[str]] = {}
         for name, why in report.floats.items():
             reasons.setdefault(why, []).append(name)
         for why, names in reasons.items():
-            shown = ", ".join(one_line(n, 40) for n in names[:3])
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            lines.append(f"    {one_line(why, 70)}: {shown}{more}")
+            lines.append(f"    {one_line(why, 70)}: {_some(names)}")
     return "\n".join(lines) + "\n"
 
 
@@ -114,6 +120,7 @@ def to_json(report: QuantizationReport) -> dict[str, Any]:
         "worst": [layer.tensor for layer in m.worst[:WORST_SHOWN]],
         "float_operators": report.floats,
         "weight_bits": report.weight_bits,
+        "int16_activations": report.wide,
         "float": asdict(report.before),
         "int8": asdict(report.after),
     }

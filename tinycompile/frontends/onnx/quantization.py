@@ -143,7 +143,7 @@ def _along(b: Builder, n: SourceNode, index: int, shape: tuple[int, ...]) -> Ten
 
 def _is_plain(b: Builder, n: SourceNode, value: Value, stored: str) -> bool:
     """Whether scale and zero point are constants such as integer operators have: of a weight per tensor or per channel,
-    of an activation of 8 bits per tensor."""
+    of an activation of 8 bits, or of 16 and symmetric, per tensor."""
     given = [b.tensor(n, k) for k in (1, 2) if b.optional(n, k) is not None]
     known = [values for t in given if (values := b.known(t)) is not None]
     if len(known) < len(given):
@@ -154,9 +154,13 @@ def _is_plain(b: Builder, n: SourceNode, value: Value, stored: str) -> bool:
         return fits and _of_channels(known[0], known[1] if len(known) > 1 else None, value.shape) is not None
     if weight:
         return True
+    if stored in _SYMMETRIC:
+        zero = b.known(given[1]) if len(given) > 1 else np.zeros(1)
+        return given[0].elems == 1 and zero is not None and bool(np.all(zero == _SYMMETRIC[stored]))
     return stored in ("int8", "uint8") and given[0].elems == 1
 
 
+_SYMMETRIC = {"int16": 0, "uint16": 1 << 15}  # zero points
 _OUTPUT_TYPES = {0: "uint8", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16"}
 
 

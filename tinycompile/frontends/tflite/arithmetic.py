@@ -22,8 +22,16 @@ from tinycompile.ops.softmax import SoftmaxAttrs
 
 def _add_sub(options: str, subtract: bool) -> Importer:
     def run(b: Builder, op: SourceOp) -> None:
-        (activation,) = b.options(op, options, "FusedActivationFunction")
+        activation, by_shifts = b.options(op, options, "FusedActivationFunction", "PotScaleInt16")
         out = b.output(op)
+        tensors = (b.tensor(op, 0), b.tensor(op, 1), out)
+        if by_shifts and out.dtype == DType.INT16 and len({t.quant for t in tensors}) > 1:
+            if all(t.quant is not None and math.frexp(t.quant.scale[0])[0] == 0.5 for t in tensors):
+                raise b.unsupported(
+                    op,
+                    "int16 with scales that are powers of two, which LiteRT adds by shifts (pot_scale_int16)",
+                    "convert the model with a newer converter, which does not set this option",
+                )
         attrs = AddAttrs(subtract, b.clamp(op, activation, out))
         b.emit(op, "add", attrs, (b.tensor(op, 0), b.tensor(op, 1)), out)
 
@@ -54,8 +62,12 @@ def softmax(b: Builder, op: SourceOp) -> None:
     b.emit(op, "softmax", SoftmaxAttrs(float(beta)), (b.tensor(op, 0),), b.output(op))
 
 
-def _unary(kind: str, attrs: Attrs) -> Importer:
+def _unary(kind: str, attrs: Attrs, int16: bool = True) -> Importer:
+    """`int16`: whether LiteRT has a kernel for it."""
+
     def run(b: Builder, op: SourceOp) -> None:
+        if b.tensor(op, 0).dtype == DType.INT16 and not int16:
+            raise b.unsupported(op, "int16, which LiteRT has no kernel for", "use RELU or RELU6")
         b.emit(op, kind, attrs, (b.tensor(op, 0),), b.output(op))
 
     return run
@@ -97,8 +109,8 @@ ARITHMETIC: dict[str, Importer] = {
     "SOFTMAX": softmax,
     "RELU": _unary("clip", ClipAttrs(0.0, math.inf)),
     "RELU6": _unary("clip", ClipAttrs(0.0, 6.0)),
-    "RELU_N1_TO_1": _unary("clip", ClipAttrs(-1.0, 1.0)),
-    "RELU_0_TO_1": _unary("clip", ClipAttrs(0.0, 1.0)),
+    "RELU_N1_TO_1": _unary("clip", ClipAttrs(-1.0, 1.0), int16=False),
+    "RELU_0_TO_1": _unary("clip", ClipAttrs(0.0, 1.0), int16=False),
     "LEAKY_RELU": leaky_relu,
     "HARD_SWISH": _unary("hard_swish", Attrs()),
     "LOGISTIC": _unary("logistic", Attrs()),

@@ -197,10 +197,7 @@ class Builder:
                 "an activation without one scale and zero point", self.where(op), "quantise the model again"
             )
         scale, zero_point = out.quant.scalar()
-        # quantized_range works in int8 units; uint8 is the same range 128 higher.
-        offset = 128 if out.dtype == DType.UINT8 else 0
-        low, high = quantized_range(*_ACTIVATIONS[activation], scale, zero_point - offset)
-        return low + offset, high + offset
+        return quantized_range(*_ACTIVATIONS[activation], scale, zero_point, out.dtype)
 
     def weights(self, op: SourceOp, x: Tensor, w: Tensor) -> Tensor:
         """Weights `w` of a layer on `x`. Integer ones of a float layer (dynamic range quantisation) become floats where

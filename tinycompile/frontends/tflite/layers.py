@@ -17,6 +17,8 @@ from tinycompile.ops.max_pool2d import MaxPool2dAttrs
 from tinycompile.ops.reshape import ReshapeAttrs
 from tinycompile.ops.resize import ResizeAttrs
 
+_INT32 = 2  # TensorType
+
 
 def conv_2d(b: Builder, op: SourceOp) -> None:
     x, w, out = b.map_input(op), _weights(b, op, b.tensor(op, 0)), b.output(op)
@@ -97,7 +99,21 @@ def _bias(b: Builder, op: SourceOp, position: int = 2) -> Tensor | None:
     bias, out = b.tensor(op, position), b.output(op)
     if bias.shape != out.shape[-1:]:
         raise b.bad_shape(op, f"bias {list(bias.shape)} for output {list(out.shape)}")
+    if b.tensor(op, 0).dtype == DType.INT16 and bias.dtype != _bias_type(b, op):
+        raise b.unsupported(
+            op,
+            f"a bias of {bias.dtype.value} with int16 activations, where LiteRT reads {_bias_type(b, op).value}",
+            "convert the model again with a bias of int64, or with its type in the operator's options",
+        )
     return bias
+
+
+def _bias_type(b: Builder, op: SourceOp) -> DType:
+    """What LiteRT takes the bias of a layer of int16 activations for, whatever its type."""
+    if op.builtin == "DEPTHWISE_CONV_2D":
+        return DType.INT64
+    options = "Conv2DOptions" if op.builtin == "CONV_2D" else "FullyConnectedOptions"
+    return DType.INT32 if b.options(op, options, "QuantizedBiasType") == (_INT32,) else DType.INT64
 
 
 def fully_connected(b: Builder, op: SourceOp) -> None:
@@ -134,6 +150,8 @@ def _pool(kind: str, attrs_class: type[AvgPool2dAttrs] | type[MaxPool2dAttrs]) -
         if kind == "avg_pool2d":
             _signed_only(b, op, x)
         pad = b.padding(op, mode, x, (kh, kw), (sh, sw), (1, 1))
+        if x.quant != out.quant and x.dtype == DType.INT16:
+            raise b.other_scales(op)  # LiteRT looks at those of int8 only
         attrs = attrs_class((kh, kw), (sh, sw), pad, clamp=b.clamp(op, activation, out))
         b.emit(op, kind, attrs, (x,), out)
 
