@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tinycompile.errors import MalformedModelError, QuantError, ShapeError, UnsupportedError
-from tinycompile.frontends.limits import Budget, checked_activation, checked_shape, selection_budget
+from tinycompile.frontends.limits import (
+    Budget,
+    checked_activation,
+    checked_shape,
+    composition_budget,
+    constants_budget,
+    selection_budget,
+)
 from tinycompile.frontends.naming import UniqueNames
 from tinycompile.frontends.tflite.reader import SourceModel, SourceOp, read_options
 from tinycompile.ir.graph import Array, Attrs, Op, SourceLoc, Tensor, const_tensor
@@ -37,6 +44,11 @@ class Builder:
     ops: list[Op] = field(default_factory=list)
     extra: list[Tensor] = field(default_factory=list)
     indices: Budget = field(default_factory=selection_budget)
+    constants: Budget = field(default_factory=constants_budget)
+    operators: Budget = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.operators = composition_budget(len(self.model.ops))
 
     def tensors_by_name(self) -> dict[str, Tensor]:
         return {t.name: t for t in (*self.tensors, *self.extra) if t is not None}
@@ -94,6 +106,7 @@ class Builder:
         return read_options(op, name, self.path, *getters)
 
     def emit(self, op: SourceOp, kind: str, attrs: Attrs, inputs: Sequence[Tensor | None], out: Tensor) -> None:
+        self.operators.take(1, self.where(op))
         names = tuple("" if t is None else t.name for t in inputs)
         source = SourceLoc(op.builtin, f"{op.index} {out.name}")
         self.ops.append(Op(kind, self.names.take(f"{op.builtin}_{op.index}"), names, (out.name,), attrs, source))
@@ -108,6 +121,7 @@ class Builder:
     def step(self, op: SourceOp, kind: str, attrs: Attrs, *inputs: Tensor) -> Tensor:
         """One of the ops that an operator is made of. Its tensor has the inferred shape and type, and the quantisation
         of the first input where it has its type; that of constants is a constant."""
+        self.operators.take(1, self.where(op))
         wish = self.names.take(f"{op.builtin}_{op.index}/{kind}")
         like = Tensor(wish, (), inputs[0].dtype, inputs[0].quant)
         made, out = make_op(kind, inputs, attrs, SourceLoc(op.builtin, f"{op.index} {wish}"), like)
@@ -125,6 +139,7 @@ class Builder:
 
     def constant(self, op: SourceOp, value: Array) -> Tensor:
         """A constant that the operator brings along."""
+        self.constants.take(value.nbytes, self.where(op))
         tensor = const_tensor(self.names.take(f"{op.builtin}_{op.index}/constant"), value)
         self.extra.append(tensor)
         return tensor
