@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tinycompile.schedule.interleave import Interleaving, exact_interleaving, gentle_interleaving
+from tinycompile.schedule.interleave import NEVER, Interleaving, exact_interleaving, gentle_interleaving
 from tinycompile.schedule.live_rows import LiveRows, State
 from tinycompile.schedule.reorder import prompt, settled
 from tinycompile.schedule.row_model import RowModel
@@ -48,7 +48,7 @@ def search_order(
     def report(best: int | None, bound: int) -> bool:
         return watch.found(min(filter(None, (best, staged.peak_bytes)), default=None), bound)
 
-    steps = EXACT_STEPS * 4**effort // (4 if upper is None else 16)
+    steps = NEVER if stops else EXACT_STEPS * 4**effort // (4 if upper is None else 16)
     exact = exact_interleaving(model, states, min(known, default=None), report, steps)
     open_gap = staged.sequence and exact.bound_bytes < (exact.peak_bytes or staged.peak_bytes)
     if upper is None and not stops and open_gap:
