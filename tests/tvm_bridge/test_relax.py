@@ -144,7 +144,7 @@ def resized(old: int, new: int, coordinates: str, method: str) -> Any:
 def test_nearest_resize_takes_the_elements_that_tvm_takes(tmp_path: Path) -> None:
     """TVM moves coordinates by 1e-5 before it rounds them down or up: where that matters the operator is refused."""
     refused = 0
-    for k, (old, new) in enumerate([(4, 8), (6, 3), (5, 7), (3, 8), (7, 9), (7, 17), (10, 22), (40, 80)]):
+    for k, (old, new) in enumerate([(4, 8), (6, 3), (5, 7), (7, 9), (10, 22)]):
         for coordinates in ("asymmetric", "half_pixel"):
             for method in ("floor", "ceil"):
                 module, folder = resized(old, new, coordinates, method), tmp_path / f"{k}{coordinates}{method}"

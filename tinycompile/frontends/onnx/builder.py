@@ -48,7 +48,7 @@ class Builder:
         """`nodes`: of the file."""
         self.folder = folder
         self.operators = composition_budget(nodes)
-        self.constants = constants_budget()
+        self.constant_bytes = constants_budget()
         self.folding = folding_budget()
         self.indices = selection_budget()
         self.values: dict[str, Value] = {}
@@ -116,7 +116,7 @@ class Builder:
                 f"a constant of type {value.dtype.name}", "export the model with float32 or int8 tensors"
             )
         shape = checked_shape(value.shape, f"constant '{one_line(name, 80)}'")
-        self.constants.take(value.nbytes, str(n))
+        self.constant_bytes.take(value.nbytes, str(n))
         tensor = const_tensor(self.new_name(name), value.reshape(shape), quant)
         self._tensors[tensor.name] = tensor
         self._constants[id(value), quant] = (value, tensor)

@@ -44,7 +44,7 @@ class Builder:
     ops: list[Op] = field(default_factory=list)
     extra: list[Tensor] = field(default_factory=list)
     indices: Budget = field(default_factory=selection_budget)
-    constants: Budget = field(default_factory=constants_budget)
+    constant_bytes: Budget = field(default_factory=constants_budget)
     operators: Budget = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,7 +139,7 @@ class Builder:
 
     def constant(self, op: SourceOp, value: Array) -> Tensor:
         """A constant that the operator brings along."""
-        self.constants.take(value.nbytes, self.where(op))
+        self.constant_bytes.take(value.nbytes, self.where(op))
         tensor = const_tensor(self.names.take(f"{op.builtin}_{op.index}/constant"), value)
         self.extra.append(tensor)
         return tensor
