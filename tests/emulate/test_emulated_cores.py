@@ -49,6 +49,13 @@ def test_results_with_clang_from_zig(tmp_path: Path, target: str) -> None:
     np.testing.assert_array_equal(got.outputs[0], expected(samples(3)))
 
 
+def test_zig_has_no_float_functions_for_bare_metal(tmp_path: Path) -> None:
+    (write_model(tmp_path) / "tc_math.h").write_text("")
+    with pytest.raises(ToolchainError, match=r"which zig does not have") as caught:
+        run(tmp_path, "cortex-m4", "unicorn", compiler="zig")
+    assert "newlib" in caught.value.fix
+
+
 @pytest.mark.parametrize("target", [*CORTEX_M, "cortex-m55"])
 def test_results_in_qemu(tmp_path: Path, target: str) -> None:
     got = run(write_model(tmp_path), target, "qemu", 3)

@@ -7,10 +7,14 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from click.testing import CliRunner
 from hand_written_model import INTERFACE, expected, write_model
+from onnx import TensorProto, helper
 
 from tinycompile.board import Board, load_board
+from tinycompile.commands.build import build
 from tinycompile.emulate.elf_image import load_image
 from tinycompile.emulate.firmware import firmware_project
 from tinycompile.target import load_target
@@ -25,13 +29,27 @@ def linked(folder: Path, board: Board) -> Path:
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     write_model(folder)
-    for name, text in firmware_project(INTERFACE, target, board, 512).items():
+    for name, text in firmware_project(INTERFACE, target, board, 512, ()).items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     done = subprocess.run(["make", "-C", str(folder / "firmware")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return folder / "firmware" / "firmware.elf"
+
+
+@pytest.mark.parametrize("function", ["Exp", "Neg"])
+def test_a_model_that_calls_the_c_library_is_linked_with_it(function: str, tmp_path: Path) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None or shutil.which("make") is None:
+        pytest.skip("arm-none-eabi-gcc or make is not installed")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8]) for name in "xy")
+    graph = helper.make_graph([helper.make_node(function, ["x"], ["y"])], "g", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx")
+    arguments = [str(tmp_path / "m.onnx"), "--board", "nucleo-h743zi2", "--no-compile", "-o", str(tmp_path / "out")]
+    assert CliRunner().invoke(build, arguments).exit_code == 0
+    done = subprocess.run(["make", "-C", tmp_path / "out" / "firmware"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("-lm -lc" in (tmp_path / "out" / "firmware" / "Makefile").read_text()) == (function == "Exp")
 
 
 @pytest.mark.parametrize("name", REAL_BOARDS)

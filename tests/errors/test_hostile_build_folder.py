@@ -94,6 +94,22 @@ def test_bytes_that_are_no_report(data: bytes, tmp_path: Path) -> None:
         _interface(tmp_path)
 
 
+@pytest.mark.parametrize("c_name", ["a; system(0)", "", "1a", None])
+def test_names_of_states_are_identifiers_too(c_name: Any, tmp_path: Path) -> None:
+    port = {**REPORT["interface"]["inputs"][0], "c_name": c_name}  # type: ignore[index]
+    states = [{"port": port, "input": 1, "output": 1}]
+    (tmp_path / "report.json").write_text(json.dumps(changed(("interface", "states"), states)))
+    with pytest.raises(UsageError):
+        _interface(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["arena_bytes", "arena_align"])
+def test_infinity_is_no_size(key: str, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(changed(("interface", key), float("inf"))))
+    with pytest.raises(UsageError):
+        _interface(tmp_path)
+
+
 def test_a_report_nested_without_end(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("[" * 200_000)
     with pytest.raises(UsageError):

@@ -124,6 +124,13 @@ def function_of_a_long_argument() -> Any:
     return make([helper.make_node("Relu", ["x"], [name]), call], functions=[function], opset_imports=opsets)
 
 
+def composed(kind: str, count: int, shape: tuple[int, ...], consts: dict[str, Any], **attrs: Any) -> Any:
+    """`count` nodes that importers make many operators of."""
+    names = " ".join(["x", *consts])
+    steps = [node(kind, names, f"y{k}" if k else "y", **attrs) for k in range(count)]
+    return make(steps, consts, shape)
+
+
 REQUESTS: dict[str, Callable[[], Any]] = {
     "many constant expressions": lambda: make(
         [node("Shape", "x", "s"), *(node("Add", "s s", f"f{k}") for k in range(18_000)), node("Relu", "x")]
@@ -141,6 +148,15 @@ REQUESTS: dict[str, Callable[[], Any]] = {
     "a function of a long argument": function_of_a_long_argument,
     "functions of functions": lambda: functions_model(20, 10),
     "operators": lambda: make([node("Relu", "x", f"a{k}") for k in range(30_000)]),
+    "recurrent layers of two directions": lambda: composed(
+        "GRU",
+        19_000,
+        (2, 1, 1),
+        {"w": np.ones((2, 3, 1), np.float32), "r": np.ones((2, 3, 1), np.float32)},
+        direction="bidirectional",
+    ),
+    "Fourier transforms of long rows": lambda: composed("DFT", 19_000, (1, 1024, 1), {}, axis=1),
+    "Fourier transforms by matrices": lambda: composed("DFT", 400, (1, 2047, 1), {}, axis=1),
     "one convolution": lambda: make(
         [node("Conv", "x w")], {"w": np.ones((1, 1, 3, 3), np.float32)}, (1, 1, 2**17, 2**17)
     ),

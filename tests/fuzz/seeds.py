@@ -166,6 +166,45 @@ def onnx_int4() -> bytes:
     return serialized(m.model(m.qdq(m.node("MatMul", y, v))))
 
 
+def onnx_recurrent() -> bytes:
+    """A layer of two directions with lengths, one whose state is made at run time, and a plain one by sample."""
+    m = onnx_models.ModelMaker([4, 2, 3], 8, opset=14)
+    lengths = m.const(np.array([4, 2], dtype=np.int32))
+    inputs = [
+        "x",
+        m.weight(2, 12, 3),
+        m.weight(2, 12, 3),
+        m.weight(2, 24),
+        lengths,
+        m.weight(2, 2, 3),
+        m.weight(2, 2, 3),
+    ]
+    names = ["every", "state", "cells"]
+    m.nodes.append(helper.make_node("LSTM", inputs, names, hidden_size=3, direction="bidirectional"))
+    a = m.node("Reshape", m.node("Transpose", "every", perm=[0, 2, 1, 3]), m.const(np.array([4, 2, 6])))
+    state = m.node("Slice", "state", *(m.const(np.array([v])) for v in (0, 1, 0)))
+    w, r = m.weight(1, 9, 6), m.weight(1, 9, 3)
+    b = m.node("GRU", a, w, r, "", "", state, hidden_size=3, linear_before_reset=1, direction="reverse", clip=2.0)
+    c = m.node("Transpose", m.node("Squeeze", b, m.const(np.array([1]))), perm=[1, 0, 2])
+    d = m.node("RNN", c, m.weight(1, 2, 3), m.weight(1, 2, 2), hidden_size=2, layout=1, activations=["Relu"])
+    return serialized(m.model(d))
+
+
+def onnx_sampling() -> bytes:
+    """Samples at points that an affine map gives, and unpooling to where the maxima were."""
+    m = onnx_models.ModelMaker([1, 2, 4, 4], 9, opset=20)
+    size = m.const(np.array([1, 2, 3, 3]))
+    grid = m.node("AffineGrid", m.const(np.array([[[0.5, 0.2, 0.1], [0, 1, -0.3]]], dtype=np.float32)), size)
+    a = m.node("GridSample", "x", grid, mode="linear", padding_mode="reflection", align_corners=1)
+    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    m.nodes.append(helper.make_node("MaxPool", ["x"], ["best", "places"], **pool))
+    b = m.node("MaxUnpool", "best", "places", **pool)
+    points = m.node("Transpose", m.node("Tanh", b), perm=[0, 2, 3, 1])
+    c = m.node("GridSample", a, points, mode="cubic", padding_mode="border")
+    spectrum = m.node("DFT", m.node("Reshape", c, m.const(np.array([1, 32, 1]))), "", m.const(np.array(1)), onesided=1)
+    return serialized(m.model(spectrum))
+
+
 def serialized(model: Any) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -287,6 +326,8 @@ SEEDS = {
     "onnx/seed-reductions.onnx": onnx_reductions,
     "onnx/seed-selection.onnx": onnx_selection,
     "onnx/seed-int4.onnx": onnx_int4,
+    "onnx/seed-recurrent.onnx": onnx_recurrent,
+    "onnx/seed-sampling.onnx": onnx_sampling,
     "tflite/seed-network.tflite": tflite_network,
     "tflite/seed-network-int16.tflite": lambda: tflite_network(wide=True),
     "tflite/seed-movement.tflite": tflite_movement,

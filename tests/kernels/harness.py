@@ -119,7 +119,9 @@ class _Writer:
             need = self.needs[index]
             if need is None or index == self.run.in_place:
                 continue
-            part = self.input_form(index)[:, need.region.x0 : need.region.x1]
+            # Whole rows are made from whole rows, as generated code has them.
+            whole_rows = self.region.cols == self.node.out.form.width
+            part = self.input_form(index)[:, slice(None) if whole_rows else slice(need.region.x0, need.region.x1)]
             together = self.run.merged or self.grain is Grain.WHOLE
             rows = range(need.region.y0, need.region.y1)
             groups = [list(rows)] if together else [[r] for r in rows]

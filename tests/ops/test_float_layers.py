@@ -13,6 +13,7 @@ from operator_cases import Case, activation, constant, make_node
 
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node, Tensor
+from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.avg_pool2d import AvgPool2d, AvgPool2dAttrs
 from tinycompile.ops.base import Operator
@@ -291,14 +292,12 @@ def test_int8_is_not_mixed_into_float() -> None:
     assert "together with int8" in (Conv2d().unsupported(node) or "")
 
 
-def test_int8_has_no_transposed_convolution_and_no_dilated_average() -> None:
-    node = make_node(
-        ConvTranspose2d(),
-        (activation("x", (1, 2, 2, 1)), constant("w", np.ones((1, 1, 1, 1), dtype=np.int8)), None),
-        activation("y", ()),
-        ConvTranspose2dAttrs((2, 2)),
-    )
-    assert "int8" in (ConvTranspose2d().unsupported(node) or "")
+def test_int8_has_no_transposed_convolution_by_offset_weights_and_no_dilated_average() -> None:
+    for zero_point, refused in ((0, False), (3, True)):
+        w = constant("w", np.ones((1, 1, 1, 1), dtype=np.int8), Quant((0.5,), (zero_point,)))
+        inputs = (activation("x", (1, 2, 2, 1)), w, None)
+        node = make_node(ConvTranspose2d(), inputs, activation("y", ()), ConvTranspose2dAttrs((2, 2)))
+        assert ("zero point" in (ConvTranspose2d().unsupported(node) or "")) is refused
     dilated = AvgPool2dAttrs((2, 2), dilation=(2, 2))
     node = make_node(AvgPool2d(), (activation("x", (1, 4, 4, 1)),), activation("y", ()), dilated)
     assert "dilation" in (AvgPool2d().unsupported(node) or "")

@@ -16,6 +16,7 @@ from tinycompile.ops.resize_nearest import ResizeNearest
 
 OPERATORS: dict[str, Resize] = {"nearest": ResizeNearest(), "bilinear": ResizeBilinear()}
 SIZES = [((4, 5), (8, 10)), ((8, 6), (4, 3)), ((3, 7), (7, 3)), ((5, 5), (1, 1)), ((1, 1), (3, 4)), ((6, 4), (9, 10))]
+SIZES += [((4, 6), (3, 4)), ((6, 9), (2, 3))]  # the last, of half pixels, begins with the second column
 
 
 def node(kind: str, size: tuple[int, int], to: tuple[int, int], channels: int = 3, **attrs: object) -> Node:

@@ -127,6 +127,49 @@ def test_unsupported_attributes_are_named() -> None:
         load_relax(module)
 
 
+def run_tvm(module: Any, x: Any) -> Any:
+    """What TVM's own code makes of one sample."""
+    machine = relax.VirtualMachine(tvm.compile(module, target="llvm"), tvm.cpu())
+    return machine["main"](tvm.runtime.tensor(x)).numpy()
+
+
+def resized(old: int, new: int, coordinates: str, method: str) -> Any:
+    def body(b: Any, x: Any) -> Any:
+        how = {"method": "nearest_neighbor", "layout": "NCHW", "rounding_method": method}
+        return b.emit(relax.op.image.resize2d(x, (new, new), coordinate_transformation_mode=coordinates, **how))
+
+    return built((1, 2, old, old), body)
+
+
+def test_nearest_resize_takes_the_elements_that_tvm_takes(tmp_path: Path) -> None:
+    """TVM moves coordinates by 1e-5 before it rounds them down or up: where that matters the operator is refused."""
+    refused = 0
+    for k, (old, new) in enumerate([(4, 8), (6, 3), (5, 7), (7, 9), (10, 22)]):
+        for coordinates in ("asymmetric", "half_pixel"):
+            for method in ("floor", "ceil"):
+                module, folder = resized(old, new, coordinates, method), tmp_path / f"{k}{coordinates}{method}"
+                folder.mkdir()
+                x = np.random.default_rng(0).standard_normal((1, 1, 2, old, old)).astype(np.float32)
+                try:
+                    relax_to_onnx(module)
+                except UnsupportedError:
+                    refused += 1
+                    continue
+                got = run_c(module, x, folder)[0]
+                assert got.tobytes() == run_tvm(module, x[0]).tobytes(), (old, new, coordinates, method)
+    assert 1 <= refused <= 6
+
+
+def test_a_coordinate_that_tvm_rounds_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The control: without the refusal other elements are taken."""
+    module = resized(7, 9, "half_pixel", "floor")
+    with pytest.raises(UnsupportedError, match="floor of coordinates"):
+        relax_to_onnx(module)
+    monkeypatch.setattr("tinycompile.frontends.relax.table._beyond_epsilon", lambda *_: True)
+    x = np.random.default_rng(0).standard_normal((1, 1, 2, 7, 7)).astype(np.float32)
+    assert run_c(module, x, tmp_path)[0].tobytes() != run_tvm(module, x[0]).tobytes()
+
+
 def test_loops_that_tvm_generated_are_refused_by_name() -> None:
     """Also when their name is that of a function: Clip as TVM's ONNX importer makes it."""
     module = built((1, 4), lambda b, x: b.emit_te(lambda a: tvm.topi.maximum(a, 0.0), x, primfunc_name_hint="maximum"))

@@ -11,7 +11,7 @@ from tinycompile.ir.graph import Graph
 from tinycompile.ir.interface import InputMode
 from tinycompile.passes.stream_reductions import stream_reductions
 from tinycompile.schedule.interleave import exact_interleaving
-from tinycompile.schedule.live_rows import LiveRows
+from tinycompile.schedule.live_rows import LiveRows, advanced
 from tinycompile.schedule.row_model import RowModel, build_row_model
 from tinycompile.schedule.storage import analyse_storage
 
@@ -34,7 +34,7 @@ def exhaustive(model: RowModel) -> int:
         seen.add(state)
         for m in range(len(state)):
             if rows.ready(m, state):
-                adds, change, after = rows.step(m, state)
+                (adds, change), after = rows.effect(m, state), advanced(state, m)
                 heapq.heappush(heap, (max(peak, live + adds), after, live + change))
     raise AssertionError("the end cannot be reached")
 
@@ -45,7 +45,7 @@ def replay(model: RowModel, sequence: tuple[int, ...]) -> int:
     state, live, peak = rows.start, rows.start_bytes, max(rows.entry_bytes, rows.start_bytes)
     for m in sequence:
         assert rows.ready(m, state)
-        adds, change, state = rows.step(m, state)
+        (adds, change), state = rows.effect(m, state), advanced(state, m)
         peak, live = max(peak, live + adds), live + change
         assert live == sum(rows.live_rows(v, state) * b for v, b in enumerate(rows.bytes))
     assert state == rows.goal

@@ -34,7 +34,7 @@ from tinycompile.passes.verify_tiles import verify_tiles
 from tinycompile.schedule import RowPlanner, plan_graph, verify_plan
 from tinycompile.schedule.coalesce import peak_bytes
 from tinycompile.schedule.interleave import exact_interleaving
-from tinycompile.schedule.live_rows import LiveRows
+from tinycompile.schedule.live_rows import LiveRows, advanced
 from tinycompile.schedule.row_model import build_row_model
 from tinycompile.schedule.segments import ENTRY, Segments
 from tinycompile.schedule.storage import analyse_storage
@@ -165,7 +165,7 @@ def test_a_ring_is_live_from_the_first_step_to_the_last() -> None:
     state, live = rows.start, rows.start_bytes
     assert (maker.scratch_bytes, maker.kept_bytes) == (0, (2 * 7 + 3 + 1) * 7)
     for u in range(9):
-        adds, change, state = rows.step(0, state)
+        (adds, change), state = rows.effect(0, state), advanced(state, 0)
         assert live + adds == maker.kept_bytes + (u + 1) * 21
         live += change
         assert live == maker.kept_bytes * (u < 8) + (u + 1) * 21
@@ -209,13 +209,13 @@ def test_live_bytes_stay_submodular(graphs: tuple[Graph, Graph], mode: InputMode
     while state != rows.goal:
         ready = [m for m in range(len(state)) if rows.ready(m, state)]
         for first in ready:
-            _, _, after = rows.step(first, state)
+            after = advanced(state, first)
             for second in ready:
                 if second != first:
-                    _, early, _ = rows.step(second, state)
-                    _, late, _ = rows.step(second, after)
+                    _, early = rows.effect(second, state)
+                    _, late = rows.effect(second, after)
                     assert late <= early
-        _, _, state = rows.step(data.draw(st.sampled_from(ready)), state)
+        state = advanced(state, data.draw(st.sampled_from(ready)))
 
 
 @pytest.mark.parametrize("mode", [InputMode.STREAMED, InputMode.EXTERNAL])
@@ -259,11 +259,11 @@ def test_the_estimate_of_a_segment_is_the_live_peak_of_its_order(mode: InputMode
         while state[target] < rows.goal[target]:
             m = asked_for(target)
             sequence.append(m)
-            _, _, state = rows.step(m, state)
+            state = advanced(state, m)
     before = sum(model.makers[m].steps for m in range(begin + 1))
     live, peaks, state = rows.start_bytes, [], rows.start
     for m in sequence:
-        adds, change, state = rows.step(m, state)
+        (adds, change), state = rows.effect(m, state), advanced(state, m)
         peaks.append(live + adds)
         live += change
     assert segments.peak(profile) == max(peaks[before:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
 
@@ -12,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from random_networks import bottleneck_networks, conv, depthwise, networks, tileable_networks
 from schedule_graphs import GraphBuilder
-from test_frontier_enumerated import MODES, SETTINGS, needed, row_model, staged
+from test_frontier_enumerated import MODES, SETTINGS, grids, needed, row_model, staged, ways
 
 from tinycompile.ir.graph import Graph
 from tinycompile.ir.interface import InputMode
@@ -193,6 +194,59 @@ def test_tiles_cost_at_least_what_neighbours_share() -> None:
             how = rewrite(graph, Recompute(stages=(Stage(begin, end, 1, tiles),)))
             executed = network_macs(how.graph)
             assert executed >= sum(costs.least_macs) + stage.more_macs - 1e-6
+
+
+def tiny(name: str) -> Graph:
+    """Three convolutions or a bottleneck, few enough columns to look at every way to compute them."""
+    b = GraphBuilder()
+    if name == "bottleneck":
+        x = depthwise(b, conv(b, b.input((1, 5, 4, 2)), 12, (1, 1)), (3, 3), pad=(1, 1, 1, 1))
+        return stream_reductions(b.graph([conv(b, x, 2, (1, 1))]))
+    x = conv(b, b.input((1, 4, 4, 1)), 16, (3, 3), pad=(1, 1, 1, 1))
+    x = conv(b, x, 16, (3, 3), (1, 2) if name == "strided" else (1, 1), pad=(1, 1, 1, 1))
+    return b.graph([conv(b, x, 1, (1, 1))])
+
+
+def undercut(graph: Graph, mode: InputMode, hows: Iterable[Recompute]) -> list[tuple[float, int, int]]:
+    """As `beaten`, of some ways to compute a network, at limits of recompute that each of them just keeps."""
+    made = [least_peak(graph, how, mode) for how in dict.fromkeys(hows)]
+    bounds, found = ModelBounds(graph, mode), []
+    for limit in sorted({macs for _, macs in made}):
+        bound = bounds.at(limit, HIGH)
+        found += [(limit, bound, peak) for peak, macs in made if macs <= limit + 1e-9 and peak < bound]
+    return found
+
+
+@pytest.mark.parametrize("mode", list(InputMode))
+@pytest.mark.parametrize("name", ["plain", "strided", "bottleneck"])
+def test_no_way_at_all_to_compute_a_tiny_network_needs_less(name: str, mode: InputMode) -> None:
+    graph = tiny(name)
+    assert undercut(graph, mode, ways(graph, mode)) == []
+
+
+def _more_macs(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = TileCosts._leading_to
+    monkeypatch.setattr(
+        TileCosts,
+        "_leading_to",
+        lambda *args: (replace(s, more_macs=s.more_macs and s.more_macs + 1) for s in real(*args)),
+    )
+
+
+def _more_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = TileCosts._rows_made.func
+    monkeypatch.setattr(TileCosts, "_rows_made", property(lambda costs: tuple(n + 1 for n in real(costs))))
+
+
+@pytest.mark.parametrize("mutate", [_more_macs, _more_rows])
+def test_control_costs_of_tiles_a_little_too_high(
+    mutate: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, mode = tiny("plain"), InputMode.EXTERNAL
+    tiles = [Recompute(stages=(s,)) for s in grids(graph, mode, graph.inputs, graph.outputs[0]) if s is not None]
+    assert undercut(graph, mode, tiles) == []
+    mutate(monkeypatch)
+    assert undercut(graph, mode, tiles) != []
 
 
 def test_plans_carry_it_and_reports_say_it() -> None:

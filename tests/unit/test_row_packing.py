@@ -17,7 +17,7 @@ from tinycompile.schedule.allocate import Packing, fit
 from tinycompile.schedule.blocks import Block, Rectangle
 from tinycompile.schedule.ejection import conflicts, eject
 from tinycompile.schedule.interleave import exact_interleaving
-from tinycompile.schedule.live_rows import LiveRows
+from tinycompile.schedule.live_rows import LiveRows, advanced
 from tinycompile.schedule.packing_shape import packing_shapes
 from tinycompile.schedule.reorder import reordered
 from tinycompile.schedule.row_blocks import RowBlocks, lifetimes
@@ -196,7 +196,7 @@ def test_exchanging_steps_keeps_a_valid_order_and_its_peak(seed: int) -> None:
     state, live = rows.start, rows.start_bytes
     for m in other:
         assert rows.ready(m, state)
-        adds, change, after = rows.step(m, state)
+        (adds, change), after = rows.effect(m, state), advanced(state, m)
         assert live + adds <= found.peak_bytes
         state, live = after, live + change
     assert state == rows.goal

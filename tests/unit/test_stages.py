@@ -13,7 +13,7 @@ from tinycompile.ir.interface import InputMode
 from tinycompile.passes.stream_reductions import stream_reductions
 from tinycompile.schedule.coalesce import coalesce, peak_bytes, runs
 from tinycompile.schedule.interleave import exact_interleaving
-from tinycompile.schedule.live_rows import LiveRows
+from tinycompile.schedule.live_rows import LiveRows, advanced
 from tinycompile.schedule.row_model import RowModel, build_row_model
 from tinycompile.schedule.stages import search_order, staged_order
 from tinycompile.schedule.storage import analyse_storage
@@ -33,7 +33,7 @@ def check_legal(model: RowModel, sequence: tuple[int, ...]) -> None:
     state = rows.start
     for m in sequence:
         assert rows.ready(m, state)
-        _, _, state = rows.step(m, state)
+        state = advanced(state, m)
     assert state == rows.goal
 
 

@@ -91,8 +91,8 @@ def test_search_equals_enumeration_on_any_network(graph: Graph, mode: InputMode,
     found = exact_interleaving(model, 200_000)
     least = exhaustive(model)
     assert found.peak_bytes == found.bound_bytes == least == replay(model, found.sequence)
-    for states in (1, 3, 10, 40):
-        cut = exact_interleaving(model, states)
+    for states, steps in ((1, 200_000), (3, 200_000), (40, 200_000), (200_000, 5), (200_000, 50), (40, 50)):
+        cut = exact_interleaving(model, states, max_steps=steps)
         assert cut.bound_bytes <= least
         assert not cut.sequence or cut.peak_bytes >= least
 
@@ -121,6 +121,15 @@ def test_the_least_of_a_window_is_no_more_than_that_of_the_network(seed: int, mo
             assert peak <= least
             assert raised_bound(window, 0, peak + 50, 100_000)[0] == peak
             assert window_bound(model, 0, least, 500) <= least
+
+
+def test_steps_between_states_are_limited_too() -> None:
+    """States alone are no measure of work: in a wide network many steps lead from one to the next."""
+    model = model_of(random_graph(7, ops=40), InputMode.STREAMED)
+    free = exact_interleaving(model, 2_000)
+    spent = [exact_interleaving(model, 2_000, max_steps=steps).states for steps in (500, 2_000, 200_000)]
+    assert spent == sorted(spent)
+    assert spent[0] < free.states == spent[-1]
 
 
 def early_rows_that_hinder() -> Graph:

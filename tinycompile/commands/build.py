@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tinycompile.report.text import print_report
 from tinycompile.target import Target, load_target
 
 
-def _firmware(report: Report, name: str, target: Target) -> dict[str, str]:
+def _firmware(report: Report, name: str, target: Target, files: Collection[str]) -> dict[str, str]:
     """The firmware project for a real board; UsageError when the board has another core or is only emulated."""
     from tinycompile.board import load_board
     from tinycompile.emulate.firmware import firmware_project
@@ -34,7 +35,7 @@ def _firmware(report: Report, name: str, target: Target) -> dict[str, str]:
             "--board",
             f"choose a real board with a {target.name} (`tinycompile boards`), or give --target {board.target}",
         )
-    return firmware_project(report.plan.interface, target, board, report.stack.value)
+    return firmware_project(report.plan.interface, target, board, report.stack.value, files)
 
 
 @click.command()
@@ -105,7 +106,7 @@ def build(
     report.check_fits()
     files |= built.files
     if board is not None:
-        files |= _firmware(report, board, chosen)
+        files |= _firmware(report, board, chosen, files)
     files |= report.files(files)
     write_folder(Path(output), files, force)
     if as_json:

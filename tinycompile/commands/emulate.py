@@ -30,7 +30,7 @@ def _interface(folder: Path) -> Interface:
     """The interface of a build folder; UsageError when it is none. report.json is not trusted."""
     try:
         interface = Interface.from_json(json.loads((folder / "report.json").read_text(encoding="utf-8"))["interface"])
-        ports = (*interface.inputs, *interface.outputs)
+        ports = (*interface.inputs, *interface.outputs, *(s.port for s in interface.states))
         names = (interface.prefix, *(p.c_name for p in ports))
         if not all(isinstance(n, str) and re.fullmatch(r"[A-Za-z_]\w*", n, re.ASCII) for n in names):
             raise ValueError("names")
@@ -39,7 +39,7 @@ def _interface(folder: Path) -> Interface:
         if interface.arena_align not in (4, 8, 16, 32) or not all(0 < n <= MAX_BYTES for n in (*dims, *sizes)):
             raise ValueError("sizes")
         return interface
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UsageError(
             f"'{folder}' is no build: {type(error).__name__} in report.json",
             str(folder),

@@ -4,7 +4,7 @@ boards."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,13 @@ from tinycompile.board import Board, Memory
 from tinycompile.emulate.elf_image import elf_file
 from tinycompile.emulate.samples import FILLS
 from tinycompile.emulate.templating import render
-from tinycompile.errors import CheckFailed, DoesNotFitError
+from tinycompile.errors import CheckFailed, DoesNotFitError, ToolchainError
 from tinycompile.ir.interface import InputMode, Interface
 from tinycompile.resources import data_dir
 from tinycompile.target import Target
 from tinycompile.toolchain import Compiler, compile_or_raise, target_flags
 
+MATH_HEADER = "tc_math.h"  # in builds that call the C library's float functions
 STACK_BYTES = 16 * 1024  # room for the stack in emulated firmware; what is used of it is measured
 LIBRARY_FRAME_BYTES = 64  # allowed for a function that the compiler does not see: its own helpers, memcpy
 ALLOWED_UNDEFINED = re.compile(
@@ -125,7 +126,7 @@ def _deepest_path(callgraph: str, root: str) -> int | None:
 
 def calls_c_library(folder: Path) -> bool:
     """Whether a build calls the C library's float functions."""
-    return (folder / "tc_math.h").exists()
+    return (folder / MATH_HEADER).exists()
 
 
 def _link(work: Path, compiler: Compiler, target: Target, sources: list[str], where: str, math: bool) -> None:
@@ -175,6 +176,13 @@ def build_emulated(
     The arena's last byte is the RAM's last byte; RAM is as large as the target's, or as the board's where the model
     needs more. `arena_bytes` below the planned size moves the arena up by the difference.
     """
+    math = calls_c_library(folder)
+    if math and compiler.flavour == "zig":
+        raise ToolchainError(
+            "the model calls float functions of the C library, which zig does not have for bare metal",
+            target.name,
+            f"install {target.toolchain.gcc} with newlib (Debian: apt install libnewlib-arm-none-eabi)",
+        )
     objects = build_objects(folder, interface, target, compiler, work)
     ram = board.first("ram")
     inputs = 0 if interface.input_mode is InputMode.RESIDENT else sum(p.nbytes for p in interface.inputs)
@@ -207,7 +215,7 @@ def build_emulated(
     # Harness and start-up are compiled from source so that one command serves every compiler.
     include = [f"-I{folder.resolve()}"]
     objects_and_sources = [*include, "harness.c", "startup.c", "model.o", "model_weights.o"]
-    _link(work, compiler, target, objects_and_sources, board.name, calls_c_library(folder))
+    _link(work, compiler, target, objects_and_sources, board.name, math)
     return Image(work / "firmware.elf", ram, objects)
 
 
@@ -256,12 +264,15 @@ def _support(
     return {"linker.ld": linker, "startup.c": startup}
 
 
-def firmware_project(interface: Interface, target: Target, board: Board, stack_bytes: int) -> dict[str, str]:
-    """Files of a bare-metal project for a real board, under ``firmware/`` of a build: main, start-up, linker script,
-    make."""
+def firmware_project(
+    interface: Interface, target: Target, board: Board, stack_bytes: int, model_files: Collection[str]
+) -> dict[str, str]:
+    """Files of a bare-metal project for a real board, under ``firmware/`` of a build of `model_files`: main, start-up,
+    linker script, make."""
     ram = board.first("ram")
     stack = next(m for m in board.memories if m.name == board.stack_memory)
     files = dict(_support(board, board.memories, ram, stack, max(4096, 2 * stack_bytes)))
     files["main.c"] = render("firmware/board_main.c.j2", interface, board=board, target=target)
-    files["Makefile"] = render("firmware/Makefile.j2", interface, board=board, target=target)
+    math = MATH_HEADER in model_files
+    files["Makefile"] = render("firmware/Makefile.j2", interface, board=board, target=target, math=math)
     return {f"firmware/{name}": text for name, text in files.items()}

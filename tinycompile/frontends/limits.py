@@ -13,6 +13,7 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_TENSOR_ELEMS = 16 * 1024 * 1024
 MAX_DIM = 2**24
 MAX_RANK = 8
+MAX_CONSTANT_BYTES = MAX_FILE_BYTES  # of a graph: importers compute some, such as matrices of transforms
 MAX_INDICES = 4 * 1024 * 1024  # of all selections; each is an object of Python
 MAX_OPS = 20_000
 MAX_TENSORS = 50_000
@@ -35,6 +36,16 @@ class Budget:
             raise MalformedModelError(
                 f"more than {self._amount} {self._what}", where, "use a model for microcontrollers"
             )
+
+
+def composition_budget(nodes: int) -> Budget:
+    """For the operators that importers make of a file's `nodes`, one each and others: some compose many."""
+    return Budget(nodes + MAX_OPS, "operators once composed")
+
+
+def constants_budget() -> Budget:
+    """For all constants of a graph: those of the file, and those that importers compute."""
+    return Budget(MAX_CONSTANT_BYTES, "bytes of constants")
 
 
 def selection_budget() -> Budget:

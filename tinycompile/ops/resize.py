@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Attrs, Node
-from tinycompile.ir.types import DType
+from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import Operator
 from tinycompile.ops.elementwise import ACTIVATIONS, integer_unsupported
 from tinycompile.ops.float_layers import float_unsupported, is_float
@@ -56,6 +57,14 @@ def onnx_coordinate(out: int, attrs: ResizeAttrs, axis: int, in_size: int) -> fl
     if attrs.mode == "pytorch_half_pixel" and out_size == 1:
         return 0.0
     return (out + 0.5) / scale - 0.5
+
+
+def columns_given(node: Node, out: Region, columns: Sequence[int]) -> tuple[int, int]:
+    """First and end of the input's columns that a kernel is given where it reads some: whole rows where it makes whole
+    rows, else no more than it reads."""
+    if out.cols == node.out.form.width:
+        return 0, node.tensor(0).form.width
+    return min(columns), max(columns) + 1
 
 
 def nearest_index(out: int, attrs: ResizeAttrs, axis: int, in_size: int) -> int:

@@ -13,7 +13,7 @@ from tinycompile.ir.types import Region
 from tinycompile.ops.base import ConstArray, KernelCall, Need, RowWindow
 from tinycompile.ops.elementwise_functions import SUFFIX
 from tinycompile.ops.float_layers import is_float
-from tinycompile.ops.resize import Resize, bilinear_taps, linear_taps
+from tinycompile.ops.resize import Resize, bilinear_taps, columns_given, linear_taps
 
 
 class ResizeBilinear(Resize):
@@ -32,14 +32,14 @@ class ResizeBilinear(Resize):
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         (y, _), (x, _) = self._taps(node, 0, out.y0, out.y1), self._taps(node, 1, out.x0, out.x1)
-        region = Region(int(y.min()), int(y.max()) + 1, int(x.min()), int(x.max()) + 1)
+        region = Region(int(y.min()), int(y.max()) + 1, *columns_given(node, out, x.ravel().tolist()))
         return (Need(region), *(None for _ in node.inputs[1:]))
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         assert inputs[0] is not None
         rows, row_weights = self._taps(node, 0, out.y0, out.y1)
         columns, column_weights = self._taps(node, 1, out.x0, out.x1)
-        rows, columns = rows - rows.min(), columns - columns.min()
+        rows, columns = rows - rows.min(), columns - columns_given(node, out, columns.ravel().tolist())[0]
         if is_float(node):
             one, wy, wx = np.float32(1), row_weights[:, None, None], column_weights[:, None]
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -59,11 +59,12 @@ class ResizeBilinear(Resize):
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         rows, row_weights = self._taps(node, 0, 0, node.attrs.size[0])
         columns, column_weights = self._taps(node, 1, out.x0, out.x1)
+        columns -= columns_given(node, out, columns.ravel().tolist())[0]
         windows = tuple(RowWindow(0, table=tuple(int(v) for v in rows[:, i])) for i in (0, 1))
         weights = np.float32 if is_float(node) else np.int16
         arrays = (
             ConstArray("row_weights", row_weights.astype(weights)),
-            ConstArray("columns", (columns - columns.min()).astype(np.uint16)),
+            ConstArray("columns", columns.astype(np.uint16)),
             ConstArray("column_weights", column_weights.astype(weights)),
         )
         consts = (("out_w", out.cols), ("ch", node.out.form.channels))

@@ -42,10 +42,11 @@ def coalesce(model: RowModel, sequence: tuple[int, ...], limit_bytes: int) -> tu
 
 
 def _during(rows: LiveRows, sequence: tuple[int, ...]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    state, live = rows.start, rows.start_bytes
+    state, live = list(rows.start), rows.start_bytes
     result = np.zeros(len(sequence), dtype=np.int64)
     for k, m in enumerate(sequence):
-        adds, change, state = rows.step(m, state)
+        adds, change = rows.effect(m, state)
+        state[m] += 1
         result[k] = live + adds
         live += change
     return result
@@ -58,18 +59,18 @@ def _pass(model: RowModel, sequence: tuple[int, ...], limit_bytes: int) -> tuple
     for k, m in enumerate(sequence):
         places[m].append(k)
     taken = np.zeros(len(sequence), dtype=np.bool_)
-    state, live = rows.start, rows.start_bytes
+    state, live = list(rows.start), rows.start_bytes
     result: list[int] = []
     for k, m in enumerate(sequence):
         if taken[k]:
             continue
         places[m].popleft()
-        _, change, state = rows.step(m, state)
-        live += change
+        live += rows.effect(m, state)[1]
+        state[m] += 1
         result.append(m)
         while model.makers[m].op is not None and places[m] and rows.ready(m, state):
             old = places[m][0]
-            adds, change, after = rows.step(m, state)
+            adds, change = rows.effect(m, state)
             between = during[k + 1 : old][~taken[k + 1 : old]]
             worst = int(between.max()) if between.size else 0
             if live + adds > limit_bytes or worst + max(change, 0) > limit_bytes:
@@ -77,6 +78,7 @@ def _pass(model: RowModel, sequence: tuple[int, ...], limit_bytes: int) -> tuple
             during[k + 1 : old] += change
             taken[old] = True
             places[m].popleft()
-            state, live = after, live + change
+            state[m] += 1
+            live += change
             result.append(m)
     return prompt(model, tuple(result))

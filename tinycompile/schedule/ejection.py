@@ -59,14 +59,14 @@ def conflicts(blocks: Sequence[Block]) -> Conflicts:
 def _merged(block: Numbers, other: Numbers, low: Numbers, high: Numbers) -> tuple[Numbers, Numbers, Numbers, Numbers]:
     """The union of the open ranges of each pair, sorted; two that only touch stay apart, since what lies between them
     is allowed."""
-    while True:
-        overlaps = (block[1:] == block[:-1]) & (other[1:] == other[:-1]) & (low[1:] < high[:-1])
-        at = np.flatnonzero(overlaps)
-        if not at.size:
-            return block, other, low, high
-        at = at[np.append(True, np.diff(at) > 1)]  # of a chain one link at a time
-        high[at] = np.maximum(high[at], high[at + 1])
-        block, other, low, high = (np.delete(c, at + 1) for c in (block, other, low, high))
+    if not block.size:
+        return block, other, low, high
+    fresh = np.append(True, (block[1:] != block[:-1]) | (other[1:] != other[:-1]))
+    # The greatest end so far of each pair: pairs are lifted above one another, so that one pass serves all.
+    lift = np.cumsum(fresh) * (int(high.max()) - int(low.min()) + 1)
+    ends = np.maximum.accumulate(high + lift)
+    begins = np.flatnonzero(fresh | np.append(True, (low + lift)[1:] >= ends[:-1]))
+    return block[begins], other[begins], low[begins], np.maximum.reduceat(high, begins)
 
 
 def lifetime(block: Block) -> int:

@@ -49,28 +49,35 @@ class Interleaving:
 
 
 def exact_interleaving(
-    model: RowModel, max_states: int, upper: int | None = None, progress: Progress | None = None
+    model: RowModel,
+    max_states: int,
+    upper: int | None = None,
+    progress: Progress | None = None,
+    max_steps: int = NEVER,
 ) -> Interleaving:
     """The best order that `max_states` expanded find, and the bound that they prove; no sequence where none is found.
 
-    `upper`: orders whose peak reaches it are of no interest.
+    `upper`: orders whose peak reaches it are of no interest. `max_steps`: tried between all states, which may be many
+    where a network is wide; what is left of either is shared out alike.
     """
     search = _Search(model)
     low, best = search.entry_bytes, Interleaving((), 0, 0, 0)
     high = limit = NEVER if upper is None else upper
     spent = 0
     search.progress = None if progress is None else lambda: progress(best.peak_bytes or upper, low)
-    while low < limit and max_states - spent > (FEW_STATES if spent else 0) and not search.stopped:
+    while low < limit and not search.stopped:
+        if spent and (max_states - spent <= FEW_STATES or max_steps - search.steps <= FEW_STATES):
+            break
         # States that lead nowhere within one limit lead nowhere within less, so that the answers after the first come
         # cheaply as long as each is found. One that is not says nothing, so half of what is left is kept for others.
-        left = max_states - spent
         if limit == high:
-            middle, left = limit - 1, left if best.sequence else left * FIRST_PART[0] // FIRST_PART[1]
+            middle, part = limit - 1, (1, 1) if best.sequence else FIRST_PART
         else:
-            middle, left = (low + limit - 1) // 2, left // 2
+            middle, part = (low + limit - 1) // 2, (1, 2)
         if progress is not None and not progress(best.peak_bytes or upper, low):
             break
-        found = search.within(middle, left)
+        states, steps = ((n * part[0]) // part[1] for n in (max_states - spent, max_steps - search.steps))
+        found = search.within(middle, states, steps)
         spent += found.states
         if found.sequence is not None:
             best = Interleaving(found.sequence, found.bytes, 0, 0)
@@ -154,6 +161,7 @@ class _Search:
         self.goal = bytes(self.rows.goal) if most < 256 else self.rows.goal
         self.progress: Callable[[], bool] | None = None
         self.stopped = False
+        self.steps = 0  # tried on the way from one state to the next
         self.failed: dict[bytes | tuple[int, ...], int] = {}  # the greatest limit within which no order leads on
 
     def _near(self, m: int) -> list[int]:
@@ -164,8 +172,7 @@ class _Search:
         """Bytes that the next step of maker `m` adds while it runs, and the change behind it; None: it must wait."""
         key, known = self.key[m](state), self.known[m]
         if key not in known:
-            steps = tuple(state)
-            known[key] = self.rows.step(m, steps)[:2] if self.rows.ready(m, steps) else None
+            known[key] = self.rows.effect(m, state) if self.rows.ready(m, state) else None
         return known[key]
 
     def _take(
@@ -181,8 +188,9 @@ class _Search:
                 ready.pop(k, None)
         return after
 
-    def within(self, limit: int, max_states: int) -> _Answer:
+    def within(self, limit: int, max_states: int, max_steps: int = NEVER) -> _Answer:
         """Whether some order stays within `limit` bytes."""
+        last_step = self.steps + max_steps
         if self.entry_bytes > limit:
             return _Answer(None, self.entry_bytes, True, 0)
         taken: list[int] = []
@@ -211,6 +219,7 @@ class _Search:
             ready = dict(frame.ready)
             after = self._take(m, frame.state, ready)
             state, live = self._close(after, frame.live + change, ready, limit, taken)
+            self.steps += len(taken) - frame.depth
             shared: list[bytes | tuple[int, ...]] = []
             if self.failed.get(state, -1) < limit:
                 state, live, ready = self._descend(state, live, ready, stack, limit, taken, shared)
@@ -223,7 +232,7 @@ class _Search:
                 continue
             if spent % REPORT_STATES == 0 and self.progress is not None:
                 self.stopped = not self.progress()
-            if spent >= max_states or self.stopped:
+            if spent >= max_states or self.steps >= last_step or self.stopped:
                 return _Answer(None, 0, False, spent)
             spent += 1
             shared.append(state)
@@ -339,9 +348,10 @@ class _Search:
         return state, live
 
     def _peak(self, sequence: list[int]) -> int:
-        state, live, peak = self.rows.start, self.rows.start_bytes, self.entry_bytes
+        state, live, peak = list(self.rows.start), self.rows.start_bytes, self.entry_bytes
         for m in sequence:
-            adds, change, state = self.rows.step(m, state)
+            adds, change = self.rows.effect(m, state)
+            state[m] += 1
             peak, live = max(peak, live + adds), live + change
         return peak
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 from tinycompile.schedule.row_model import RowModel
 
 State = tuple[int, ...]
+
+
+def advanced(state: Sequence[int], m: int) -> State:
+    """The state behind a step of maker `m`."""
+    return (*state[:m], state[m] + 1, *state[m + 1 :])
 
 
 class LiveRows:
@@ -28,7 +33,7 @@ class LiveRows:
             tuple(dict.fromkeys((*(r.value for r in m.reads), m.value))) for m in model.makers
         ]
         # What a step adds and changes depends on the steps of few makers: it is computed once and looked up.
-        self._near: list[Callable[[State], object]] = [itemgetter(*self.near(m)) for m in makers]
+        self._near: list[Callable[[Sequence[int]], object]] = [itemgetter(*self.near(m)) for m in makers]
         self._known: list[dict[object, tuple[int, int]]] = [{} for _ in makers]
         self.start: State = (0,) * len(model.makers)
         self.entry_bytes = sum(v.rows * b for v, b in zip(model.values, self.bytes, strict=True) if v.at_entry)
@@ -57,15 +62,15 @@ class LiveRows:
             result.append(tuple(wanted))
         return result
 
-    def ready(self, m: int, state: State) -> bool:
+    def ready(self, m: int, state: Sequence[int]) -> bool:
         u = state[m]
         return u < self.goal[m] and all(state[o] >= s for o, s in self.needs[m][u])
 
-    def due(self, state: State, m: int | None = None) -> int | None:
+    def due(self, state: Sequence[int], m: int | None = None) -> int | None:
         """A pop that can be taken (behind a step of maker `m`), None if there is none."""
         return next((p for p in (self.pops if m is None else self.behind[m]) if self.ready(p, state)), None)
 
-    def dead_rows(self, v: int, state: State) -> int:
+    def dead_rows(self, v: int, state: Sequence[int]) -> int:
         """Leading rows of value `v` that no step to come reads."""
         value = self.model.values[v]
         if value.is_output:
@@ -73,21 +78,20 @@ class LiveRows:
         makers = self.model.makers
         return min((makers[m].reads[r].dead[state[m]] for m, r in self.model.readers[v]), default=value.rows)
 
-    def live_rows(self, v: int, state: State) -> int:
+    def live_rows(self, v: int, state: Sequence[int]) -> int:
         value = self.model.values[v]
         made = value.rows if value.maker is None else self.model.makers[value.maker].made[state[value.maker]]
         return max(0, made - self.dead_rows(v, state))
 
-    def step(self, m: int, state: State) -> tuple[int, int, State]:
-        """Bytes that the step adds while it runs, the change of live bytes when it has run, and the state then."""
-        after = (*state[:m], state[m] + 1, *state[m + 1 :])
+    def effect(self, m: int, state: Sequence[int]) -> tuple[int, int]:
+        """Bytes that the step adds while it runs, and the change of live bytes when it has run."""
         key, known = self._near[m](state), self._known[m]
         if key not in known:
-            known[key] = self._effect(m, state, after)
-        return *known[key], after
+            known[key] = self._effect(m, state)
+        return known[key]
 
-    def _effect(self, m: int, state: State, after: State) -> tuple[int, int]:
-        maker, u = self.model.makers[m], state[m]
+    def _effect(self, m: int, state: Sequence[int]) -> tuple[int, int]:
+        maker, u, after = self.model.makers[m], state[m], advanced(state, m)
         change = 0
         for v in self.touches[m]:
             if self.bytes[v]:
@@ -103,7 +107,7 @@ class LiveRows:
         adds = max(own - maker.spared_bytes, 0) + maker.scratch_bytes
         return adds, change
 
-    def in_place(self, m: int, state: State, after: State) -> dict[int, tuple[int, int]]:
+    def in_place(self, m: int, state: Sequence[int], after: State) -> dict[int, tuple[int, int]]:
         """Of the rows that the step makes, those that are written over dying ones: row -> (value, dying row). The rest
         need bytes of their own."""
         maker, u = self.model.makers[m], state[m]

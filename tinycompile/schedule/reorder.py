@@ -16,14 +16,14 @@ def prompt(model: RowModel, sequence: tuple[int, ...]) -> tuple[int, ...]:
     rows = LiveRows(model)
     if not rows.pops:
         return sequence
-    state, result = rows.start, []
+    state, result = list(rows.start), []
     for m in (None, *sequence):
         if m is not None and model.makers[m].pops is not None:
             continue
         taken = rows.due(state) if m is None else m
         while taken is not None:
             result.append(taken)
-            state = (*state[:taken], state[taken] + 1, *state[taken + 1 :])
+            state[taken] += 1
             taken = rows.due(state, m)
     return tuple(result)
 
@@ -35,18 +35,14 @@ def reordered(model: RowModel, sequence: tuple[int, ...], peak_bytes: int, seed:
     generator = random.Random(seed)
     order = list(sequence)
     for _ in range(2 ** (seed // 4 % 4)):
-        state, live = rows.start, rows.start_bytes
+        state, live = list(rows.start), rows.start_bytes
         for i in range(len(order)):
             if i + 1 < len(order) and order[i] != order[i + 1] and generator.random() < 0.5:
                 first, second = order[i + 1], order[i]
-                if rows.ready(first, state):
-                    adds, change, after = rows.step(first, state)
-                    if live + adds <= peak_bytes and rows.ready(second, after):
-                        more, _, _ = rows.step(second, after)
-                        if live + change + more <= peak_bytes:
-                            order[i], order[i + 1] = first, second
-            _, change, state = rows.step(order[i], state)
-            live += change
+                if _exchanged(rows, state, live, first, second, peak_bytes):
+                    order[i], order[i + 1] = first, second
+            live += rows.effect(order[i], state)[1]
+            state[order[i]] += 1
     return prompt(model, tuple(order))
 
 
@@ -56,18 +52,30 @@ def settled(model: RowModel, sequence: tuple[int, ...], peak_bytes: int) -> tupl
     rows = LiveRows(model)
     order = list(sequence)
     for _ in range(SETTLING_PASSES):
-        state, live, settling = rows.start, rows.start_bytes, False
+        state, live, settling = list(rows.start), rows.start_bytes, False
         for i in range(len(order)):
-            _, change, after = rows.step(order[i], state)
+            change = rows.effect(order[i], state)[1]
             if i + 1 < len(order) and order[i] != order[i + 1] and rows.ready(order[i + 1], state):
                 first, second = order[i + 1], order[i]
-                other_adds, other_change, between = rows.step(first, state)
-                if other_change < change and live + other_adds <= peak_bytes and rows.ready(second, between):
-                    more, _, _ = rows.step(second, between)
-                    if live + other_change + more <= peak_bytes:
-                        order[i], order[i + 1] = first, second
-                        change, after, settling = other_change, between, True
-            state, live = after, live + change
+                other_change = rows.effect(first, state)[1]
+                if other_change < change and _exchanged(rows, state, live, first, second, peak_bytes):
+                    order[i], order[i + 1] = first, second
+                    change, settling = other_change, True
+            state[order[i]] += 1
+            live += change
         if not settling:
             break
     return prompt(model, tuple(order))
+
+
+def _exchanged(rows: LiveRows, state: list[int], live: int, first: int, second: int, peak_bytes: int) -> bool:
+    """Whether the next two steps may be those of makers `first` and `second`, within `peak_bytes`."""
+    if not rows.ready(first, state):
+        return False
+    adds, change = rows.effect(first, state)
+    if live + adds > peak_bytes:
+        return False
+    state[first] += 1
+    fits = rows.ready(second, state) and live + change + rows.effect(second, state)[0] <= peak_bytes
+    state[first] -= 1
+    return fits

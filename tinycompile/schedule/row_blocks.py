@@ -17,7 +17,7 @@ from tinycompile.ir.graph import Graph
 from tinycompile.ops.base import SCRATCH_ALIGN, Grain
 from tinycompile.ops.registry import operator
 from tinycompile.schedule.blocks import Block, Rectangle
-from tinycompile.schedule.live_rows import LiveRows
+from tinycompile.schedule.live_rows import LiveRows, advanced
 from tinycompile.schedule.row_model import RowModel
 from tinycompile.schedule.storage import Storage
 
@@ -72,7 +72,7 @@ def lifetimes(rows: LiveRows, sequence: tuple[int, ...]) -> tuple[dict[Cell, lis
     overlays: list[tuple[Cell, Cell]] = []
     for time, m in enumerate(sequence, 1):
         maker, u = model.makers[m], state[m]
-        after = (*state[:m], u + 1, *state[m + 1 :])
+        after = advanced(state, m)
         over = rows.in_place(m, state, after)
         for row in range(maker.made[u], maker.made[u + 1]):
             lives[maker.value, row] = [time, time]
@@ -119,8 +119,9 @@ def build_row_blocks(
         if shift is not None and _apart(model, lives, groups.of(old), groups.of(new), shift, (old, new)):
             groups.join(old, new, 0)
     blocks, cells = [], []
+    least = {id(members): min(members) for members in {id(g): g for g in groups.group.values()}.values()}
     for cell, members in groups.group.items():
-        if cell == min(members):
+        if cell == least[id(members)]:
             block, offsets = _block(model, lives, members)
             blocks.append(block)
             cells.append(offsets)
@@ -172,8 +173,9 @@ def _join_rows(graph: Graph, storage: Storage, groups: _Groups, lives: dict[Cell
     first: tuple[Cell, int] | None = None
     for piece in storage.parts[name]:
         tensor = graph.tensors[storage.values[piece.value].tensor]
+        row_bytes = tensor.row_bytes
         for row in range(tensor.form.rows):
-            cell, offset = (piece.value, row), piece.offset + row * tensor.row_bytes
+            cell, offset = (piece.value, row), piece.offset + row * row_bytes
             if cell not in lives:
                 continue
             if first is None:

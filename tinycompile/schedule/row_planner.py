@@ -27,7 +27,7 @@ from tinycompile.schedule.interleave import Interleaving
 from tinycompile.schedule.live_rows import LiveRows
 from tinycompile.schedule.row_blocks import Cell, RowBlocks, lifetimes
 from tinycompile.schedule.row_model import RowModel, build_row_model, rows_of_view
-from tinycompile.schedule.row_packing import pack_into, pack_orders
+from tinycompile.schedule.row_packing import LARGE, pack_into, pack_orders
 from tinycompile.schedule.stages import search_order, staged_order
 from tinycompile.schedule.storage import Storage, analyse_storage
 from tinycompile.watch import Watch
@@ -120,7 +120,8 @@ class RowPlanner:
         packed, blocks, packing = self._packed
         least = packing.arena_bytes
         limit = least if arena_limit is None else max(arena_limit, least)
-        for live_bytes in _live_limits(self.order.peak_bytes, limit)[:: 1 if self.effort else 3]:
+        every = 1 if self.effort and len(blocks.blocks) <= LARGE else 3
+        for live_bytes in _live_limits(self.order.peak_bytes, limit)[::every]:
             if self.watch.over():
                 break
             self.watch.phase("longer runs")

@@ -10,17 +10,18 @@ others, or lie otherwise, because of their width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinycompile.schedule.live_rows import LiveRows
+from tinycompile.schedule.live_rows import LiveRows, advanced
 from tinycompile.schedule.row_model import RowModel
 from tinycompile.schedule.stages import cuts
 
 Numbers = NDArray[np.int64]
+Counts = NDArray[np.int32]  # of steps or rows, one column a value: there may be thousands by thousands
 ENTRY = -1  # the cut before the first maker: the network input
 
 
@@ -28,8 +29,8 @@ ENTRY = -1  # the cut before the first maker: the network input
 class Profile:
     """The rows of a segment streamed to full depth: what is `made` and what of it is `live` before each step and at the
     end, by value (`column`). `order`: the maker of each step; `own`: how many rows it makes that need bytes of their
-    own. `begun`: makers between their first step and their last, before each step and at the end. Pops are no steps
-    here, they come at once. `own_bytes`: of the rows that it makes, at most.
+    own. `done`: steps of each maker, before each step and at the end. Pops are no steps here, they come at once.
+    `own_bytes`: of the rows that it makes, at most.
     `outputs_bytes`: of network outputs made before."""
 
     begin: int
@@ -37,9 +38,9 @@ class Profile:
     column: Mapping[int, int]
     order: Numbers
     own: Numbers
-    made: Numbers
-    live: Numbers
-    begun: NDArray[np.bool_]
+    done: Counts
+    made: Counts
+    live: Counts
     own_bytes: int
     outputs_bytes: int
 
@@ -74,8 +75,8 @@ class Segments:
         self.model, self.rows = model, LiveRows(model)
         self.cuts = [m for m in cuts(model) if model.makers[m].op is not None]
         self.entry = [v for v, value in enumerate(model.values) if value.maker is None]
-        self._made = [np.array(m.made, dtype=np.int64) for m in model.makers]
-        self._dead = [[np.array(r.dead, dtype=np.int64) for r in m.reads] for m in model.makers]
+        self._made = [np.array(m.made, dtype=np.int32) for m in model.makers]
+        self._dead = [[np.array(r.dead, dtype=np.int32) for r in m.reads] for m in model.makers]
         # Makers on whose steps it depends over how many rows each maker may write.
         self._watched = [
             sorted({m, *(k for choice in maker.in_place for k, _ in model.readers[choice.value])})
@@ -106,36 +107,34 @@ class Segments:
         inner = order > begin  # what is made for a cut does not depend on what was there before
         order, own = order[inner], own[inner]
         within = range(begin + 1, end + 1)
-        taken = order[:, None] == np.arange(begin + 1, end + 1)
-        done = np.zeros((len(order) + 1, len(within)), dtype=np.int64)  # steps of each maker
-        np.cumsum(taken, axis=0, out=done[1:])
+        # Steps of each maker; columns lie together, since all that follows goes through them one by one.
+        done = np.zeros((len(order) + 1, len(within)), dtype=np.int32, order="F")
+        for k, m in enumerate(within):
+            np.cumsum(order == m, dtype=np.int32, out=done[1:, k])
         held = self.entry if begin == ENTRY else [model.makers[begin].value]
         column = {v: k for k, v in enumerate((*held, *(model.makers[m].value for m in within)))}
-        made = np.zeros((len(done), len(column)), dtype=np.int64)
-        live = np.zeros_like(made)
+        made, live = (np.empty((len(done), len(column)), dtype=np.int32, order="F") for _ in range(2))
         for v, k in column.items():
             value = model.values[v]
             maker = value.maker or 0
             made[:, k] = value.rows if v in held else self._made[maker][done[:, maker - begin - 1]]
             live[:, k] = np.maximum(made[:, k] - self._dead_rows(v, begin, end, done), 0)
-        weights = np.array([0 if v in held else rows.bytes[v] for v in column], dtype=np.int64)
-        own_bytes = int((live @ weights).max(initial=0))
+        own_bytes = int(_total(live, [0 if v in held else rows.bytes[v] for v in column]).max(initial=0))
         if own_bytes > ceiling_bytes:
             return None
-        begun = (done > 0) & (done < np.array([rows.goal[m] for m in within], dtype=np.int64))
-        return Profile(begin, end, column, order, own, made, live, begun, own_bytes, self._outputs_before(begin))
+        return Profile(begin, end, column, order, own, done, made, live, own_bytes, self._outputs_before(begin))
 
     def _outputs_before(self, cut: int) -> int:
         """Bytes of the network outputs that are there before a cut, and stay."""
         values = zip(self.model.values, self.rows.bytes, strict=True)
         return sum(v.rows * b for v, b in values if v.is_output and (ENTRY if v.maker is None else v.maker) < cut)
 
-    def _dead_rows(self, v: int, begin: int, end: int, done: Numbers) -> Numbers | int:
+    def _dead_rows(self, v: int, begin: int, end: int, done: Counts) -> Counts | int:
         """`LiveRows.dead_rows` before each step of a segment."""
         value, model = self.model.values[v], self.model
         if value.is_output:
             return 0
-        found: Numbers | int = value.rows
+        found: Counts | int = value.rows
         for k, (m, r) in enumerate(model.readers[v]):
             dead = self._dead[m][r]
             if model.makers[m].pops is not None:
@@ -145,12 +144,12 @@ class Segments:
             found = here if k == 0 else np.minimum(found, here)
         return found
 
-    def _popped(self, p: int, begin: int, end: int, done: Numbers) -> Numbers | int:
+    def _popped(self, p: int, begin: int, end: int, done: Counts) -> Numbers | int:
         """Steps of a pop before each step of a segment: as many as the rows that are there allow."""
         needs, found = self.rows.needs[p], np.full(len(done), self.rows.goal[p], dtype=np.int64)
         for source in {o for needed in needs for o, _ in needed if o > begin}:
             wanted = np.maximum.accumulate([max((s for o, s in n if o == source), default=0) for n in needs])
-            there = done[:, source - begin - 1] if source <= end else np.zeros(len(done), dtype=np.int64)
+            there = done[:, source - begin - 1] if source <= end else np.zeros(len(done), dtype=np.int32)
             found = np.minimum(found, np.searchsorted(wanted, there, side="right"))
         return found
 
@@ -183,7 +182,7 @@ class Segments:
     def _take_pops(self, state: list[int], m: int | None = None) -> None:
         """Brings `state` up to date with the pops that can be taken behind a step of maker `m`, or at the start."""
         while self.rows.pops if m is None else self.rows.behind[m]:
-            pop = self.rows.due(tuple(state), m)
+            pop = self.rows.due(state, m)
             if pop is None:
                 break
             state[pop] += 1
@@ -194,8 +193,7 @@ class Segments:
             return 0
         key = (m, *(state[k] for k in self._watched[m]))
         if key not in self._over:
-            after = (*state[:m], state[m] + 1, *state[m + 1 :])
-            self._over[key] = len(self.rows.in_place(m, tuple(state), after))
+            self._over[key] = len(self.rows.in_place(m, state, advanced(state, m)))
         return self._over[key]
 
     def peak(self, profile: Profile, last_of: Tiling | None = None, first_of: Tiling | None = None) -> int:
@@ -225,12 +223,13 @@ class Segments:
         if last_of is not None:
             joined = makers[last_of.end].value
             bytes_of[profile.column[joined]] = self.rows.bytes[joined]
-        state = live @ np.array(bytes_of, dtype=np.int64) + profile.outputs_bytes
+        state = _total(live, bytes_of) + profile.outputs_bytes
         maker = profile.order - first
         during = np.array(scratch, dtype=np.int64)[maker] + np.array(making, dtype=np.int64)[maker] * profile.own
         if any(kept):
-            state += profile.begun @ np.array(kept, dtype=np.int64)
-            begins_now = ~profile.begun[np.arange(len(maker)), maker]
+            begun = (profile.done > 0) & (profile.done < [m.steps for m in within])
+            state += begun @ np.array(kept, dtype=np.int64)
+            begins_now = ~begun[np.arange(len(maker)), maker]
             during += np.array(kept, dtype=np.int64)[maker] * begins_now
         waiting = 0
         if last_of is not None:
@@ -245,10 +244,11 @@ class Segments:
         """Bytes of the rows of all tiles but the last that are not joined yet, at each time."""
         out = self.model.values[self.model.makers[tiling.end].value]
         earlier = sum(tile[out.tensor].row_bytes for tile in tiling.tiles[:-1])
-        found: Numbers = (out.rows - profile.made[:, profile.column[self.model.makers[tiling.end].value]]) * earlier
+        made = profile.made[:, profile.column[self.model.makers[tiling.end].value]]
+        found: Numbers = (out.rows - made) * np.int64(earlier)
         return found
 
-    def _joined(self, profile: Profile, live: Numbers, state: Numbers, tiling: Tiling) -> int:
+    def _joined(self, profile: Profile, live: Counts, state: Numbers, tiling: Tiling) -> int:
         """Peak while the rows of tiles are joined to whole ones."""
         v = self.model.makers[tiling.end].value
         rows, each, k = self.model.values[v].rows, self.rows.bytes[v], profile.column[v]
@@ -256,7 +256,7 @@ class Segments:
             return 0  # tiles of one row lie side by side
         after = np.flatnonzero(profile.order == tiling.end) + 1
         gone = live[after - 1, k] + profile.made[after, k] - profile.made[after - 1, k] - live[after, k]
-        return int((state[after] + each * (1 + np.maximum(gone, 0))).max(initial=0))
+        return int((state[after] + np.int64(each) * (1 + np.maximum(gone, 0))).max(initial=0))
 
     def between(self, profile: Profile, tiling: Tiling) -> int:
         """Peak of the tiles that are neither the first nor the last. `profile`: of the segment from `begin` to
@@ -270,3 +270,12 @@ class Segments:
             peak = max(peak, known[id(tile)] + done)
             done += out.rows * tile[out.tensor].row_bytes
         return peak
+
+
+def _total(live: Counts, row_bytes: Sequence[int]) -> Numbers:
+    """Bytes at each time of the rows in all columns."""
+    found = np.zeros(len(live), dtype=np.int64)
+    for column, nbytes in zip(live.T, row_bytes, strict=True):
+        if nbytes:
+            found += column * np.int64(nbytes)
+    return found

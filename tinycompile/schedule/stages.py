@@ -8,10 +8,10 @@ that it streams to full depth. A shortest path over the cuts, by the peak of liv
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tinycompile.schedule.interleave import Interleaving, exact_interleaving, gentle_interleaving
+from tinycompile.schedule.interleave import NEVER, Interleaving, exact_interleaving, gentle_interleaving
 from tinycompile.schedule.live_rows import LiveRows, State
 from tinycompile.schedule.reorder import prompt, settled
 from tinycompile.schedule.row_model import RowModel
@@ -19,6 +19,7 @@ from tinycompile.schedule.window_bounds import WIDTH, window_bound
 from tinycompile.watch import Watch
 
 EXACT_STATES = 250_000  # that the exact search may expand at effort 1, for orders and bounds together
+EXACT_STEPS = 600_000  # that it may try between them, which a wide network spends first
 TILED_STATES = 2_500  # at effort 0, of networks in tiles: it never finishes there, and what it finds it finds early
 WINDOW_PART = 4  # as many states for bounds from windows, where the exact search does not finish: this part of its own
 GENTLE_WORK = 200_000  # states times makers for the order that packs best
@@ -47,7 +48,8 @@ def search_order(
     def report(best: int | None, bound: int) -> bool:
         return watch.found(min(filter(None, (best, staged.peak_bytes)), default=None), bound)
 
-    exact = exact_interleaving(model, states, min(known, default=None), report)
+    steps = NEVER if stops else EXACT_STEPS * 4**effort // (4 if upper is None else 16)
+    exact = exact_interleaving(model, states, min(known, default=None), report, steps)
     open_gap = staged.sequence and exact.bound_bytes < (exact.peak_bytes or staged.peak_bytes)
     if upper is None and not stops and open_gap:
         bound = window_bound(
@@ -124,11 +126,8 @@ def _stream(
 ) -> tuple[tuple[int, ...], State, int, int] | None:
     """All makers up to `cut` to their ends, rows of the cut as early as they can be, pops at once; None when the peak
     reaches `limit`. Steps taken, then state, live bytes and peak."""
-    last = len(state) - 1
-    targets = [m for m in stops if m < cut]
-    targets += [cut] if cut < last else [last, *range(last)]
     # What else was begun or leads elsewhere (network outputs) is made after the cut's own rows.
-    targets += [m for m in range(cut) if m not in targets]
+    targets = dict.fromkeys((*(m for m in stops if m < cut), cut, *range(cut)))
     return _reach(rows, targets, state, live, peak, limit)
 
 
@@ -148,14 +147,22 @@ def phase_peaks(model: RowModel, phases: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _reach(
-    rows: LiveRows, targets: Sequence[int], state: State, live: int, peak: int, limit: int
+    rows: LiveRows, targets: Iterable[int], begin: State, live: int, peak: int, limit: int
 ) -> tuple[tuple[int, ...], State, int, int] | None:
     """Makers to their ends in turn, as `_stream` does."""
-    taken: list[int] = []
-    while (pop := rows.due(state)) is not None:  # rows of an input that is an output
-        _, change, state = rows.step(pop, state)
+    taken, state = list[int](), list(begin)
+
+    def take(m: int) -> int:
+        """Takes a step; the bytes that it adds."""
+        nonlocal live
+        adds, change = rows.effect(m, state)
+        state[m] += 1
         live += change
-        taken.append(pop)
+        taken.append(m)
+        return adds
+
+    while (pop := rows.due(state)) is not None:  # rows of an input that is an output
+        take(pop)
     for target in targets:
         while state[target] < rows.goal[target]:
             wanted = [target]
@@ -165,15 +172,10 @@ def _reach(
                 if missing:
                     wanted.append(missing[0])
                     continue
-                adds, change, state = rows.step(m, state)
-                peak = max(peak, live + adds)
-                live += change
-                taken.append(m)
+                peak = max(peak, live + take(m))
                 wanted.pop()
                 if peak >= limit:
                     return None
                 while (pop := rows.due(state, m)) is not None:
-                    _, change, state = rows.step(pop, state)
-                    live += change
-                    taken.append(pop)
-    return tuple(taken), state, live, peak
+                    take(pop)
+    return tuple(taken), tuple(state), live, peak

@@ -90,7 +90,7 @@ class Valleys:
 
     def _live(self, v: int, state: Sequence[int]) -> int:
         if v < self.plain:
-            return self.rows.live_rows(v, tuple(state)) * self.rows.bytes[v]
+            return self.rows.live_rows(v, state) * self.rows.bytes[v]
         m = self.keepers[v - self.plain]
         maker = self.rows.model.makers[m]
         return maker.kept_bytes if 0 < state[m] < maker.steps else 0
@@ -136,13 +136,13 @@ class Valleys:
         opened: list[int] = []
         table: dict[tuple[int, ...], tuple[int, tuple[int, ...]]] = {(): (0, ())}
         for m in ahead:
-            near = [*opened, m]
-            kept = [i for i, k in enumerate(near) if until[k] > m]
+            kept, stays = [i for i, k in enumerate(opened) if until[k] > m], until[m] > m
             following: dict[tuple[int, ...], tuple[int, tuple[int, ...]]] = {}
             looked_up = [(self.key[v], self.known[v], v) for v in counted[m]]
             for key, (cost, path) in table.items():
                 for k, u in zip(opened, key, strict=True):
                     state[k] = u
+                before = tuple([key[i] for i in kept])
                 top = high[m]
                 for o, needed in leaders[m]:
                     top = min(top, bisect_right(needed, state[o]) - 1)
@@ -152,13 +152,13 @@ class Valleys:
                     for key_of, known, v in looked_up:
                         held = known.get(key_of(state))
                         total += held if held is not None else self._bytes(v, state)
-                    full = (*key, u)
-                    short = tuple([full[i] for i in kept])
-                    if short not in following or total < following[short][0]:
+                    short = (*before, u) if stays else before
+                    other = following.get(short)
+                    if other is None or total < other[0]:
                         following[short] = total, (*path, u)
-            for k in near:
+            for k in (*opened, m):
                 state[k] = high[k]
-            table, opened = following, [near[i] for i in kept]
+            table, opened = following, [*(opened[i] for i in kept), *([m] if stays else [])]
             if len(table) > MAX_TABLE:
                 return None
         ((least, steps),) = table.values()

@@ -35,27 +35,19 @@ def window_bound(model: RowModel, low: int, high: int, max_states: int, watch: W
 
 
 def window_model(model: RowModel, first: int, end: int, *, entry: bool = False) -> RowModel:
-    """The makers from `first` on and before `end`; values made outside stay, uncounted, but with `entry` for what is
-    there before the first step: that lives until its last reader inside has read it."""
+    """The makers from `first` on and before `end`, and the values that they make; with `entry` also what is there
+    before the first step and read inside: it lives until its last reader there has read it."""
 
-    def inside(v: int) -> bool:
-        maker = model.values[v].maker
-        return maker is not None and first <= maker < end
-
-    def stays(v: int) -> bool:
-        return inside(v) or (entry and model.values[v].at_entry)
-
+    inside = model.makers[first:end]
+    made = {maker.value: m for m, maker in enumerate(inside)}
+    there = [r.value for maker in inside for r in maker.reads if entry and model.values[r.value].at_entry]
+    kept = {v: k for k, v in enumerate(sorted({*made, *there}))}
     makers: list[Maker] = []
-    for maker in model.makers[first:end]:
-        reads = tuple(r for r in maker.reads if stays(r.value))
-        in_place = tuple(p for p in maker.in_place if stays(p.value))
-        makers.append(replace(maker, reads=reads, in_place=in_place))
-    values = tuple(
-        replace(value, maker=value.maker - first)
-        if value.maker is not None and inside(v)
-        else replace(value, maker=None, counted=value.counted and stays(v))
-        for v, value in enumerate(model.values)
-    )
+    for maker in inside:
+        reads = tuple(replace(r, value=kept[r.value]) for r in maker.reads if r.value in kept)
+        in_place = tuple(replace(p, value=kept[p.value]) for p in maker.in_place if p.value in kept)
+        makers.append(replace(maker, value=kept[maker.value], reads=reads, in_place=in_place))
+    values = tuple(replace(model.values[v], maker=made.get(v)) for v in kept)
     readers: list[list[tuple[int, int]]] = [[] for _ in values]
     for m, maker in enumerate(makers):
         for r, reading in enumerate(maker.reads):

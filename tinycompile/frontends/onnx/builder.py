@@ -12,7 +12,13 @@ from dataclasses import replace
 import numpy as np
 
 from tinycompile.errors import MalformedModelError, QuantError, UnsupportedError, one_line
-from tinycompile.frontends.limits import checked_activation, checked_shape, selection_budget
+from tinycompile.frontends.limits import (
+    checked_activation,
+    checked_shape,
+    composition_budget,
+    constants_budget,
+    selection_budget,
+)
 from tinycompile.frontends.naming import UniqueNames, plain_name
 from tinycompile.frontends.onnx.folding import folding_budget
 from tinycompile.frontends.onnx.model import ModelFolder
@@ -39,8 +45,11 @@ class Builder:
     """Collects tensors and ops; `values` maps the file's names to what they stand for. `four_bit`: the file's names of
     constants that it holds in 4 bits."""
 
-    def __init__(self, folder: ModelFolder) -> None:
+    def __init__(self, folder: ModelFolder, nodes: int) -> None:
+        """`nodes`: of the file."""
         self.folder = folder
+        self.operators = composition_budget(nodes)
+        self.constant_bytes = constants_budget()
         self.folding = folding_budget()
         self.indices = selection_budget()
         self.values: dict[str, Value] = {}
@@ -109,6 +118,7 @@ class Builder:
                 f"a constant of type {value.dtype.name}", "export the model with float32 or int8 tensors"
             )
         shape = checked_shape(value.shape, f"constant '{one_line(name, 80)}'")
+        self.constant_bytes.take(value.nbytes, str(n))
         tensor = const_tensor(self.new_name(name), value.reshape(shape), quant)
         self._tensors[tensor.name] = tensor
         self._constants[id(value), quant] = (value, tensor)
@@ -127,6 +137,7 @@ class Builder:
         """A new op; its output gets the inferred shape, and quantisation passes through operators that copy values."""
         if quant is None and kind in _COPYING and inputs[0] is not None:
             quant = inputs[0].quant
+        self.operators.take(1, str(n))
         wish = n.outputs[0] if n.outputs else n.op_type
         out = Tensor(self.new_name(f"{wish}/{kind}"), (), dtype, quant)
         op, tensor = make_op(kind, inputs, attrs, n.loc, out)

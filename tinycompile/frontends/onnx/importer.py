@@ -55,7 +55,7 @@ def load_onnx(
 
 def _import(model: Any, path: Path, shapes: dict[str, tuple[int, ...]], frozen: dict[str, Array]) -> Graph:
     graph, versions = model.graph, opsets(model, str(path))
-    builder = Builder(ModelFolder(path.parent))
+    builder = Builder(ModelFolder(path.parent), len(graph.node))
     builder.values.update(read_initializers(graph, builder.folder))
     builder.four_bit.update(t.name for t in graph.initializer if is_four_bit(t))
     _check_names(graph, shapes, frozen, str(path))

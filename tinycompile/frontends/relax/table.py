@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from tinycompile.errors import UnsupportedError
+from tinycompile.frontends.onnx.resizing import Axis
 from tinycompile.frontends.relax.writer import Convert, Writer, element_type, static_shape
+
+_EPSILON = 1e-5  # topi.image.resize adds it before it rounds down, and subtracts it before it rounds up
 
 
 def _ints(values: Any) -> list[int]:
@@ -222,7 +225,18 @@ def _nearest_mode(call: Any, size: tuple[int, ...]) -> str:
         if coordinates != "half_pixel" or not factors:
             raise _refuse(call, f"coordinates {coordinates} rounded to nearest")
         return "round_prefer_ceil"
+    axes = [Axis(old, new, new / old) for old, new in zip(static_shape(call.args[0].ty)[2:], size[2:], strict=True)]
+    if method in ("floor", "ceil") and not all(_beyond_epsilon(axis, coordinates, method) for axis in axes):
+        raise _refuse(call, f"{method} of coordinates within {_EPSILON} of the next element")
     return method
+
+
+def _beyond_epsilon(axis: Axis, coordinates: str, method: str) -> bool:
+    """Whether TVM takes the same elements: it moves coordinates by `_EPSILON` before it rounds, in float32."""
+    up = axis.coordinates(coordinates) * (1 if method == "floor" else -1)
+    exact = np.float32(1 / axis.scale) == 1 / axis.scale and np.array_equal(up.astype(np.float32), up)
+    error = 0.0 if exact else (np.abs(up) + 1) * 2.0**-21
+    return all(np.array_equal(np.floor(up + _EPSILON + e), np.floor(up)) for e in (-error, error))
 
 
 def _resize(w: Writer, call: Any) -> Any:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tinycompile.errors import MalformedModelError, QuantError, ShapeError, UnsupportedError
-from tinycompile.frontends.limits import Budget, checked_activation, checked_shape, selection_budget
+from tinycompile.frontends.limits import (
+    Budget,
+    checked_activation,
+    checked_shape,
+    composition_budget,
+    constants_budget,
+    selection_budget,
+)
 from tinycompile.frontends.naming import UniqueNames
 from tinycompile.frontends.tflite.reader import SourceModel, SourceOp, read_options
 from tinycompile.ir.graph import Array, Attrs, Op, SourceLoc, Tensor, const_tensor
@@ -43,6 +50,11 @@ class Builder:
     ops: list[Op] = field(default_factory=list)
     extra: list[Tensor] = field(default_factory=list)
     indices: Budget = field(default_factory=selection_budget)
+    constant_bytes: Budget = field(default_factory=constants_budget)
+    operators: Budget = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.operators = composition_budget(len(self.model.ops))
 
     def tensors_by_name(self) -> dict[str, Tensor]:
         return {t.name: t for t in (*self.tensors, *self.extra) if t is not None}
@@ -103,6 +115,7 @@ class Builder:
         return SourceLoc(op.builtin, f"{op.index} {name}", self.notes.get(op.index, ""))
 
     def emit(self, op: SourceOp, kind: str, attrs: Attrs, inputs: Sequence[Tensor | None], out: Tensor) -> None:
+        self.operators.take(1, self.where(op))
         names = tuple("" if t is None else t.name for t in inputs)
         name = self.names.take(f"{op.builtin}_{op.index}")
         self.ops.append(Op(kind, name, names, (out.name,), attrs, self.source(op, out.name)))
@@ -117,6 +130,7 @@ class Builder:
     def step(self, op: SourceOp, kind: str, attrs: Attrs, *inputs: Tensor | None, quant: Quant | None = None) -> Tensor:
         """One of the ops that an operator is made of. Its tensor has the inferred shape and type, and the quantisation
         `quant`, or that of the first input where it has its type; that of constants is a constant."""
+        self.operators.take(1, self.where(op))
         wish = self.names.take(f"{op.builtin}_{op.index}/{kind}")
         first = inputs[0]
         assert first is not None
@@ -136,6 +150,7 @@ class Builder:
 
     def constant(self, op: SourceOp, value: Array, quant: Quant | None = None) -> Tensor:
         """A constant that the operator brings along."""
+        self.constant_bytes.take(value.nbytes, self.where(op))
         tensor = const_tensor(self.names.take(f"{op.builtin}_{op.index}/constant"), value, quant)
         self.extra.append(tensor)
         return tensor
