@@ -10,7 +10,7 @@ import numpy as np
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import KernelCall, Need, Operator, pad_region
+from tinycompile.ops.base import KernelCall, Need, Operator, WeightAxes, pad_region
 from tinycompile.ops.convolution import (
     bias_values,
     clamp_range,
@@ -41,6 +41,7 @@ class Conv2dAttrs(Attrs):
 class Conv2d(Operator):
     kind = "conv2d"
     attrs_class = Conv2dAttrs
+    weight_axes = WeightAxes(outputs=0, inputs=3)
 
     def _kernel(self, node: Node) -> Pair:
         return node.tensor(1).shape[1], node.tensor(1).shape[2]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import ConstArray, KernelCall, Need, Operator, pad_region
+from tinycompile.ops.base import ConstArray, KernelCall, Need, Operator, WeightAxes, pad_region
 from tinycompile.ops.conv2d import conv_consts
 from tinycompile.ops.convolution import (
     bias_values,
@@ -46,6 +46,7 @@ MAX_LATE_PIXELS = 16  # TC_DEPTHWISE_LATE of its kernel
 class DepthwiseConv2d(Operator):
     kind = "depthwise_conv2d"
     attrs_class = DepthwiseConv2dAttrs
+    weight_axes = WeightAxes(outputs=3, inputs=0)
 
     def _kernel(self, node: Node) -> Pair:
         return node.tensor(1).shape[1], node.tensor(1).shape[2]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import Grain, KernelCall, Need, Operator, RowWindow
+from tinycompile.ops.base import Grain, KernelCall, Need, Operator, RowWindow, WeightAxes
 from tinycompile.ops.convolution import (
     bias_values,
     clamp_range,
@@ -46,6 +46,7 @@ class FullyConnectedAttrs(Attrs):
 class FullyConnected(Operator):
     kind = "fully_connected"
     attrs_class = FullyConnectedAttrs
+    weight_axes = WeightAxes(outputs=0, inputs=1)
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
         x, w = node.tensor(0), node.tensor(1)
