@@ -13,6 +13,7 @@ from tinycompile.emulate.interpreter import run_plan
 from tinycompile.ir.graph import Array, Graph, Tensor
 from tinycompile.ir.plan import Plan
 from tinycompile.ir.states import initial_values
+from tinycompile.ir.types import DType
 from tinycompile.ops.evaluate import node_result
 
 
@@ -62,11 +63,13 @@ class Verification:
 def _matching(tensor: Tensor, values: Mapping[str, Array]) -> Array | None:
     """The reference's value of a tensor in the compiled model's layout; None when it has none of that type and size.
 
-    Passes name a fused operator's result after the quantised tensor, with a suffix where the layout changed.
+    Passes name a fused operator's result after the quantised tensor, with a suffix where the layout changed, and the
+    int8 form of a uint8 output with another.
     """
-    value = values.get(tensor.name)
-    if value is None:
-        value = values.get(tensor.name.removesuffix("/quantize"))
+    quantized = tensor.name.removesuffix("/quantize")
+    value = next((values[n] for n in (tensor.name, quantized, quantized.removesuffix("/int8")) if n in values), None)
+    if value is not None and value.dtype == np.uint8 and tensor.dtype == DType.INT8:
+        value = (value.astype(np.int16) - 128).astype(np.int8)  # as passes.uint8_to_int8 holds it
     if value is None or value.size != tensor.elems or value.dtype != tensor.dtype.numpy:
         return None
     if value.shape != tensor.shape and len(tensor.shape) == 4 and value.ndim in (3, 4):

@@ -42,10 +42,6 @@ class OnnxRuntime:
         self.outputs = [o.name for o in self.session.get_outputs()]
 
     def run(self, inputs: Sequence[Array]) -> dict[str, Array]:
-        """Tensor name -> value, for one sample; uint8 values as int8 (less 128), as the compiled model holds them."""
+        """Tensor name -> value, for one sample."""
         values = self.session.run(self.outputs, dict(zip(self.inputs, inputs, strict=True)))
-        result = {}
-        for name, value in zip(self.outputs, values, strict=True):
-            array = np.asarray(value)
-            result[name] = (array.astype(np.int16) - 128).astype(np.int8) if array.dtype == np.uint8 else array
-        return result
+        return {name: np.asarray(value) for name, value in zip(self.outputs, values, strict=True)}
