@@ -62,6 +62,12 @@ def thresholds(scale: float, zero_point: int, half_even: bool) -> NDArray[np.int
     return high.astype(np.int32)
 
 
+def stored(x: NDArray[np.float32], scale: float, zero_point: int, half_even: bool) -> NDArray[np.int8]:
+    """What the operator makes of `x`."""
+    keys = ordered(x.astype(np.float32))
+    return (np.searchsorted(thresholds(scale, zero_point, half_even), keys, side="right") - 128).astype(np.int8)
+
+
 class Quantize(Operator):
     kind = "quantize"
     attrs_class = QuantizeAttrs
@@ -74,18 +80,13 @@ class Quantize(Operator):
             return "quantisation per channel" if node.out.quant.per_channel else None
         return f"quantisation {node.tensor(0).dtype.value} -> {node.out.dtype.value}: only float32 -> int8 has a kernel"
 
-    def _thresholds(self, node: Node) -> NDArray[np.int32]:
-        scale, zero_point = tensor_quant(node, node.out)
-        return thresholds(scale, zero_point, node.attrs.half_even)
-
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         return same_region(node, out)
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
         x = inputs[0]
         assert x is not None
-        keys = ordered(x.astype(np.float32))
-        return (np.searchsorted(self._thresholds(node), keys, side="right") - 128).astype(np.int8)
+        return stored(x, *tensor_quant(node, node.out), node.attrs.half_even)
 
     def in_place(self, node: Node) -> tuple[int, ...]:
         return (0,)
@@ -98,6 +99,7 @@ class Quantize(Operator):
         return Grain.FLAT
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
-        arrays = (ConstArray("thresholds", self._thresholds(node)),)
+        limits = thresholds(*tensor_quant(node, node.out), node.attrs.half_even)
+        arrays = (ConstArray("thresholds", limits),)
         consts = (("elems", out.rows * out.cols * node.out.form.channels),)
         return (KernelCall("tc_quantize_f32_s8", (RowWindow(0),), arrays, consts),)

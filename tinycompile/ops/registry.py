@@ -24,6 +24,7 @@ from tinycompile.ops.hard_swish import HardSwish
 from tinycompile.ops.inverted_bottleneck import InvertedBottleneck
 from tinycompile.ops.leaky_relu import LeakyRelu
 from tinycompile.ops.logistic import Logistic
+from tinycompile.ops.lookup import Lookup
 from tinycompile.ops.matmul import Matmul
 from tinycompile.ops.max_pool2d import MaxPool2d
 from tinycompile.ops.max_pool2d_places import MaxPool2dPlaces
@@ -78,6 +79,7 @@ OPERATORS: dict[str, Operator] = {
         Tanh(),
         HardSwish(),
         LeakyRelu(),
+        Lookup(),
         Clip(),
         Quantize(),
         Dequantize(),

@@ -3,7 +3,7 @@
 The float operator between is what ONNX QDQ models write and what the frontend makes of QLinear operators. A clip in
 front of the `quantize` becomes the clamp of the integer operator: quantisation is monotonic, so clamping after it is
 the same. Operators that only select or copy values keep their input's quantisation, and a `requantize` follows where
-it differs.
+it differs. Several operators that are a function of one value between the two are a table (`function_tables`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.clip import ClipAttrs
 from tinycompile.ops.pad import PadAttrs
+from tinycompile.ops.put import PutAttrs
 from tinycompile.ops.select import SelectAttrs
+from tinycompile.passes.function_tables import is_uniform, tabulate
 from tinycompile.passes.integer_layer import layer_inputs
 from tinycompile.passes.rewriter import Rewriter
 
 LAYERS = ("conv2d", "depthwise_conv2d", "fully_connected")
 BINARY = ("add", "mul")
 REQUANTISING = ("avg_pool2d", "mean", "concat", "softmax", "logistic", "tanh", "hard_swish", "leaky_relu")
-COPYING = ("max_pool2d", "pad", "select", "resize_nearest", "resize_bilinear")
+COPYING = ("max_pool2d", "pad", "select", "resize_nearest", "resize_bilinear", "put")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def _fuse(rewriter: Rewriter, op: Op) -> bool:
         return source is not None
     integer = _integer(rewriter, made, out.quant)
     if integer is None:
-        return False
+        return tabulate(rewriter, op, integer_input)
     if integer.quant is not None and integer.quant != out.quant:
         inner = rewriter.emit(made.kind, integer.inputs, integer.attrs, made, quant=integer.quant)
         _convert(rewriter, op, inner, clip, out.quant)
@@ -115,7 +117,7 @@ def integer_input(rewriter: Rewriter, name: str) -> str | None:
 def _operand(rewriter: Rewriter, name: str) -> str | None:
     """As `integer_input`; a float constant of one value c is exact as the integer sign(c) at scale abs(c)."""
     data = rewriter.tensor(name).data
-    if data is None or data.dtype != np.float32 or data.size == 0 or not np.all(data == data.flat[0]):
+    if data is None or data.dtype != np.float32 or not is_uniform(rewriter.tensor(name)):
         return integer_input(rewriter, name)
     value = float(data.flat[0])
     if not math.isfinite(value):
@@ -132,6 +134,8 @@ def _integer(rewriter: Rewriter, op: Op, out: Quant) -> Integer | None:
         return None if x is None or rest is None else Integer((x, *rest), op.attrs)
     if op.kind not in (*BINARY, *REQUANTISING, *COPYING):
         return None
+    if isinstance(op.attrs, PutAttrs):
+        return _put(rewriter, op, op.attrs)
     find = _operand if op.kind in BINARY else integer_input
     inputs = tuple(found for name in op.inputs if (found := find(rewriter, name)) is not None)
     if len(inputs) != len(op.inputs):
@@ -143,6 +147,22 @@ def _integer(rewriter: Rewriter, op: Op, out: Quant) -> Integer | None:
     if isinstance(op.attrs, PadAttrs | SelectAttrs):
         return Integer(inputs, replace(op.attrs, value=_quantized(float(op.attrs.value), quant)), quant)
     return Integer(inputs, op.attrs, quant)
+
+
+def _put(rewriter: Rewriter, op: Op, attrs: PutAttrs) -> Integer | None:
+    """What is put, and what is there: of one quantisation, or one number."""
+    data, updates = rewriter.tensor(op.inputs[0]), integer_input(rewriter, op.inputs[2])
+    if updates is None or attrs.combination not in ("set", "max", "min"):
+        return None
+    quant = rewriter.tensor(updates).quant
+    assert quant is not None
+    if data.data is not None and is_uniform(data):
+        fill = np.full(data.shape, _quantized(float(data.data.flat[0]), quant), dtype=np.int8)
+        there: str | None = rewriter.constant(fill, quant, f"{data.name}/int8")
+    else:
+        there = integer_input(rewriter, data.name)
+        there = there if there is not None and rewriter.tensor(there).quant == quant else None
+    return None if there is None else Integer((there, op.inputs[1], updates), attrs, quant)
 
 
 def _quantized(real: float, quant: Quant) -> int:

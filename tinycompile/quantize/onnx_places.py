@@ -27,7 +27,9 @@ def put(w: Writer, node: Node) -> None:
     (n, inner), count, name = data.shape, places.elems, node.out.name
     zeros = data.data is not None and not np.any(data.data)
     if zeros and inner == 1 and count <= n and node.attrs.combination == "set":
-        given = [_reshaped(w, w.take(t), (1, 1, count), f"{name}/{what}") for t, what in ((updates, "x"), (places, "i"))]
+        given = [
+            _reshaped(w, w.take(t), (1, 1, count), f"{name}/{what}") for t, what in ((updates, "x"), (places, "i"))
+        ]
         made = w.emit("MaxUnpool", given, f"{name}/line", kernel_shape=[n - count + 1])
         w.give(node, _reshaped(w, made, (n, 1), name))
         return

@@ -1,7 +1,8 @@
 """Which operators compute in int8, which tensors are stored so, and which of those share a scale.
 
 The forms are those that `passes.fuse_qdq` makes integers of. An operator that has no int8 kernel stays float, and so
-does one that only moves or combines values between such: it would cost a rounding and gain nothing.
+does one that only moves or combines values between such: it would cost a rounding and gain nothing. Operators that are
+a function of one value together store what the last of them makes (`quantize.functions`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from tinycompile.ir.graph import Graph, Node, Op, Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.registry import operator
+from tinycompile.passes.function_tables import is_uniform
 from tinycompile.passes.fuse_qdq import BINARY, COPYING, LAYERS, REQUANTISING
+from tinycompile.passes.move_integers import ORDERED
 from tinycompile.passes.rewriter import MOVES
+from tinycompile.quantize.functions import Functions
 
 # Operators whose outputs have a known range, and the scale that LiteRT's kernels want for it.
 FIXED = {
@@ -26,7 +30,8 @@ FIXED = {
 }
 # Their output holds values of their inputs. Of a concatenation, too, the output has the coarsest scale in any case.
 SHARING = (*COPYING, *MOVES, "concat")
-KINDS = frozenset((*LAYERS, *BINARY, *REQUANTISING, *COPYING, *MOVES, "clip"))
+KINDS = frozenset((*LAYERS, *BINARY, *REQUANTISING, *COPYING, *MOVES, *ORDERED, "clip"))
+PLACES = DType.INT64  # of what is read or written; made in the order of values, which int8 keeps
 _UNIT = Quant((1.0,), (0,))
 
 
@@ -47,35 +52,37 @@ class Scheme:
         return result
 
 
-def uniform(tensor: Tensor) -> bool:
-    """Whether a constant is one value throughout, which fuse_qdq stores exactly."""
-    return tensor.data is not None and bool(np.all(tensor.data == tensor.data.flat[0]))
-
-
 def make_scheme(graph: Graph, floats: Collection[str] = ()) -> Scheme:
     """The scheme of a prepared graph; operators whose outputs are in `floats` stay float by the caller's wish."""
+    functions = Functions(graph, floats)
     reasons: dict[str, str] = {}
-    for node in graph.nodes():
-        why = "kept float to gain accuracy" if node.out.name in floats else _no_integer_form(node)
-        if why is not None:
+    candidates = [node for node in graph.nodes() if any(t.dtype == DType.FLOAT32 for t in _tensors(node))]
+    for node in candidates:
+        if node.out.name in floats:
+            reasons[node.out.name] = "kept float to gain accuracy"
+        elif node.out.name not in functions.of and (why := _no_integer_form(node)) is not None:
             reasons[node.out.name] = why
-    _drop_islands(graph, reasons)
-    integer = frozenset(op.outputs[0] for op in graph.ops if op.outputs[0] not in reasons)
-    return Scheme(integer, _stored(graph, integer), reasons)
+    _drop_islands(graph, functions, reasons)
+    integer = frozenset(node.out.name for node in candidates if node.out.name not in reasons)
+    return Scheme(integer, _stored(graph, integer, functions.inner), reasons)
 
 
 def _no_integer_form(node: Node) -> str | None:
     """Why fuse_qdq would make no integer operator of the float `node`, None when it would."""
-    kind = node.op.kind
-    tensors = [t for t in (*node.inputs, node.out) if t is not None]
-    if kind not in KINDS or any(t.dtype != DType.FLOAT32 for t in tensors):
+    kind, tensors = node.op.kind, _tensors(node)
+    if kind not in KINDS or any(t.dtype != DType.FLOAT32 for t in tensors if t.dtype != PLACES):
         return f"{_function(node)} has no int8 kernel"
     if getattr(node.attrs, "beta", 1.0) != 1.0:
         return "softmax of scaled values has no int8 form in ONNX"
-    if any(t.is_const for t in tensors) and kind not in (*LAYERS, *BINARY):
+    fixed = [t for t in tensors if t.is_const and not (kind == "put" and is_uniform(t))]
+    if fixed and kind not in (*LAYERS, *BINARY):
         return f"{kind} of a constant has no int8 kernel"
     twin = Node(node.op, tuple(_twin(node, k) for k in range(len(node.inputs))), (_int8(node.out),))
     return operator(kind).unsupported(twin)
+
+
+def _tensors(node: Node) -> list[Tensor]:
+    return [t for t in (*node.inputs, node.out) if t is not None]
 
 
 def _function(node: Node) -> str:
@@ -83,6 +90,8 @@ def _function(node: Node) -> str:
 
 
 def _int8(tensor: Tensor) -> Tensor:
+    if tensor.dtype != DType.FLOAT32:
+        return tensor
     data = None if tensor.data is None else np.zeros(tensor.shape, dtype=np.int8)
     return replace(tensor, dtype=DType.INT8, quant=_UNIT, data=data)
 
@@ -95,13 +104,17 @@ def _twin(node: Node, k: int) -> Tensor | None:
     return replace(tensor, dtype=DType.INT32, data=np.zeros(tensor.shape, dtype=np.int32))
 
 
-def _drop_islands(graph: Graph, reasons: dict[str, str]) -> None:
+def _drop_islands(graph: Graph, functions: Functions, reasons: dict[str, str]) -> None:
     """Adds the operators that are no layers and have no integer neighbour."""
     producers, consumers = graph.producers(), graph.consumers()
 
     def alone(op: Op) -> bool:
-        makers = [producers[i] for i in op.inputs if i in producers]
-        around = [o.outputs[0] for o in (*makers, *consumers[op.outputs[0]])]
+        own = functions.together(op)
+        around = set()
+        for name in own:
+            floats = [i for i in producers[name].inputs if i in producers and graph.tensors[i].dtype == DType.FLOAT32]
+            around |= {*floats, *(reader.outputs[0] for reader in consumers[name])}
+        around -= own
         return bool(around) and all(o in reasons for o in around)
 
     changed = True
@@ -111,21 +124,23 @@ def _drop_islands(graph: Graph, reasons: dict[str, str]) -> None:
         changed = bool(lonely)
 
 
-def clipped_later(graph: Graph, integer: Collection[str]) -> set[str]:
-    """Outputs of integer operators that only an integer clip reads: it becomes their clamp, and they are not stored."""
+def _clipped_later(graph: Graph, integer: Collection[str], inner: Collection[str]) -> set[str]:
+    """Outputs of integer operators that only an integer clip reads: it becomes their clamp, and they are not stored,
+    unless the clip is itself a part of a table."""
     consumers, result = graph.consumers(), set()
     for op in graph.ops:
         out = op.outputs[0]
         readers = consumers[out]
         if out in integer and op.kind not in SHARING and out not in graph.outputs and len(readers) == 1:
-            if readers[0].kind == "clip" and readers[0].outputs[0] in integer:
+            if readers[0].kind == "clip" and readers[0].outputs[0] in integer and readers[0].outputs[0] not in inner:
                 result.add(out)
     return result
 
 
-def _stored(graph: Graph, integer: frozenset[str]) -> dict[str, str]:
-    """Tensors that int8 operators make or read -> one for each scale."""
-    hidden = clipped_later(graph, integer)
+def _stored(graph: Graph, integer: Collection[str], inner: Collection[str]) -> dict[str, str]:
+    """Tensors that int8 operators make or read, but for those within a table -> one for each scale."""
+    hidden = {*_clipped_later(graph, integer, inner), *inner}
+    floats = {n for n, t in graph.tensors.items() if t.dtype == DType.FLOAT32 and not t.is_const} - hidden
     parent: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -138,10 +153,10 @@ def _stored(graph: Graph, integer: frozenset[str]) -> dict[str, str]:
     for op in graph.ops:
         if op.outputs[0] not in integer:
             continue
-        named = [n for n in (*op.inputs, *op.outputs) if n and not graph.tensors[n].is_const and n not in hidden]
+        named = [n for n in (*op.inputs, *op.outputs) if n in floats]
         for name in named:
             find(name)
         if op.kind in SHARING:
-            for name in op.inputs:
+            for name in named:
                 parent[find(name)] = find(op.outputs[0])
     return {name: find(name) for name in parent}
