@@ -59,6 +59,19 @@ def test_what_is_kept_float_is_no_part(tmp_path: Path) -> None:
     assert parts(graph, functions) == [("exp", False), ("sqrt", False)]
 
 
+def test_a_function_of_what_is_float_stays_float(tmp_path: Path) -> None:
+    """The table would want its input in int8: of a sum of squares, too little to have a root."""
+    m = ModelMaker([1, 3, 5, 5], 2)
+    y = m.node("Conv", "x", m.weight(4, 3, 1, 1), m.weight(4))
+    total = m.node("ReduceSum", m.node("Mul", y, y), m.const(np.array([2, 3], dtype=np.int64)), keepdims=1)
+    root = m.node("Sqrt", m.node("Add", total, m.const(np.float32(1e-3))))
+    graph = load_float_model(save(m, tmp_path / "m.onnx", m.node("Conv", root, m.weight(2, 4, 1, 1))))
+    kept = {
+        getattr(op.attrs, "function", op.kind) for op in graph.ops if op.outputs[0] in make_scheme(graph).kept_float
+    }
+    assert kept == {"sum", "add", "sqrt"}
+
+
 @pytest.mark.parametrize("clipped", [False, True])
 def test_a_clip_within_a_table_is_no_clamp(clipped: bool, tmp_path: Path) -> None:
     """The sum before it is stored then: the table reads it."""

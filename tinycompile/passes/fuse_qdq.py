@@ -28,6 +28,7 @@ LAYERS = ("conv2d", "depthwise_conv2d", "fully_connected")
 BINARY = ("add", "mul")
 REQUANTISING = ("avg_pool2d", "mean", "concat", "softmax", "logistic", "tanh", "hard_swish", "leaky_relu")
 COPYING = ("max_pool2d", "pad", "select", "resize_nearest", "resize_bilinear", "put")
+PLACING = ("set", "max", "min")  # combinations of `put` that give one of the values
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _integer(rewriter: Rewriter, op: Op, out: Quant) -> Integer | None:
 def _put(rewriter: Rewriter, op: Op, attrs: PutAttrs) -> Integer | None:
     """What is put, and what is there: of one quantisation, or one number."""
     data, updates = rewriter.tensor(op.inputs[0]), integer_input(rewriter, op.inputs[2])
-    if updates is None or attrs.combination not in ("set", "max", "min"):
+    if updates is None or attrs.combination not in PLACING:
         return None
     quant = rewriter.tensor(updates).quant
     assert quant is not None

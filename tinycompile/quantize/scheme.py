@@ -15,9 +15,10 @@ import numpy as np
 from tinycompile.ir.graph import Graph, Node, Op, Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
+from tinycompile.ops.put import PutAttrs
 from tinycompile.ops.registry import operator
 from tinycompile.passes.function_tables import is_uniform
-from tinycompile.passes.fuse_qdq import BINARY, COPYING, LAYERS, REQUANTISING
+from tinycompile.passes.fuse_qdq import BINARY, COPYING, LAYERS, PLACING, REQUANTISING
 from tinycompile.passes.move_integers import ORDERED
 from tinycompile.passes.rewriter import MOVES
 from tinycompile.quantize.functions import Functions
@@ -54,14 +55,17 @@ class Scheme:
 
 def make_scheme(graph: Graph, floats: Collection[str] = ()) -> Scheme:
     """The scheme of a prepared graph; operators whose outputs are in `floats` stay float by the caller's wish."""
-    functions = Functions(graph, floats)
-    reasons: dict[str, str] = {}
     candidates = [node for node in graph.nodes() if any(t.dtype == DType.FLOAT32 for t in _tensors(node))]
-    for node in candidates:
-        if node.out.name in floats:
-            reasons[node.out.name] = "kept float to gain accuracy"
-        elif node.out.name not in functions.of and (why := _no_integer_form(node)) is not None:
-            reasons[node.out.name] = why
+    none = {node.out.name: why for node in candidates if (why := _no_integer_form(node)) is not None}
+    reasons = {node.out.name: "kept float to gain accuracy" for node in candidates if node.out.name in floats}
+    while True:
+        functions = Functions(graph, reasons)
+        more = {name: why for name, why in none.items() if name not in functions.of and name not in reasons}
+        # What is float already is the better for a function in float, too: a variance in int8 has no root.
+        more |= {name: none[name] for name, x in functions.of.items() if x in {**reasons, **more} and name in none}
+        if not more:
+            break
+        reasons |= more
     _drop_islands(graph, functions, reasons)
     integer = frozenset(node.out.name for node in candidates if node.out.name not in reasons)
     return Scheme(integer, _stored(graph, integer, functions.inner), reasons)
@@ -74,7 +78,9 @@ def _no_integer_form(node: Node) -> str | None:
         return f"{_function(node)} has no int8 kernel"
     if getattr(node.attrs, "beta", 1.0) != 1.0:
         return "softmax of scaled values has no int8 form in ONNX"
-    fixed = [t for t in tensors if t.is_const and not (kind == "put" and is_uniform(t))]
+    if isinstance(node.attrs, PutAttrs) and node.attrs.combination not in PLACING:
+        return f"{kind} that combines values has no int8 kernel"
+    fixed = [t for t in tensors if t.is_const and t.dtype != PLACES and not (kind == "put" and is_uniform(t))]
     if fixed and kind not in (*LAYERS, *BINARY):
         return f"{kind} of a constant has no int8 kernel"
     twin = Node(node.op, tuple(_twin(node, k) for k in range(len(node.inputs))), (_int8(node.out),))
