@@ -48,6 +48,19 @@ from tinycompile.watch import Watch
 
 COMPARED = 4  # samples for C and onnxruntime
 DECIDED = 0.1
+COLUMNS = (
+    "float model",
+    "off by",
+    "constants float",
+    "int8",
+    "arena float",
+    "int8",
+    "operators in float",
+    "SQNR dB",
+    "top-1 agrees, %",
+    "of decided, % (these are, %)",
+    "onnxruntime, steps of the output",
+)
 
 
 @dataclass(frozen=True)
@@ -158,8 +171,8 @@ def printed(r: dict[str, Any]) -> str:
     """The row of the table."""
     (w0, w1), (a0, a1), found = r["weight_bytes"], r["arena_bytes"], list(r["inputs"].values())
     classes = CASES[r["model"]].classes
-    top1 = " / ".join(f"{f['top1']:.1%}" for f in found) if classes else "-"
-    decided = " / ".join(f"{f['top1_of_decided']:.1%} of {f['decided']:.0%}" for f in found) if classes else "-"
+    top1 = " / ".join(f"{100 * f['top1']:.1f}" for f in found) if classes else "-"
+    decided = " / ".join(f"{100 * f['top1_of_decided']:.1f} ({100 * f['decided']:.0f})" for f in found)
     sqnr = " / ".join(f"{f['sqnr']:.1f}" for f in found)
     floats = f"{r['float_operators']} of {r['operators']}"
     columns = (
@@ -172,7 +185,7 @@ def printed(r: dict[str, Any]) -> str:
         floats,
         sqnr,
         top1,
-        decided,
+        decided if classes else "-",
         f"{r['onnxruntime_steps']:.0f}" + ("" if r["c_equal"] else ", C DIFFERS"),
     )
     return f"| {' | '.join(columns)} |"
@@ -192,6 +205,7 @@ def main() -> None:
     adaptive = args.rounding == "adaptive"
     settings = QuantizeOptions(args.calibrator, not args.no_bias_correction, adaptive, not args.no_equalize)
     rows = []
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
     for name in args.only:
         if not (SHARED / FILES[name]).is_file():
             raise SystemExit(f"{SHARED / FILES[name]} is not there: the models are beside the checkout or not at all")
