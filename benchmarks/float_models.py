@@ -4,7 +4,7 @@ python benchmarks/float_models.py [-o floats.json] [--only NAME ...] [--whole]
 
 Needs the model files beside the checkout. The difference is the largest, over the largest golden output, of two samples
 (one where there are no more) run as sanitised C. --whole leaves out the plans of least SRAM: those of nanoflownet and
-pcdarts_mini take minutes.
+of the models behind it take minutes.
 """
 
 from __future__ import annotations
