@@ -48,16 +48,19 @@ def build(
     input: str = "resident",
     results: str = "resident",
     states: Mapping[str, str] | None = None,
+    dynamic_range: str = "refuse",
 ) -> Build:
     """Compile a `.tflite` or `.onnx` file; with `out`, write the files into that folder.
 
     `sram`, `flash`: bytes, or text such as "320k"; default: the target's. `io`: "model" or "quantized". `input`:
     "resident", "streamed" or "external"; `results`: "resident" or "streamed", as for the command line. `states`: inputs
-    that are, in the next inference, what these outputs were.
+    that are, in the next inference, what these outputs were. `dynamic_range`: "float" computes float layers with
+    integer weights in float; "refuse".
     Raises the classes of ``tinycompile.errors``; nothing is written then.
     """
     budgets = Budgets(_bytes(sram), _bytes(flash))
-    options, goal = ImportOptions(io=io, name=name, states=states), _goal(input, results, budgets.sram_bytes)
+    options = ImportOptions(io=io, name=name, states=states, dynamic_range=dynamic_range)
+    goal = _goal(input, results, budgets.sram_bytes)
     result = build_model(Path(model), load_target(target), budgets, options, goal=goal)
     if out is not None:
         write_folder(Path(out), result.files, force=False)
@@ -73,10 +76,11 @@ def plan(
     input: str = "resident",
     results: str = "resident",
     states: Mapping[str, str] | None = None,
+    dynamic_range: str = "refuse",
 ) -> Plan:
-    """The verified memory plan of a model; `input`, `results` and `states` as for `build`."""
-    options, goal = ImportOptions(io=io, name=name, states=states), _goal(input, results, None)
-    return plan_model(Path(model), load_target(target), options, goal=goal)
+    """The verified memory plan of a model; `input`, `results`, `states` and `dynamic_range` as for `build`."""
+    options = ImportOptions(io=io, name=name, states=states, dynamic_range=dynamic_range)
+    return plan_model(Path(model), load_target(target), options, goal=_goal(input, results, None))
 
 
 def quantize_model(

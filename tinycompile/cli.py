@@ -22,6 +22,7 @@ VERBS = {
     "quantize": ("quantize", "Make an int8 model (QDQ ONNX) of a float one, from samples of its input."),
     "plan": ("plan", "The memory plan and its report, without writing code."),
     "emulate": ("emulate", "Run a build on the host with sanitizers, or on an emulated core."),
+    "bench": ("bench", "Executed instructions of every layer on an emulated core."),
     "verify": ("verify", "Compare every layer with LiteRT or onnxruntime."),
     "inspect": ("inspect", "The graph of a model: shapes, quantisation, MACs, memory."),
     "targets": ("lists", "Cores that code can be generated for."),

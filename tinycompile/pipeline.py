@@ -26,6 +26,7 @@ class ImportOptions:
     `io`: "model" keeps the file's own input and output types; "quantized" drops the outer quantise/dequantise
     operators. `shapes`: input name -> static shape, for files with symbolic dimensions. `frozen_inputs`: input name ->
     value. `name`: C prefix instead of the file's stem. `states`: input name -> the output that it is in the next call.
+    `dynamic_range`: "float" computes float layers with integer weights in float; "refuse".
     """
 
     io: str = "model"
@@ -33,6 +34,7 @@ class ImportOptions:
     frozen_inputs: Mapping[str, Array] | None = None
     name: str | None = None
     states: Mapping[str, str] | None = None
+    dynamic_range: str = "refuse"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def import_model(model: Path, options: ImportOptions, dump: Dump | None = None) 
     from tinycompile.passes.quantized_io import quantized_io
     from tinycompile.passes.run_passes import run_passes
 
-    graph = load_model(model, shape_overrides=options.shapes, frozen_inputs=options.frozen_inputs)
+    graph = load_model(model, options.shapes, options.frozen_inputs, options.dynamic_range)
     graph = with_states(graph, options.states or {})
     passes = (
         ("import", lambda g: g),

@@ -34,13 +34,18 @@ TC_INLINE float tc_gate_f32(int32_t kind, float x, const float *p)
     }
 }
 
-/* tc_gate_f32 of x within [-clip, clip], where clip is not 0. */
-TC_INLINE float tc_clipped_gate_f32(int32_t kind, float x, const float *p, float clip)
+/* x within [-clip, clip], where clip is not 0. */
+TC_INLINE float tc_clipped_f32(float x, float clip)
 {
     if (clip > 0.0f) {
         x = x < -clip ? -clip : x > clip ? clip : x;
     }
-    return tc_gate_f32(kind, x, p);
+    return x;
+}
+
+TC_INLINE float tc_clipped_gate_f32(int32_t kind, float x, const float *p, float clip)
+{
+    return tc_gate_f32(kind, tc_clipped_f32(x, clip), p);
 }
 
 /* out[g] = bias[g] + row g of w, (rows, depth), times x. */
@@ -59,8 +64,8 @@ TC_INLINE void tc_gate_sums_f32(float *out, const float *x, const float *w, cons
 /* The parameters that all cells have. in0: one time step, (batch, inputs). in1: the output of the step before, NULL for
    the first, which begins with `state`. out, which may be in1, and state: (batch, hidden), of an LSTM (batch, 2 *
    hidden), the cells' values behind the outputs. w: (gates * hidden, inputs), r: (gates * hidden, hidden), bias: both
-   biases, one after the other. params: two for each of the functions f, g, h, then the bound of their arguments, 0 for
-   none. scratch, 4-byte aligned: sums by the input and by the state, and, of a GRU, `hidden` more floats. */
+   biases, one after the other. params: two for each of the functions f, g, h, then the bound of their arguments and
+   that of an LSTM's cells, 0 for none. scratch, 4-byte aligned: sums by the input and by the state, and, of a GRU, `hidden` more floats. */
 #define TC_CELL_PARAMETERS                                                                                             \
     float *out, uint8_t *scratch, const float *in0, const float *in1, const float *state, const float *w,              \
         const float *r, const float *bias, const float *params
@@ -127,7 +132,7 @@ TC_INLINE void tc_recurrent_lstm_f32(TC_CELL_PARAMETERS, const float *peepholes,
             const float sum = a[2 * hidden + i] + b[2 * hidden + i] + peepholes[2 * hidden + i] * cell;
             const float forget = coupled ? 1.0f - input : tc_clipped_gate_f32(f, sum, params, params[6]);
             const float fresh = tc_clipped_gate_f32(g, a[3 * hidden + i] + b[3 * hidden + i], params + 2, params[6]);
-            const float value = forget * cell + input * fresh;
+            const float value = tc_clipped_f32(forget * cell + input * fresh, params[7]);
             const float shown = a[hidden + i] + b[hidden + i] + peepholes[hidden + i] * value;
             made[i] = tc_clipped_gate_f32(f, shown, params, params[6]) * tc_gate_f32(h, value, params + 4);
             made[hidden + i] = value;

@@ -9,9 +9,11 @@
 #define TC_ALIGN(bytes) __attribute__((aligned(bytes)))
 /* Kernel bodies are inlined into instances whose shapes are constants, so that the compiler specialises them. */
 #define TC_INLINE static inline __attribute__((always_inline, unused))
+#define TC_NOINLINE __attribute__((noinline))
 #else
 #define TC_ALIGN(bytes)
 #define TC_INLINE static inline
+#define TC_NOINLINE
 #endif
 
 /* In front of a loop over kernel taps, a small constant number: unrolled also by GCC at -O2. Clang does it unasked. */

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "unit")]
 
 import onnx_models  # noqa: E402
+import recurrent_models  # noqa: E402
+import tflite_integer_cases  # noqa: E402
 import tflite_models  # noqa: E402
 from compiling import CORPUS  # noqa: E402
 
@@ -227,6 +229,22 @@ def tflite_floats() -> bytes:
     return m.build(m.op("SOFTMAX", [f], floats(2, 4, 4), "SoftmaxOptions", beta=1.0))
 
 
+def tflite_kept(integer: bool) -> bytes:
+    """Operators that keep variable tensors."""
+    m = tflite_models.ModelMaker(9)
+    outputs = [recurrent_models.lstm(m, integer), recurrent_models.svdf(m, integer)]
+    return m.build(*outputs, *([] if integer else [recurrent_models.rnn(m)]))
+
+
+def tflite_integers() -> bytes:
+    """int8 operators that have kernels of their own, and places made at run time."""
+    m = tflite_models.ModelMaker(10)
+    cases = tflite_integer_cases.INTEGER_CASES
+    names = ("transpose_conv_same", "prelu_channels", "batch_matmul", "squared_difference_broadcast", "gelu", "fill")
+    names = (*names, "gather_at_run_time", "gather_nd_at_run_time", "embedding_lookup", "select_v2_int8")
+    return m.build(*(cases[name](m) for name in names))
+
+
 SEEDS = {
     "onnx/seed-qdq-network.onnx": onnx_qdq_network,
     "onnx/seed-folding.onnx": onnx_folding,
@@ -242,6 +260,9 @@ SEEDS = {
     "tflite/seed-elementwise.tflite": tflite_elementwise,
     "tflite/seed-elementwise-uint8.tflite": lambda: tflite_elementwise(unsigned=True),
     "tflite/seed-floats.tflite": tflite_floats,
+    "tflite/seed-integers.tflite": tflite_integers,
+    "tflite/seed-kept.tflite": lambda: tflite_kept(True),
+    "tflite/seed-kept-floats.tflite": lambda: tflite_kept(False),
 }
 
 if __name__ == "__main__":

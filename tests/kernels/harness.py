@@ -255,6 +255,8 @@ class _Writer:
         if call.scratch_bytes:
             params.append("uint8_t *scratch")
             args.append("scratch")
+        if call.stack_bytes:
+            args.append("stack")
         arrays = [_typed_array("{name}", a.data) for a in call.arrays]
         constants = [_literal(value) for _, value in call.consts]
         key = (call.kernel, *params, *arrays, *constants, str(call.arguments))
@@ -266,7 +268,8 @@ class _Writer:
             if call.arguments is not None:
                 renamed = tuple((own.get(n, n), pitch) for n, pitch in call.arguments)
                 call = replace(call, arguments=renamed)
-            body = f"{call.kernel}({', '.join([*call.ordered([*args, *names]), *constants])});"
+            local = f"int8_t stack[{call.stack_bytes}];\n    " if call.stack_bytes else ""
+            body = f"{local}{call.kernel}({', '.join([*call.ordered([*args, *names]), *constants])});"
             self.data.append(f"static void {name}({', '.join(params)})\n{{\n    {body}\n}}\n")
         self.functions.append(self.instances[key])
 
@@ -335,12 +338,17 @@ def run_kernels(runs: Sequence[Run], folder: Path, cc: str = "gcc") -> list[Arra
         [str(program)], capture_output=True, check=False, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
     )
     assert done.returncode == 0, done.stderr.decode(errors="replace")[:4000]
+    return outputs_of(runs, done.stdout)
+
+
+def outputs_of(runs: Sequence[Run], written: bytes) -> list[Array]:
+    """What a program of `c_source` wrote, as an array (rows, cols, channels) per run."""
     outputs, at = [], 0
     for run in runs:
         region, out = run.out_region, run.node.out
         count = region.rows * region.cols * out.form.channels
-        array = np.frombuffer(done.stdout, dtype=out.dtype.numpy, count=count, offset=at)
+        array = np.frombuffer(written, dtype=out.dtype.numpy, count=count, offset=at)
         outputs.append(array.reshape(region.rows, region.cols, out.form.channels))
         at += array.nbytes
-    assert at == len(done.stdout), f"{len(done.stdout)} bytes of output, expected {at}"
+    assert at == len(written), f"{len(written)} bytes of output, expected {at}"
     return outputs

@@ -51,11 +51,12 @@ def convolution(
     zero_points: Pair = (-5, 7),
     out_scale: float = 0.07,
     extreme: bool = False,
+    ties: bool = False,
     seed: int = 0,
 ) -> Node:
     """A convolution node; depthwise with `multiplier` output channels per channel when that is not 0.
 
-    `extreme`: weights all -128 or 127.
+    `extreme`: weights all -128 or 127. `ties`: every sixteenth accumulator is half way between two outputs.
     """
     rng = np.random.default_rng(seed)
     depthwise = multiplier > 0
@@ -64,6 +65,8 @@ def convolution(
     w = rng.integers(-128, 127, shape, endpoint=True)
     w = np.where(w & 1, -128, 127) if extreme else w
     quant = weight_quant(filters, 3 if depthwise else 0, per_channel, w_zero_point, rng)
+    if ties:  # steps of 2^-4
+        w, quant, out_scale = rng.integers(-3, 3, shape, endpoint=True), Quant((0.25,), (0,)), 2.0
     if pad == "SAME":
         pad = same_padding(size, kernel, stride, dilation)
     elif pad == "VALID":
@@ -80,7 +83,7 @@ def convolution(
     return make_node(
         operator,
         (
-            activation("x", (1, *size, channels), 0.05, zero_points[0]),
+            activation("x", (1, *size, channels), 0.5 if ties else 0.05, zero_points[0]),
             constant("w", w.astype(np.int8), quant),
             constant("b", values) if bias else None,
         ),

@@ -77,12 +77,11 @@ def single_op_model(
     return bytes(builder.Output())
 
 
-def run_litert(model: bytes, values: Sequence[Array]) -> Array:
-    """Output 0 of LiteRT's reference kernels (BUILTIN_REF) for `values`, in the order of the model's inputs."""
+def run_litert(model: bytes, values: Sequence[Array], kernels: str = "BUILTIN_REF") -> Array:
+    """Output 0 of LiteRT's reference kernels, or of others by the name of their resolver, for `values` in the order of
+    the model's inputs."""
     litert = pytest.importorskip("ai_edge_litert.interpreter", reason="ai-edge-litert is not installed")
-    interpreter = litert.Interpreter(
-        model_content=model, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF
-    )
+    interpreter = litert.Interpreter(model_content=model, experimental_op_resolver_type=litert.OpResolverType[kernels])
     interpreter.allocate_tensors()
     for detail, value in zip(interpreter.get_input_details(), values, strict=True):
         interpreter.set_tensor(detail["index"], value)

@@ -1,4 +1,4 @@
-"""add, subtract and mul against LiteRT's reference kernels, with and without broadcasting."""
+"""Operators of two int8 operands against LiteRT's reference kernels, with and without broadcasting."""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ from operator_cases import Case, activation, constant, make_node
 from tinycompile.ir.graph import Node, Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ops.add import Add, AddAttrs
-from tinycompile.ops.binary import Binary
+from tinycompile.ops.binary import Binary, BinaryAttrs
 from tinycompile.ops.mul import Mul, MulAttrs
+from tinycompile.ops.prelu import Prelu
+from tinycompile.ops.squared_difference import SquaredDifference
 
+OPERATORS: dict[str, Binary] = {
+    "add": Add(),
+    "sub": Add(),
+    "mul": Mul(),
+    "prelu": Prelu(),
+    "squared_difference": SquaredDifference(),
+}
+OPTIONS = {"add": "AddOptions", "sub": "SubOptions", "mul": "MulOptions", "prelu": "", "squared_difference": ""}
 RNG = np.random.default_rng(0)
 
 
@@ -24,9 +34,10 @@ def const(shape: tuple[int, ...], scale: float, zero_point: int) -> Tensor:
 def node(
     kind: str, a: Tensor, b: Tensor, out: tuple[float, int] = (0.09, -4), clamp: tuple[int, int] | None = None
 ) -> Node:
-    operator: Binary = Mul() if kind == "mul" else Add()
-    attrs = MulAttrs(clamp) if kind == "mul" else AddAttrs(kind == "sub", clamp)
-    return make_node(operator, (a, b), activation("y", (), *out), attrs)
+    attrs = {"add": AddAttrs(False, clamp), "sub": AddAttrs(True, clamp), "mul": MulAttrs(clamp)}.get(
+        kind, BinaryAttrs(clamp)
+    )
+    return make_node(OPERATORS[kind], (a, b), activation("y", (), *out), attrs)
 
 
 def operands() -> dict[str, tuple[Tensor, Tensor]]:
@@ -51,45 +62,49 @@ def operands() -> dict[str, tuple[Tensor, Tensor]]:
 def cases() -> list[Case]:
     result = []
     for name, (a, b) in operands().items():
-        for kind in ("add", "sub", "mul"):
-            n = node(kind, a, b, clamp=(-100, 90) if kind == "add" else None)
+        for kind, operator in OPERATORS.items():
+            if kind == "prelu" and a.is_const:
+                continue
+            n = node(kind, a, b, clamp=(-100, 90) if kind in ("add", "prelu") else None)
             # Row kernels with an operand per column take whole rows.
-            result.append(Case(f"{kind}_{name}", Mul() if kind == "mul" else Add(), n))
+            result.append(Case(f"{kind}_{name}", operator, n))
     return result
+
+
+def model_of(kind: str, n: Node) -> bytes:
+    fields = {"fusedActivationFunction": schema().ActivationFunctionType.NONE} if OPTIONS[kind] else {}
+    return single_op_model(kind.upper(), n.inputs, n.out, OPTIONS[kind], 2 if OPTIONS[kind] else 1, **fields)
 
 
 @pytest.mark.parametrize("name", [n for n in operands() if n != "sequence"])
 @pytest.mark.parametrize("kind", ["add", "sub", "mul"])
 def test_equals_litert(kind: str, name: str) -> None:
-    s = schema()
     n = node(kind, *operands()[name])
-    options = {"add": "AddOptions", "sub": "SubOptions", "mul": "MulOptions"}[kind]
-    none = s.ActivationFunctionType.NONE
-    model = single_op_model(kind.upper(), n.inputs, n.out, options, fusedActivationFunction=none)
-    case = Case("", Mul() if kind == "mul" else Add(), n)
+    model = model_of(kind, n)
+    case = Case("", OPERATORS[kind], n)
     for seed in range(6):
         values = case.inputs(seed)
         want = run_litert(model, [v for v in values if v is not None])
         np.testing.assert_array_equal(case.operator.reference(n, values), want)
 
 
-@pytest.mark.parametrize("kind", ["add", "sub", "mul"])
+@pytest.mark.parametrize("kind", OPERATORS)
 @pytest.mark.parametrize("scales", [(0.05, 0.05, 0.1), (1.0, 0.001, 0.9), (0.003, 0.5, 0.02), (0.25, 0.25, 0.25)])
 def test_every_pair_equals_litert(kind: str, scales: tuple[float, float, float]) -> None:
     """All 65,536 pairs of inputs: ties and saturation included."""
-    s = schema()
     shape = (1, 256, 256, 1)
     n = node(kind, activation("a", shape, scales[0], 7), activation("b", shape, scales[1], -128), out=(scales[2], 12))
     a, b = (v.astype(np.int8).reshape(shape) for v in np.meshgrid(np.arange(-128, 128), np.arange(-128, 128)))
-    options = {"add": "AddOptions", "sub": "SubOptions", "mul": "MulOptions"}[kind]
-    none = s.ActivationFunctionType.NONE
-    model = single_op_model(kind.upper(), n.inputs, n.out, options, fusedActivationFunction=none)
-    operator: Binary = Mul() if kind == "mul" else Add()
-    want = run_litert(model, [a, b])
-    np.testing.assert_array_equal(operator.reference(n, [a, b]), want)
+    want = run_litert(model_of(kind, n), [a, b])
+    np.testing.assert_array_equal(OPERATORS[kind].reference(n, [a, b]), want)
     assert len(np.unique(want)) > 5
 
 
 def test_leading_broadcast_is_unsupported() -> None:
     a, b = activation("a", (2, 3, 4, 5), 0.05), activation("b", (1, 3, 4, 5), 0.05)
     assert "broadcasting" in (Add().unsupported(node("add", a, b)) or "")
+
+
+def test_slopes_at_run_time_of_a_constant_are_unsupported() -> None:
+    a, b = operands()["const_first"]
+    assert "constant input" in (Prelu().unsupported(node("prelu", a, b)) or "")

@@ -40,6 +40,16 @@ NODES = {
     "weight_zero_points_groups": convolution((4, 5), 4, 6, (2, 3), groups=2, w_zero_point=128, stride=(1, 2)),
     "extreme_weights": convolution((3, 4), 16, 4, (3, 3), extreme=True, zero_points=(127, -128)),
     "large_multiplier": convolution((3, 4), 3, 4, (1, 1), out_scale=1e-7, zero_points=(0, 127)),
+    "ties": convolution((3, 4), 9, 7, (1, 1), ties=True),
+    "ties_3x3": convolution((4, 4), 3, 4, (3, 3), ties=True, zero_points=(3, -4)),
+    "ties_3x3_many_channels": convolution((3, 5), 23, 3, (3, 3), ties=True),
+    "pointwise_one_pixel": convolution((3, 1), 21, 3, (1, 1)),
+    "pointwise_one_output": convolution((2, 5), 16, 1, (1, 1)),
+    "3x3_many_channels": convolution((4, 7), 20, 5, (3, 3)),
+    "3x3_many_channels_stride2_relu": convolution((5, 8), 20, 4, (3, 3), stride=(2, 2), relu=True),
+    "3x3_odd_channels_width1": convolution((4, 1), 23, 2, (3, 3), zero_points=(0, 0)),
+    "3x3_odd_channels_width2": convolution((2, 2), 21, 2, (3, 3), zero_points=(-128, 5)),
+    "7x7_many_channels_small_map": convolution((3, 3), 5, 3, (7, 7)),
     "tiny_multiplier": convolution((3, 4), 3, 4, (1, 1), out_scale=1e6),
 }
 

@@ -19,6 +19,12 @@ from operator_cases import Case
 from tinycompile.ir.graph import Array, Node
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d
 
+WIDTHS = {
+    f"3x3_width{w}_stride{s}": convolution((3, w), 8, 0, (3, 3), stride=(1, s), multiplier=1, ties=w == 7)
+    for w in (1, 2, 3, 4, 5, 6, 7, 10, 12, 15)
+    for s in (1, 2)
+}
+
 NODES = {
     "near_halves": near_halves(depthwise=True),
     "3x3": convolution((6, 7), 5, 0, (3, 3), multiplier=1),
@@ -33,6 +39,14 @@ NODES = {
     "dilated": convolution((9, 8), 3, 0, (3, 3), dilation=(3, 2), multiplier=1),
     "asymmetric_pad": convolution((5, 6), 3, 0, (3, 3), multiplier=1, pad=(0, 2, 3, 1)),
     "weight_zero_points": convolution((4, 5), 3, 0, (3, 3), multiplier=2, w_zero_point=90),
+    "5x5_width9": convolution((4, 9), 4, 0, (5, 5), multiplier=1, zero_points=(3, -4)),
+    "5x5_width8_stride2": convolution((5, 8), 4, 0, (5, 5), stride=(2, 2), multiplier=1, ties=True),
+    "7x7_width3": convolution((3, 3), 4, 0, (7, 7), multiplier=1, zero_points=(-128, -128)),
+    "7x7_width11": convolution((4, 11), 4, 0, (7, 7), multiplier=1, relu=True),
+    "9x9_width12": convolution((2, 12), 4, 0, (9, 9), multiplier=1),
+    "asymmetric_pad_packed": convolution((5, 6), 4, 0, (3, 3), multiplier=1, pad=(0, 2, 3, 1)),
+    "extreme_weights_packed": convolution((4, 5), 4, 0, (5, 5), multiplier=1, extreme=True, zero_points=(127, -128)),
+    **WIDTHS,
     "extreme_weights": convolution((4, 5), 3, 0, (5, 5), multiplier=1, extreme=True, zero_points=(127, -128)),
 }
 

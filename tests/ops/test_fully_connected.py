@@ -29,20 +29,25 @@ def layer(
     relu: bool = False,
     w_zero_point: int = 0,
     extreme: bool = False,
+    ties: bool = False,
     seed: int = 0,
 ) -> Node:
+    """`ties`: every sixteenth accumulator is half way between two outputs."""
     rng = np.random.default_rng(seed)
     w = rng.integers(-128, 127, (outputs, shape[-1]), endpoint=True)
     w = np.where(w & 1, -128, 127) if extreme else w
+    quant = weight_quant(outputs, 0, per_channel, w_zero_point, rng)
+    if ties:
+        w, quant = rng.integers(-3, 3, w.shape, endpoint=True), Quant((0.25,), (0,))
     values = rng.integers(-3000, 3000, outputs).astype(np.int32)
     return make_node(
         FC,
         (
-            activation("x", shape, 0.0473, -9),
-            constant("w", w.astype(np.int8), weight_quant(outputs, 0, per_channel, w_zero_point, rng)),
+            activation("x", shape, 0.5 if ties else 0.0473, -9),
+            constant("w", w.astype(np.int8), quant),
             constant("b", values) if bias else None,
         ),
-        activation("y", (), 0.31, 11),
+        activation("y", (), 2.0 if ties else 0.31, 11),
         FullyConnectedAttrs(keep_dims, (11, 127) if relu else None),
     )
 
@@ -59,6 +64,7 @@ NODES = {
     "one_input": layer((4, 1), 1),
     "weight_zero_points": layer((3, 10), 5, per_channel=True, w_zero_point=128),
     "weight_zero_point": layer((3, 10), 5, w_zero_point=7, seed=5),
+    "ties": layer((9, 37), 13, ties=True, bias=False),
     "extreme_weights": layer((2, 300), 5, extreme=True),
 }
 

@@ -404,7 +404,7 @@ def test_an_addition_from_outside_the_window_is_refused(attrs: dict[str, Any], a
 
 @pytest.mark.parametrize("name", OVER_WINDOW)
 def test_where_rows_may_be_written_over_the_window(name: str) -> None:
-    assert (InvertedBottleneck().over_window(NODES[name]) is not None) is OVER_WINDOW[name]
+    assert bool(InvertedBottleneck().over_window(NODES[name])) is OVER_WINDOW[name]
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ from operator_cases import Case, activation, make_node
 
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import Region
-from tinycompile.ops.base import OWN_OUTPUT, Grain, KernelCall, Need, Operator, RowWindow, whole
+from tinycompile.ops.base import DSP, OWN_OUTPUT, Grain, KernelCall, Need, Operator, RowWindow, whole
 from tinycompile.ops.conv2d import Conv2d
-from tinycompile.ops.depthwise_conv2d import IN_PLACE, DepthwiseConv2d
+from tinycompile.ops.depthwise_conv2d import IN_PLACE, IN_PLACE_DSP, DepthwiseConv2d
 from tinycompile.ops.registry import OPERATORS
 from tinycompile.ops.row_sum import RowSum
 from tinycompile.ops.single_rounding import multiply_nearest
@@ -243,6 +243,18 @@ def runs_of(case: Case) -> Iterator[tuple[str, Run, int]]:
     if not operator.calls(node, whole(node.out)):  # a view
         assert operator.view(node) is not None or operator.rectangle(node) is not None
         return
+    for variant in operator.variants(node):
+        for name, run, seed in runs_of_variant(case):
+            yield f"{variant.name}, {name}", replace(run, variant=variant.name), seed
+    for over in operator.over_window(node):
+        run = Run(operator, node, case.inputs(6), variant=over.name, over_window=True)
+        yield f"{over.name}, over a row of the window", run, 6
+        yield f"{over.name}, apart", Run(operator, node, case.inputs(3), variant=over.name), 3
+
+
+def runs_of_variant(case: Case) -> Iterator[tuple[str, Run, int]]:
+    """The same of any variant whose output is not over its window."""
+    operator, node = case.operator, case.node
     grain, full = operator.grain(node), whole(node.out)
     for seed in (2, 4):
         yield f"apart, inputs {seed}", Run(operator, node, case.inputs(seed)), seed
@@ -258,10 +270,6 @@ def runs_of(case: Case) -> Iterator[tuple[str, Run, int]]:
             yield f"{name}, in one place", Run(operator, node, case.inputs(6), region, one_place=True), 6
     if grain is Grain.FLAT:
         yield "rows merged", Run(operator, node, case.inputs(5), merged=True), 5
-    over = operator.over_window(node)
-    if over is not None:
-        yield "over a row of the window", Run(operator, node, case.inputs(6), variant=over, over_window=True), 6
-        yield "apart, as if over the window", Run(operator, node, case.inputs(3), variant=over), 3
     for k in operator.in_place(node):
         for shift in (0, 3):
             yield f"in place of input {k}, {shift} on", Run(operator, node, case.inputs(6), None, k, shift), 6
@@ -371,7 +379,7 @@ def test_control_over_the_window_without_the_variant(tmp_path: Path) -> None:
     node = convolution((4, 8), 8, 0, (3, 3), multiplier=1)
     values = Case("control", DepthwiseConv2d(), node).inputs(4)
     expected = DepthwiseConv2d().reference(node, values).reshape(4, 8, 8)
-    for variant, equal in ((IN_PLACE, True), ("generic", False)):
+    for variant, equal in ((IN_PLACE.name, True), (IN_PLACE_DSP.name, True), ("generic", False), ("dsp", False)):
         (got,) = run_kernels([Run(DepthwiseConv2d(), node, values, variant=variant, over_window=True)], tmp_path)
         assert same(got, expected) == equal
 
@@ -382,6 +390,55 @@ def test_control_other_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert same(got, expected)
     monkeypatch.setattr("tinycompile.ops.convolution.multiply_by_quantized_multiplier", multiply_nearest)
     assert not same(got, output(Conv2d(), node, tmp_path)[1])
+
+
+class SwappedLanes(Conv2d):
+    """Packs its weights in another order than the inputs."""
+
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        (call,) = super().calls(node, out, variant)
+        weights, *others = call.arrays
+        flat = weights.data.reshape(-1, 4)[:, [1, 0, 2, 3]].reshape(weights.data.shape)
+        return (replace(call, arrays=(replace(weights, data=flat), *others)),)
+
+
+PACKED = {
+    "pointwise": convolution((3, 4), 8, 4, (1, 1), ties=True),
+    "gathered": convolution((4, 4), 4, 4, (3, 3), ties=True),
+    "direct": convolution((4, 4), 20, 4, (3, 3), ties=True),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_control_packed_weights_in_another_order(name: str, tmp_path: Path) -> None:
+    node, expected = PACKED[name], reference(Case(name, Conv2d(), PACKED[name]), 4)
+    values = Case(name, Conv2d(), node).inputs(4)
+    for operator, equal in ((Conv2d(), True), (SwappedLanes(), False)):
+        assert DSP in operator.variants(node)
+        (got,) = run_kernels([Run(operator, node, values, variant=DSP.name)], tmp_path)
+        assert same(got, expected) is equal
+
+
+class OtherStage(DepthwiseConv2d):
+    """Adds to one array of its output stage."""
+
+    def __init__(self, param: str, more: int) -> None:
+        self.param, self.more = param, more
+
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        (call,) = super().calls(node, out, variant)
+        arrays = (replace(a, data=a.data + self.more) if a.param == self.param else a for a in call.arrays)
+        return (replace(call, arrays=tuple(arrays)),)
+
+
+@pytest.mark.parametrize(("param", "more"), [("bias", 1), ("shift", 1), ("multiplier", 1 << 20)])
+def test_control_packed_output_stage(param: str, more: int, tmp_path: Path) -> None:
+    node = convolution((4, 6), 4, 0, (3, 3), multiplier=1, ties=True)
+    values = Case("stage", DepthwiseConv2d(), node).inputs(4)
+    expected = reference(Case("stage", DepthwiseConv2d(), node), 4)
+    for operator, equal in ((OtherStage(param, 0), True), (OtherStage(param, more), False)):
+        (got,) = run_kernels([Run(operator, node, values, variant=DSP.name)], tmp_path)
+        assert same(got, expected) is equal
 
 
 class ForgetfulSum(RowSum):

@@ -47,6 +47,7 @@ def nodes() -> dict[str, Node]:
     for coupled in (False, True):
         attrs = {"coupled": coupled, "clip": 0.0 if coupled else 0.4}
         found[f"lstm_{coupled}"] = node("lstm", ["sigmoid", "tanh", "tanh"], coupled, **attrs)
+    found["lstm_clipped_cells"] = node("lstm", ["sigmoid", "tanh", "tanh"], cell_clip=0.2)
     found["lstm_others"] = node("lstm", ["hardsigmoid", "softsign", "relu"])
     return found
 

@@ -18,6 +18,7 @@ from tinycompile.ops.leaky_relu import LeakyRelu, LeakyReluAttrs
 from tinycompile.ops.logistic import Logistic
 from tinycompile.ops.lookup import Lookup, LookupAttrs
 from tinycompile.ops.requantize import Requantize
+from tinycompile.ops.table_function import FUNCTIONS, TableFunction, TableFunctionAttrs
 from tinycompile.ops.tanh import Tanh
 
 SHAPE = (1, 4, 8, 8)
@@ -50,6 +51,10 @@ def cases() -> list[Case]:
             Lookup(),
             node(Lookup(), (0.05, 3), (0.3, 7), LookupAttrs(tuple(k * k % 251 - 128 for k in range(256)))),
         ),
+        *(
+            Case(name, TableFunction(), node(TableFunction(), (0.04, 3), (0.03, -9), TableFunctionAttrs(name)))
+            for name in ("abs", *FUNCTIONS)
+        ),
         Case("requantize", Requantize(), node(Requantize(), (0.05, 3), (0.03, -10))),
         Case("requantize_u8_s8", Requantize(), node(Requantize(), (0.05, 131), (0.05, 3), types=byte)),
         Case("requantize_s8_u8", Requantize(), node(Requantize(), (0.05, 3), (0.06, 131), types=byte[::-1])),
@@ -64,7 +69,7 @@ def check(n: Node, builtin: str, options: str = "", version: int = 2, **fields: 
 
 
 OPERATORS: dict[str, Operator] = {
-    o.kind: o for o in (Logistic(), Tanh(), HardSwish(), LeakyRelu(), Clip(), Requantize())
+    o.kind: o for o in (Logistic(), Tanh(), HardSwish(), LeakyRelu(), Clip(), Requantize(), TableFunction())
 }
 
 
@@ -85,6 +90,29 @@ def test_tanh_equals_litert(scale: float, zero_point: int) -> None:
 def test_hard_swish_equals_litert(scale: float, factor: float, zero_point: int) -> None:
     n = node(HardSwish(), (scale, zero_point), (scale * factor, -zero_point - 1))
     check(n, "HARD_SWISH", version=1)
+
+
+@pytest.mark.parametrize(("builtin", "approximate"), [("ABS", 0), ("EXP", 0), ("LOG", 0), ("GELU", 0), ("GELU", 1)])
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(("factor", "zero_point"), [(0.3, -100), (1.0, -28), (2.0, 3)])
+def test_functions_by_name_equal_litert(
+    builtin: str, approximate: int, scale: float, factor: float, zero_point: int
+) -> None:
+    attrs = TableFunctionAttrs(builtin.lower() + "_tanh" * approximate)
+    if builtin in ("EXP", "LOG"):
+        factor, zero_point = (0.1 / scale, -100) if builtin == "EXP" else (0.03 / scale, -28)
+    n = node(TableFunction(), (scale, zero_point), (scale * factor, -zero_point - 1), attrs)
+    options = {"options": "GeluOptions", "approximate": bool(approximate)} if builtin == "GELU" else {}
+    check(n, builtin, version=1, **options)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_elu_equals_litert(scale: float) -> None:
+    """Whose reference kernels have none."""
+    n = node(TableFunction(), (scale, -7), (scale * 0.7, 11), TableFunctionAttrs("elu"))
+    model = single_op_model("ELU", n.inputs, n.out, version=1)
+    want = run_litert(model, [EVERY], "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
+    np.testing.assert_array_equal(TableFunction().reference(n, [EVERY]), want)
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.2, 0.99, 0.0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from tflite_models import ModelMaker
 
 SAME, VALID = 0, 1
@@ -210,9 +211,47 @@ def dequantized(of: Callable[[ModelMaker], int]) -> Case:
     return build
 
 
+def judged(builtin: str) -> Case:
+    """Whether any, or all, of a row is above 0."""
+
+    def build(m: ModelMaker) -> int:
+        x = given(m, (6, 3))
+        above = m.op("GREATER", [x, floats(m, (3,), True)], m.tensor((6, 3), None, dtype="BOOL"))
+        found = m.op(builtin, [above, m.ints([1])], m.tensor((6,), None, dtype="BOOL"), "ReducerOptions")
+        return m.op("CAST", [found], floats(m, (6,)), "CastOptions")
+
+    return build
+
+
+def plus(constant: Callable[[ModelMaker], int]) -> Case:
+    """A sum with what is known when the model is compiled."""
+
+    def build(m: ModelMaker) -> int:
+        return m.op("ADD", [given(m, (4, 9)), constant(m)], floats(m, (4, 9)), "AddOptions")
+
+    return build
+
+
+def counted(m: ModelMaker) -> int:
+    numbers = [m.tensor((), None, dtype="FLOAT32", data=np.array(v)) for v in (2.0, 6.5, 0.5)]
+    return m.op("RANGE", numbers, floats(m, (9,)), "RangeOptions")
+
+
+def cast_of_what_is_used(m: ModelMaker) -> int:
+    """A CAST to the same type changes nothing, and its input is read again."""
+    made = m.op("ABS", [given(m, (4, 9))], floats(m, (4, 9)))
+    same = m.op("CAST", [made], floats(m, (4, 9)), "CastOptions")
+    return m.op("SUB", [m.op("EXP", [same], floats(m, (4, 9))), made], floats(m, (4, 9)), "SubOptions")
+
+
+def ranked(m: ModelMaker) -> int:
+    rank = m.op("RANK", [floats(m, (4, 9), True)], m.tensor((), None, dtype="INT32"), "RankOptions")
+    return m.op("CAST", [rank], floats(m, ()), "CastOptions")
+
+
 OPTIONS = {"ARG_MAX": "ArgMax", "ARG_MIN": "ArgMin"}
 MAP = (2, 4, 5, 3)
-for builtin in ("ABS", "CEIL", "COS", "ELU", "EXP", "FLOOR", "NEG", "ROUND", "SIN", "SQUARE"):
+for builtin in ("ABS", "CEIL", "COS", "ELU", "EXP", "FLOOR", "NEG", "ROUND", "SIGN", "SIN", "SQUARE"):
     FLOAT_CASES[builtin.lower()] = function(builtin, MAP)
 for builtin in ("LOG", "POW", "RSQRT", "SQRT"):
     FLOAT_CASES[builtin.lower()] = positive(builtin)
@@ -241,4 +280,13 @@ FLOAT_CASES |= {
     "half_weights": dequantized(lambda m: m.tensor((4, 6), None, dtype="FLOAT16", data=m.rng.standard_normal((4, 6)))),
     "integer_weights": dequantized(lambda m: m.weights((4, 6), zero_point=5)),
     "log_softmax": function("LOG_SOFTMAX", (4, 9)),
+    "add_n": function("ADD_N", (4, 9), (4, 9), (4, 9)),
+    "floor_div": function("FLOOR_DIV", (4, 9), (9,), const=1, options="FloorDivOptions"),
+    "floor_mod": function("FLOOR_MOD", (4, 9), (9,), const=1, options="FloorModOptions"),
+    "reduce_any": judged("REDUCE_ANY"),
+    "reduce_all": judged("REDUCE_ALL"),
+    "zeros_like": plus(lambda m: m.op("ZEROS_LIKE", [floats(m, (4, 9), True)], floats(m, (4, 9)), "ZerosLikeOptions")),
+    "range": plus(counted),
+    "rank": plus(ranked),
+    "cast_of_what_is_used": cast_of_what_is_used,
 }

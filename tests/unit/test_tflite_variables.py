@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_models import ModelMaker
+from tflite_models import ModelMaker, calls, saved
 
 from tinycompile.emulate.host import run_host
 from tinycompile.emulate.interpreter import run_samples
@@ -74,19 +74,6 @@ def running_sum(begin: float = 1.5, initialised: bool = True) -> bytes:
     return m.build(made, m.op("ADD", [m.read(total), scaled], m.tensor(SHAPE, None, dtype="FLOAT32"), "AddOptions"))
 
 
-def saved(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
-
-
-def calls(path: Path, samples: Array) -> list[Array]:
-    """What LiteRT gives for one call after the other."""
-    runtime = LiteRt(path)
-    names = [d["name"] for d in runtime.interpreter.get_output_details()]
-    values = [runtime.run([x]) for x in samples]
-    return [np.stack([v[name] for v in values]) for name in names]
-
-
 SAMPLES: Array = np.random.default_rng(1).normal(size=(5, *SHAPE)).astype(np.float32)
 
 
@@ -124,6 +111,20 @@ def test_an_int8_variable_begins_as_the_file_says(tmp_path: Path) -> None:
     (ours,) = run_samples(build.plan, [samples])
     (want,) = calls(path, samples)
     assert ours.tobytes() == want.tobytes()
+
+
+def test_a_state_that_is_an_output_too(tmp_path: Path) -> None:
+    """Under the name that it has behind a reshape that vanishes."""
+    m = StatefulMaker()
+    m.initial("v", np.full(SHAPE, 2.0, np.float32))
+    x = m.input(SHAPE, None, dtype="FLOAT32")
+    handle = m.handle("v")
+    made = m.op("ADD", [m.read(handle), x], m.tensor(SHAPE, None, dtype="FLOAT32"), "AddOptions")
+    same = m.op("RESHAPE", [made], m.tensor(SHAPE, None, dtype="FLOAT32"), "ReshapeOptions", newShape=SHAPE)
+    m.assign(handle, same)
+    path = saved(tmp_path / "v.tflite", m.build(same))
+    build = build_model(path, load_target("host"), Budgets(2**62, 2**62), ImportOptions())
+    assert run_samples(build.plan, [SAMPLES])[0].tobytes() == calls(path, SAMPLES)[0].tobytes()
 
 
 def test_a_variable_that_begins_with_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tinycompile.ops.evaluate import evaluate as by_references
 from tinycompile.ops.registry import OPERATORS
 from tinycompile.passes import PASSES
 from tinycompile.passes.lowering_check import check_supported
+from tinycompile.verify.litert import LiteRt
 
 _NUMPY = {
     "FLOAT32": "f4",
@@ -98,6 +99,12 @@ class ModelMaker:
     def bias(self, count: int) -> int:
         return self.tensor((count,), None, dtype="INT32", data=self.rng.integers(-2000, 2000, count))
 
+    def variable(self, shape: Sequence[int], scale: float | None, zero_point: int = 0, dtype: str = "INT8") -> int:
+        """A tensor that is kept between calls."""
+        index = self.tensor(shape, scale, zero_point, dtype)
+        self.graph.tensors[index].isVariable = True
+        return index
+
     def ints(self, values: Any, dtype: str = "INT32") -> int:
         data = np.array(values)
         return self.tensor(data.shape, None, dtype=dtype, data=data)
@@ -159,6 +166,19 @@ def litert(model: bytes, inputs: Sequence[Array], kernels: str = "BUILTIN_REF") 
         interpreter.set_tensor(detail["index"], value)
     interpreter.invoke()
     return [np.asarray(interpreter.get_tensor(d["index"])) for d in interpreter.get_output_details()]
+
+
+def saved(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def calls(path: Path, samples: Array) -> list[Array]:
+    """What LiteRT gives for one call after the other."""
+    runtime = LiteRt(path)
+    names = [d["name"] for d in runtime.interpreter.get_output_details()]
+    values = [runtime.run([x]) for x in samples]
+    return [np.stack([v[name] for v in values]) for name in names]
 
 
 def random_value(rng: np.random.Generator, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:

@@ -74,6 +74,17 @@ MOVEMENT_CASES: dict[str, Case] = {
     ),
     "strided_slice_backwards": strided((1, 6, 5, 4), (1, 3, 5, 2), [0, -1, 4, -2], [1, -7, -99, -4], [1, -2, -1, -1]),
     "strided_slice_beyond": strided((1, 6, 5), (1, 4), [0, 2, -1], [9, 99, 0], [1, 1, 1], shrinkAxisMask=4),
+    "strided_slice_ellipsis": strided((2, 6, 5, 4), (2, 6, 5, 2), [0, 1], [0, 3], [1, 1], ellipsisMask=1),
+    "strided_slice_ellipsis_inside": strided(
+        (2, 6, 5, 4), (1, 6, 5), [1, 0, 2], [2, 0, 3], [1, 1, 1], ellipsisMask=2, shrinkAxisMask=4
+    ),
+    "strided_slice_new_axes": strided((6, 5), (1, 3, 1, 5), [0, 1, 0], [0, 4, 0], [1, 1, 1], newAxisMask=5),
+    "strided_slice_new_axis_and_ellipsis": strided(
+        (6, 5), (6, 5, 1), [0, 0], [0, 0], [1, 1], newAxisMask=2, ellipsisMask=1
+    ),
+    "gather_nd": moved("GATHER_ND", (5, 4, 3), (2, 3), [[4, 0], [1, 3]]),
+    "gather_nd_elements": moved("GATHER_ND", (5, 4), (2, 2), [[[4, 0], [1, 3]], [[0, 0], [2, 1]]]),
+    "gather_nd_blocks": moved("GATHER_ND", (5, 4, 3), (3, 4, 3), [[4], [0], [4]]),
     "slice": moved("SLICE", (1, 6, 5, 4), (1, 3, 4, 4), [0, 2, 1, 0], [1, 3, -1, 4], options="SliceOptions"),
     "split_channels": several("SPLIT", (1, 4, 3, 6), [(1, 4, 3, 2)] * 3, 3),
     "split_rows": several("SPLIT", (1, 4, 3, 6), [(1, 2, 3, 6)] * 2, -3),

@@ -136,6 +136,7 @@ def _instance(module: _Module, node: Node, call: KernelCall) -> tuple[Instance, 
         call.row_index,
         call.out_rows,
         call.scratch_bytes > 0,
+        call.stack_bytes,
         tuple(zip(array_types, (a.param for a in call.arrays), strict=True)),
         call.consts,
         call.arguments,
@@ -151,6 +152,8 @@ def _instance(module: _Module, node: Node, call: KernelCall) -> tuple[Instance, 
         if call.scratch_bytes:
             params.append("uint8_t *scratch")
             args.append("scratch")
+        if call.stack_bytes:
+            args.append("stack")
         for array, c_type in zip(call.arrays, array_types, strict=True):
             params.append(f"const {c_type} *{array.param}")
             args.append(array.param)
@@ -158,7 +161,8 @@ def _instance(module: _Module, node: Node, call: KernelCall) -> tuple[Instance, 
         args.extend(f"/* {name} */ {int_literal(value)}" for name, value in call.consts)
         stem = call.kernel.removeprefix("tc_")
         number = sum(i.kernel == call.kernel for i in module.instances.values())
-        module.instances[key] = Instance(f"{module.prefix}_{stem}_{number}", call.kernel, tuple(params), tuple(args))
+        name = f"{module.prefix}_{stem}_{number}"
+        module.instances[key] = Instance(name, call.kernel, tuple(params), tuple(args), call.stack_bytes)
         module.headers.add(call.header)
     return module.instances[key], in_types
 
@@ -247,6 +251,13 @@ def _step(module: _Module, plan: Plan, index: int, step: Step, runs: int | None 
     return StepText(index, tuple(comment), rows, tuple(texts), ranged, external)
 
 
+def step_operators(plan: Plan) -> tuple[int, ...]:
+    """For each step function of the generated code, by its number, the operator that it makes rows of."""
+    if plan.row_program:
+        return tuple(op for op, _ in row_program(plan).functions if isinstance(op, int))
+    return tuple(step.op for step in plan.computed)
+
+
 def _program(module: _Module, plan: Plan) -> tuple[tuple[StepText, ...], ProgramText]:
     """A function per operator, and the table that says in which order they make how many rows."""
     program = row_program(plan)
@@ -290,8 +301,8 @@ def _pop(module: _Module, plan: Plan, name: str, index: int) -> PopText:
 def stack_estimate_bytes(plan: Plan) -> int:
     """Stack that one run may use on a 32-bit core, an estimate on the safe side of what the emulated cores show.
 
-    The row pointers of the widest step, and a fixed allowance for the kernel's own frame (accumulators, spilled
-    constants) and the calls around it; both sides of the call hold the arrays beyond the usual four.
+    The row pointers and arrays of the widest step, and a fixed allowance for the kernel's own frame (accumulators,
+    spilled constants) and the calls around it; both sides of the call hold the arrays beyond the usual four.
     ``tinycompile emulate`` measures it.
     """
     widest = 0
@@ -299,14 +310,14 @@ def stack_estimate_bytes(plan: Plan) -> int:
     for op, region in regions.items():
         node = plan.graph.node(plan.ops[op])
         calls = operator(node.op.kind).calls(node, region, plan.variants[op])
-        widest = max([widest, *(_pointers_on_stack(call) for call in calls)])
+        widest = max([widest, *(_words_on_stack(call) for call in calls)])
     counters = 4 * (len(regions) + 4) if plan.row_program else 0
     return -(-(4 * widest + 448 + counters) // 64) * 64
 
 
-def _pointers_on_stack(call: KernelCall) -> int:
+def _words_on_stack(call: KernelCall) -> int:
     rows = sum(w.count for w in call.inputs if not w.whole) + (call.out_rows or 0)
-    return rows + 2 * max(len(call.arrays) - 4, 0)
+    return rows + 2 * max(len(call.arrays) - 4, 0) + -(-call.stack_bytes // 4)
 
 
 def _runtime_headers(roots: set[str]) -> dict[str, str]:

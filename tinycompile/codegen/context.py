@@ -22,12 +22,14 @@ class WeightArray:
 
 @dataclass(frozen=True)
 class Instance:
-    """A kernel with its compile-time constants: ``static void name(params) { kernel(args); }``."""
+    """A kernel with its compile-time constants: ``static void name(params) { kernel(args); }``. `stack_bytes`: of a
+    local array ``stack`` among the arguments."""
 
     name: str
     kernel: str
     params: tuple[str, ...]
     args: tuple[str, ...]
+    stack_bytes: int
 
 
 @dataclass(frozen=True)

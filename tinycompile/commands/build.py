@@ -62,6 +62,7 @@ def build(
     name: str | None,
     shapes: tuple[str, ...],
     states: tuple[str, ...],
+    dynamic_range: str,
     dump_after: str | None,
     quantized: bool,
     request: QuantizeRequest,
@@ -86,7 +87,7 @@ def build(
     chosen = load_target(target)
     budgets = options.budgets(sram, flash)
     goal = wanted.goal(sram)
-    how, dump = options.import_options(io, name, shapes, states), options.dumper(dump_after)
+    how, dump = options.import_options(io, name, shapes, states, dynamic_range), options.dumper(dump_after)
     if request.calibration is not None and not quantized:
         raise UsageError("samples, and nothing to calibrate", "--calibration", "give --quantize too, or leave it out")
     path, files = options.model_path(model), dict[str, str | bytes]()

@@ -140,6 +140,7 @@ def emulate(
     name: str | None,
     shapes: tuple[str, ...],
     states: tuple[str, ...],
+    dynamic_range: str,
     dump_after: str | None,
     as_json: bool,
 ) -> None:
@@ -169,7 +170,7 @@ def emulate(
                 path,
                 target,
                 unlimited,
-                options.import_options(io, name, shapes, states),
+                options.import_options(io, name, shapes, states, dynamic_range),
                 options.dumper(dump_after),
                 wanted.goal(None),
             )

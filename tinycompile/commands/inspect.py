@@ -43,6 +43,7 @@ def inspect(
     name: str | None,
     shapes: tuple[str, ...],
     states: tuple[str, ...],
+    dynamic_range: str,
     dump_after: str | None,
     as_json: bool,
 ) -> None:
@@ -53,7 +54,9 @@ def inspect(
     tinycompile inspect model.onnx --dump-after import
     """
     graph = import_model(
-        options.model_path(model), options.import_options(io, name, shapes, states), options.dumper(dump_after)
+        options.model_path(model),
+        options.import_options(io, name, shapes, states, dynamic_range),
+        options.dumper(dump_after),
     )
     nodes = graph.nodes()
     layers = [

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from tinycompile.errors import UsageError
+from tinycompile.frontends import DYNAMIC_RANGE, REFUSE
 from tinycompile.ir.interface import InputMode, OutputMode
 from tinycompile.pipeline import Dump, ImportOptions
 from tinycompile.planning.goal import Goal, Patches
@@ -42,13 +43,20 @@ def state_option(function: F) -> F:
 
 
 def model_options(function: F) -> F:
-    """--io, --name, --shape, --state, --dump-after: how the model file is read."""
+    """--io, --name, --shape, --state, --dynamic-range, --dump-after: how the model file is read."""
     for option in (
         click.option(
             "--dump-after",
             "dump_after",
             metavar="PASS",
             help="Print the graph after this pass ('import', a pass, 'plan', or 'all') to stderr.",
+        ),
+        click.option(
+            "--dynamic-range",
+            type=click.Choice(DYNAMIC_RANGE),
+            default=REFUSE,
+            show_default=True,
+            help="Float layers with int8 weights (TFLite): refuse them, or compute in float with float32 weights.",
         ),
         state_option,
         shape_option,
@@ -200,7 +208,13 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of text.")(function)
 
 
-def import_options(io: str, name: str | None, shapes: tuple[str, ...], states: tuple[str, ...] = ()) -> ImportOptions:
+def import_options(
+    io: str,
+    name: str | None,
+    shapes: tuple[str, ...],
+    states: tuple[str, ...] = (),
+    dynamic_range: str = "refuse",
+) -> ImportOptions:
     """UsageError for a --shape that is no ``NAME=1,2,3``, or a --state that is no ``INPUT=OUTPUT``."""
     parsed: dict[str, tuple[int, ...]] = {}
     for text in shapes:
@@ -217,7 +231,7 @@ def import_options(io: str, name: str | None, shapes: tuple[str, ...], states: t
         if not source or not output or source in pairs:
             raise UsageError(f"bad state '{text}'", "--state", "write it as INPUT=OUTPUT, once for each input")
         pairs[source] = output
-    return ImportOptions(io=io, shapes=parsed or None, name=name, states=pairs or None)
+    return ImportOptions(io=io, shapes=parsed or None, name=name, states=pairs or None, dynamic_range=dynamic_range)
 
 
 def budgets(sram: str | None, flash: str | None) -> Budgets:

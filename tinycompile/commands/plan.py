@@ -41,6 +41,7 @@ def plan(
     name: str | None,
     shapes: tuple[str, ...],
     states: tuple[str, ...],
+    dynamic_range: str,
     dump_after: str | None,
     pareto: bool,
     plot: str | None,
@@ -61,7 +62,7 @@ def plan(
     chosen = load_target(target)
     budgets = options.budgets(sram, flash)
     goal = wanted.goal(sram)
-    how, dump = options.import_options(io, name, shapes, states), options.dumper(dump_after)
+    how, dump = options.import_options(io, name, shapes, states, dynamic_range), options.dumper(dump_after)
     if pareto or plot is not None:
         if not pareto:
             raise UsageError("a plot of one plan", "--plot", "give --pareto too")

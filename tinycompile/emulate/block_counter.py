@@ -82,6 +82,11 @@ class BlockCounter:
             total += int(counts[entry]) * self.length(int(entry) * 2, size)
         return total
 
+    def block_at(self, address: int) -> int:
+        """Instructions in the block that begins there and ran last."""
+        offset = address - self.start
+        return self.length(offset, int(self.table[3 + offset // 2 * 2]) & 0xFFFFFFFF)
+
     def length(self, offset: int, size: int) -> int:
         """Instructions in the block of `size` bytes at `offset`, from their encodings' lengths."""
         key = offset, size

@@ -10,7 +10,7 @@ from pathlib import Path
 from tinycompile.board import Board
 from tinycompile.emulate.elf_image import load_image
 from tinycompile.emulate.firmware import Image
-from tinycompile.emulate.unicorn_runner import Ran, place
+from tinycompile.emulate.unicorn_runner import Ran, StepCounts, place, step_functions
 from tinycompile.errors import CheckFailed, ToolchainError
 from tinycompile.resources import data_dir
 from tinycompile.toolchain import compile_or_raise, host_compiler, run_tool
@@ -20,8 +20,11 @@ FIRMWARE_STATUS = (2, 3)  # the harness exits so when a transfer failed, or from
 LOCKUP = "Lockup"  # what QEMU says before it aborts: a fault inside a fault handler, such as a stack overflow
 
 
-def run_qemu(image: Image, board: Board, files: Mapping[str, bytes], timeout_s: float, work: Path) -> Ran:
-    """Run firmware to its end on the board's QEMU machine; files are read and written in `work`.
+def run_qemu(
+    image: Image, board: Board, files: Mapping[str, bytes], timeout_s: float, work: Path, steps: bool = False
+) -> Ran:
+    """Run firmware to its end on the board's QEMU machine; files are read and written in `work`. `steps`: count the
+    instructions of each step function.
 
     Raises CheckFailed for a fault (with its pc, function and address), ToolchainError when QEMU is missing, has no such
     machine, cannot load the counting plugin, or time runs out.
@@ -36,6 +39,8 @@ def run_qemu(image: Image, board: Board, files: Mapping[str, bytes], timeout_s: 
     version = re.search(r"version (\d+)\S*", run_tool([QEMU, "--version"], QEMU).stdout)
     plugin = _plugin(work, int(version[1]) if version else 0)
     marks = f"begin={loaded.symbols['tc_mark_begin']:#x},end={loaded.symbols['tc_mark_end']:#x}"
+    functions = step_functions(loaded) if steps else {}
+    marks += "".join(f",step={address:#x}" for address in functions)
     command = [
         QEMU,
         *("-M", board.qemu_machine, "-nographic", "-monitor", "none", "-serial", "none"),
@@ -57,9 +62,23 @@ def run_qemu(image: Image, board: Board, files: Mapping[str, bytes], timeout_s: 
             board.name,
             "use --emulator unicorn",
         )
-    counts = tuple(int(n) for n in re.findall(r"instructions (\d+)", (work / "counts.txt").read_text(errors="replace")))
+    lines = (work / "counts.txt").read_text(errors="replace")
+    counts = tuple(int(n) for n in re.findall(r"instructions (\d+)", lines))
     written = {p.name: p.read_bytes() for p in work.glob("*.bin") if p.name not in files}
-    return Ran(written, counts, f"qemu {version[0].removeprefix('version ') if version else ''}".strip())
+    name = f"qemu {version[0].removeprefix('version ') if version else ''}".strip()
+    return Ran(written, counts, name, _by_step(lines, functions))
+
+
+def _by_step(lines: str, functions: Mapping[int, int]) -> tuple[Mapping[int, int], ...]:
+    """The plugin's report, an inference after the other."""
+    counts = StepCounts()
+    for address, at, total in re.findall(r"step (\d+) at (\d+)|instructions (\d+)", lines) if functions else ():
+        if total:
+            counts.end(int(total))
+            counts.begin()
+        else:
+            counts.enter(functions[int(address)], int(at))
+    return tuple(counts.done)
 
 
 def _plugin(work: Path, qemu_version: int) -> Path:

@@ -23,7 +23,8 @@ EMULATORS = ("unicorn", "qemu")
 
 @dataclass(frozen=True, eq=False)
 class TargetRun:
-    """`outputs`: per network output an array (samples, *shape). `per_sample`: instructions of each inference.
+    """`outputs`: per network output an array (samples, *shape). `per_sample`: instructions of each inference; `steps`:
+    of these those of each step function by its number (-1: of none), where they were asked for.
 
     `stack_bytes`: the most that any run used. `text_bytes`, `rodata_bytes`: of the model alone.
     """
@@ -34,6 +35,7 @@ class TargetRun:
     emulator: str
     board: str
     objects: Objects
+    steps: tuple[Mapping[int, int], ...] = ()
 
     @property
     def instructions(self) -> int:
@@ -66,13 +68,14 @@ def run_target(
     compiler: str | None = None,
     arena_bytes: int | None = None,
     timeout_s: float = 900.0,
+    steps: bool = False,
 ) -> TargetRun:
     """Cross-compile the build in `folder` and run every sample on the emulated core, once per fill of the arena.
 
     `inputs`: per network input an array (samples, *shape). `board`: default the target's own. `emulator`: "unicorn"
     (the default where it can run it) or "qemu". `compiler`: "gcc" or "zig" to insist. `arena_bytes`: smaller than
-    planned, to show that it faults. Raises CheckFailed for a fault or a result that depends on the arena's initial
-    contents.
+    planned, to show that it faults. `steps`: count the instructions of each step function. Raises CheckFailed for a
+    fault or a result that depends on the arena's initial contents.
     """
     if emulator not in (None, *EMULATORS):
         raise UsageError(f"no emulator '{emulator}'", "--emulator", f"one of: {', '.join(EMULATORS)}")
@@ -96,14 +99,15 @@ def run_target(
         image = build_emulated(folder, interface, target, chosen, cc, work, samples=samples, arena_bytes=arena_bytes)
         files = {"in.bin": record * len(FILLS)}
         if which == "unicorn":
-            ran = run_unicorn(image, target, chosen, files, timeout_s)
+            ran = run_unicorn(image, target, chosen, files, timeout_s, steps)
         else:
-            ran = run_qemu(image, chosen, files, timeout_s, work)
+            ran = run_qemu(image, chosen, files, timeout_s, work, steps)
     both = _outputs(interface, ran.files, samples * len(FILLS))
     outputs = [o[:samples] for o in both]
     check_fills_agree(interface, outputs, [o[samples:] for o in both], chosen.name)
     stack_bytes = int.from_bytes(ran.files["stack.bin"], "little")
-    return TargetRun(outputs, ran.instructions[:samples], stack_bytes, ran.emulator, chosen.name, image.objects)
+    counted, by_step = ran.instructions[:samples], ran.steps[:samples]
+    return TargetRun(outputs, counted, stack_bytes, ran.emulator, chosen.name, image.objects, by_step)
 
 
 def _outputs(interface: Interface, files: Mapping[str, bytes], runs: int) -> list[Array]:

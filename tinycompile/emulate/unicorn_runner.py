@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +23,43 @@ NEVER = 0xFFFFFFFE  # an address that is not reached: the firmware ends by a sem
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run left behind: files written by name, instructions between the marks per sample."""
+    """What a run left behind: files written by name, instructions between the marks per sample, and of these those of
+    each step function by its number (`OUTSIDE`: of none), where they were asked for."""
 
     files: Mapping[str, bytes]
     instructions: tuple[int, ...]
     emulator: str
+    steps: tuple[Mapping[int, int], ...] = ()
+
+
+OUTSIDE = -1
+
+
+class StepCounts:
+    """Instructions of each step function, for one inference after the other."""
+
+    def __init__(self) -> None:
+        self.done: list[Mapping[int, int]] = []
+        self.begin()
+
+    def begin(self) -> None:
+        self.counts: dict[int, int] = {}
+        self.now, self.at = OUTSIDE, 0
+
+    def enter(self, step: int, executed: int) -> None:
+        """`executed` instructions have been when `step` begins."""
+        self.counts[self.now] = self.counts.get(self.now, 0) + executed - self.at
+        self.now, self.at = step, executed
+
+    def end(self, executed: int) -> None:
+        self.enter(OUTSIDE, executed)
+        self.done.append(self.counts)
+
+
+def step_functions(loaded: Loaded) -> dict[int, int]:
+    """The number of each step function of the model, by its address."""
+    named = ((re.search(r"_step_(\d+)(\.|$)", name), at) for name, at in loaded.symbols.items())
+    return {at & ~1: int(found[1]) for found, at in named if found}
 
 
 class _Core:
@@ -74,8 +107,10 @@ class _Core:
             self.uc.emu_stop()
 
 
-def run_unicorn(image: Image, target: Target, board: Board, files: Mapping[str, bytes], timeout_s: float) -> Ran:
-    """Run firmware to its end.
+def run_unicorn(
+    image: Image, target: Target, board: Board, files: Mapping[str, bytes], timeout_s: float, steps: bool = False
+) -> Ran:
+    """Run firmware to its end; `steps`: count the instructions of each step function.
 
     Raises CheckFailed for a fault (with its pc, function and address), ToolchainError when unicorn is missing or time
     runs out.
@@ -92,7 +127,8 @@ def run_unicorn(image: Image, target: Target, board: Board, files: Mapping[str, 
     counter = BlockCounter(core.uc, code_at, code, core.thumb)
     host = Semihost(lambda at, size: bytes(core.uc.mem_read(at, size)), core.uc.mem_write, files)
     faults: list[str] = []
-    counts = _hook(core, loaded, counter, host, faults)
+    by_step = StepCounts()
+    counts = _hook(core, loaded, counter, host, faults, by_step if steps else None)
     core.set_stack(loaded.symbols["tc_stack_high"])
     try:
         core.uc.emu_start(loaded.symbols["tc_reset"] | core.thumb, NEVER, timeout=int(timeout_s * 1e6))
@@ -107,7 +143,7 @@ def run_unicorn(image: Image, target: Target, board: Board, files: Mapping[str, 
     if host.status is None:
         raise ToolchainError(f"the firmware did not finish in {timeout_s:.0f} s", target.name, "try fewer samples")
     written = {name: bytes(data) for name, data in host.written.items()}
-    return Ran(written, tuple(counts), f"unicorn {unicorn.__version__}")
+    return Ran(written, tuple(counts), f"unicorn {unicorn.__version__}", tuple(by_step.done))
 
 
 def place(loaded: Loaded, pc: int) -> str:
@@ -115,14 +151,23 @@ def place(loaded: Loaded, pc: int) -> str:
     return f"0x{pc:08x} in {loaded.name_of(pc)}"
 
 
-def _hook(core: _Core, loaded: Loaded, counter: BlockCounter, host: Semihost, faults: list[str]) -> list[int]:
+def _hook(
+    core: _Core,
+    loaded: Loaded,
+    counter: BlockCounter,
+    host: Semihost,
+    faults: list[str],
+    by_step: StepCounts | None,
+) -> list[int]:
     """Install semihosting, fault reports (into `faults`) and counting between the marks; the list of counts."""
     from unicorn import unicorn_const as const
 
     counts: list[int] = []
 
     def at(symbol: str, action: Any) -> None:
-        address = loaded.symbols[symbol]
+        at_address(loaded.symbols[symbol], action)
+
+    def at_address(address: int, action: Any) -> None:
         core.uc.hook_add(const.UC_HOOK_CODE, lambda *_: action(), begin=address, end=address)
 
     def interrupt(_uc: Any, number: int, _data: Any) -> None:
@@ -145,7 +190,17 @@ def _hook(core: _Core, loaded: Loaded, counter: BlockCounter, host: Semihost, fa
     # Both marks are blocks of equal length. The block hook runs first: begin's own block is not counted, end's is.
     at("tc_mark_begin", counter.reset)
     at("tc_mark_end", lambda: counts.append(counter.instructions()))
+    if by_step is not None:
+        at("tc_mark_begin", by_step.begin)
+        at("tc_mark_end", lambda: by_step.end(counter.instructions()))
+        for address, step in step_functions(loaded).items():
+            at_address(address, _entry(by_step, step, counter, address))
     return counts
+
+
+def _entry(by_step: StepCounts, step: int, counter: BlockCounter, address: int) -> Any:
+    """What to do at the entry of a step function, whose own block is counted already."""
+    return lambda: by_step.enter(step, counter.instructions() - counter.block_at(address))
 
 
 def _code(loaded: Loaded, board: Board) -> tuple[int, bytes]:

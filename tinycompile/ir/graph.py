@@ -30,10 +30,12 @@ class Attrs:
 
 @dataclass(frozen=True)
 class SourceLoc:
-    """Where an op came from: the file format's operator name(s) and the node's own name or index."""
+    """Where an op came from: the file format's operator name(s) and the node's own name or index. `note`: what of it is
+    not as the file says, for the report."""
 
     kind: str
     node: str
+    note: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} '{self.node}'"

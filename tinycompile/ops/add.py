@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Attrs, Node
 from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_multiplier
+from tinycompile.ir.types import Region
+from tinycompile.ops.base import DSP, GENERIC, MVE, KernelCall, Variant
 from tinycompile.ops.binary import Binary
 from tinycompile.ops.convolution import tensor_quant
+from tinycompile.ops.packed_output import packed_stage_fits
 
 LEFT_SHIFT = 20
 
@@ -46,6 +49,30 @@ class Add(Binary):
         scaled_b = multiply_by_quantized_multiplier(b << LEFT_SHIFT, *m_b)
         total = scaled_a - scaled_b if node.attrs.subtract else scaled_a + scaled_b
         return np.asarray(multiply_by_quantized_multiplier(total, *m_y) + tensor_quant(node, node.out)[1])
+
+    def _plain(self, node: Node) -> bool:
+        """Whether both operands are maps of the output's shape, made at run time."""
+        return len(node.activations) == 2 and all(node.tensor(k).shape == node.out.shape for k in (0, 1))
+
+    def variants(self, node: Node) -> tuple[Variant, ...]:
+        multipliers = self._multipliers(node)
+        if not self._plain(node) or any(shift > 0 for _, shift in multipliers):
+            return (GENERIC,)
+        multiplier, shift = multipliers[2]
+        most = sum((255 << LEFT_SHIFT) * m >> 31 - s for m, s in multipliers[:2]) + 2
+        fits = shift < 0 and packed_stage_fits(most, multiplier, -shift, tensor_quant(node, node.out)[1])
+        return (MVE, DSP, GENERIC) if fits else (MVE, GENERIC)
+
+    def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
+        (call,) = super().calls(node, out, variant)
+        if variant == GENERIC.name:
+            return (call,)
+        consts = dict(call.consts)
+        elems = consts.pop("pixels") * consts.pop("ch")
+        if variant == DSP.name:
+            consts["multiplier"], consts["shift"] = 2 * consts["multiplier"] - (1 << 32), -consts["shift"]
+        kept = ((name, value) for name, value in consts.items() if "_step" not in name)
+        return (KernelCall(f"tc_add_s8_{variant}", call.inputs, (), (("elems", elems), *kept)),)
 
     def numbers(self, node: Node, first: int) -> tuple[tuple[str, int], ...]:
         multipliers = self._multipliers(node)

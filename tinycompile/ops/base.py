@@ -87,7 +87,9 @@ class KernelCall:
     ``T *const *out``, NULL for rows beyond the output; None: one row, by its pointer. `consts` are compile-time
     constants in the order of the kernel's parameters (their names appear as comments in the generated code). `element`
     overrides the C type of output and input pointers (data movement works on ``uint8_t``).
-    `row_index` passes the output row `y`. `include`: the kernel's header, where it is not one of its own.
+    `row_index` passes the output row `y`. `stack_bytes`: of an array on the stack, ``int8_t *stack`` behind `scratch`,
+    for what a few pixels need and registers cannot hold: scratch that no plan places. `include`: the kernel's header,
+    where it is not one of its own.
 
     `arguments`: the input pointers and arrays that the kernel takes after `out`, in this order, each advanced by so
     many elements per output row (of `row_index`, which the kernel itself then does not take); None: as above.
@@ -103,6 +105,7 @@ class KernelCall:
     out_rows: int | None = None
     include: str | None = None
     arguments: tuple[tuple[str, int], ...] | None = None
+    stack_bytes: int = 0
 
     @property
     def header(self) -> str:
@@ -143,6 +146,8 @@ class Variant:
 
 
 GENERIC = Variant("generic")
+DSP = Variant("dsp", frozenset({"dsp"}))
+MVE = Variant("mve", frozenset({"mve"}))
 
 
 class Operator(abc.ABC):
@@ -150,7 +155,6 @@ class Operator(abc.ABC):
 
     kind: ClassVar[str]
     attrs_class: ClassVar[type[Attrs]] = Attrs
-    variants: ClassVar[tuple[Variant, ...]] = (GENERIC,)
     scale_free: ClassVar[bool] = False
     """Whether it makes sense of int8 values of unknown scale: as integers, or as bytes that it moves or compares."""
 
@@ -170,6 +174,10 @@ class Operator(abc.ABC):
         """Why no kernel can run this node, in words for the user, or None when one can (asked of lowered graphs)."""
         return None
 
+    def variants(self, node: Node) -> tuple[Variant, ...]:
+        """The kernels that can run this node, better ones first; the last one runs on any target."""
+        return (GENERIC,)
+
     @abc.abstractmethod
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         """What each input contributes to region `out` of the output; None for constants, absent inputs, and inputs that
@@ -185,11 +193,12 @@ class Operator(abc.ABC):
         or below the input row it is made from (kernels run from low to high addresses)."""
         return ()
 
-    def over_window(self, node: Node) -> str | None:
-        """The variant whose kernel may write an output row over any one of the rows of input 0 that it is made from,
-        both beginning at the same byte and the output row no longer; None when there is none. Of several rows made in
-        one step, the j-th may lie over the j-th row of input 0 that the step reads."""
-        return None
+    def over_window(self, node: Node) -> tuple[Variant, ...]:
+        """The kernels that may write an output row over any one of the rows of input 0 that it is made from, both
+        beginning at the same byte and the output row no longer: better ones first, the last one for any target; none
+        when there is none. Of several rows made in one step, the j-th may lie over the j-th row of input 0 that the
+        step reads."""
+        return ()
 
     def carries(self, node: Node) -> bool:
         """Whether output row y is made from output row y - 1 as well, row 0 from the inputs alone (running sums).

@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinycompile.errors import QuantError
-from tinycompile.ir.graph import Array, Node
+from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, RowWindow
 from tinycompile.ops.convolution import clamp_range, tensor_quant
 from tinycompile.ops.elementwise import Broadcast, broadcast_shape, int8_unsupported, row_broadcast
+from tinycompile.ops.float_layers import Clamp
+
+
+@dataclass(frozen=True)
+class BinaryAttrs(Attrs):
+    """`clamp`: the output's range in quantised units, None for all of it."""
+
+    clamp: Clamp = None
 
 
 class Binary(Broadcast):

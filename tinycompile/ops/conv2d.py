@@ -10,7 +10,20 @@ import numpy as np
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import KernelCall, Need, Operator, WeightAxes, pad_region
+from tinycompile.ops import mve_convolution, packed_convolution
+from tinycompile.ops.base import (
+    DSP,
+    GENERIC,
+    MVE,
+    ConstArray,
+    Grain,
+    KernelCall,
+    Need,
+    Operator,
+    Variant,
+    WeightAxes,
+    pad_region,
+)
 from tinycompile.ops.convolution import (
     bias_values,
     clamp_range,
@@ -24,6 +37,8 @@ from tinycompile.ops.convolution import (
 )
 from tinycompile.ops.float_layers import Clamp, clamp_consts, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
+from tinycompile.ops.mve_convolution import mve_arrays
+from tinycompile.ops.packed_output import packed_arrays
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,23 @@ class Conv2d(Operator):
 
     def unsupported(self, node: Node) -> str | None:
         return layer_unsupported(node)
+
+    def _arrays(self, node: Node, variant: Variant) -> tuple[ConstArray, ...] | None:
+        """Arrays of the kernels for the DSP extension or MVE, None where they cannot run the node."""
+        a, w = node.attrs, node.const(1)
+        if is_float(node) or a.groups != 1 or a.dilation[1] != 1:
+            return None
+        weights = offset_weights(node, w, w.shape[0])
+        return mve_arrays(node, weights) if variant is MVE else packed_arrays(node, weights, folded=True)
+
+    def variants(self, node: Node) -> tuple[Variant, ...]:
+        return (*(v for v in (MVE, DSP) if self._arrays(node, v) is not None), GENERIC)
+
+    def grain(self, node: Node) -> Grain:
+        """A pointwise one makes any run of adjacent rows at once."""
+        a = node.attrs
+        pointwise = self._kernel(node) == (1, 1) and a.stride == (1, 1) and a.pad == (0, 0, 0, 0)
+        return Grain.FLAT if pointwise else Grain.ROW
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         a = node.attrs
@@ -104,23 +136,30 @@ class Conv2d(Operator):
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         w = node.const(1)
         co = w.shape[0]
-        consts = conv_consts(node, out, self._kernel(node), co, node.attrs.groups)
+        merged = out.rows if self.grain(node) is Grain.FLAT else 1
+        consts = conv_consts(node, out, self._kernel(node), co, node.attrs.groups, merged)
         windows = row_windows(self._kernel(node), node.attrs.stride, node.attrs.dilation, node.attrs.pad)
         if is_float(node):
             return (KernelCall("tc_conv2d_f32", windows, layer_arrays(node, w), consts),)
+        if variant == MVE.name and (vector := self._arrays(node, MVE)) is not None:
+            return (mve_convolution.conv2d_call(node, out, vector, merged),)
+        if variant == DSP.name and (packed := self._arrays(node, DSP)) is not None:
+            return (packed_convolution.conv2d_call(node, out, packed, merged),)
         arrays = output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co))
         return (KernelCall(conv_kernel_name(arrays), windows, arrays, consts),)
 
 
-def conv_consts(node: Node, out: Region, kernel: Pair, channels: int, groups: int) -> tuple[tuple[str, int], ...]:
-    """Compile-time parameters of ``tc_conv2d_s8`` and its wide-weight form, or ``tc_conv2d_f32``, for one row of
-    `out`."""
+def conv_consts(
+    node: Node, out: Region, kernel: Pair, channels: int, groups: int, merged: int = 1
+) -> tuple[tuple[str, int], ...]:
+    """Compile-time parameters of ``tc_conv2d_s8`` and its wide-weight form, or ``tc_conv2d_f32``, for one row of `out`,
+    or `merged` of them as one."""
     a = node.attrs
     need = window_need(node, out, kernel, a.stride, a.dilation, a.pad)
     geometry = (
-        ("in_w", need.region.cols),
+        ("in_w", merged * need.region.cols),
         ("in_ch", node.tensor(0).form.channels),
-        ("out_w", out.cols),
+        ("out_w", merged * out.cols),
         ("out_ch", channels),
         ("kernel_h", kernel[0]),
         ("kernel_w", kernel[1]),

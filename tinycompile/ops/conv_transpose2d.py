@@ -1,7 +1,8 @@
-"""conv_transpose2d: transposed convolution of a float32 map; input [1,H,W,Ci], weights [Co,KH,KW,Ci/groups], bias [Co].
+"""conv_transpose2d: transposed convolution; input [1,H,W,Ci], weights [Co,KH,KW,Ci/groups], bias [Co]; float or int8.
 
 Input pixel (iy, ix) goes through tap (ky, kx) to output pixel (iy * stride + ky * dilation - top, and likewise for
-columns). What an output pixel gathers is added in the order of the taps, beginning with the bias.
+columns). What an output pixel gathers is added in the order of the taps, beginning with the bias. int8 weights have
+zero points 0.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ import numpy as np
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import KernelCall, Need, Operator, RowWindow, WeightAxes
-from tinycompile.ops.float_layers import (
-    Clamp,
-    clamp_consts,
-    clamped,
-    float_bias,
-    float_layer_unsupported,
-    is_float,
-    layer_arrays,
+from tinycompile.ops.base import ConstArray, KernelCall, Need, Operator, RowWindow, WeightAxes
+from tinycompile.ops.convolution import (
+    bias_values,
+    clamp_range,
+    layer_unsupported,
+    output_multipliers,
+    requantize_output,
+    tensor_quant,
+    weight_quant,
 )
+from tinycompile.ops.float_layers import Clamp, clamp_consts, clamped, float_bias, is_float, layer_arrays
 from tinycompile.ops.geometry import Pair
 
 
@@ -58,9 +60,10 @@ class ConvTranspose2d(Operator):
         return (1, *a.size, w.shape[0]), x.dtype
 
     def unsupported(self, node: Node) -> str | None:
-        if not is_float(node):
-            return f"transposed convolution of {node.tensor(0).dtype.value}: only float32 has a kernel"
-        return float_layer_unsupported(node)
+        reason = layer_unsupported(node)
+        if reason is None and not is_float(node) and any(weight_quant(node, node.tensor(1).shape[0])[1]):
+            return "transposed convolution by int8 weights with a zero point that is not 0"
+        return reason
 
     def _span(self, node: Node, axis: int, start: int, stop: int) -> tuple[int, int]:
         """Indices [first, end) of the input along an axis that have taps in outputs [start, stop); may be empty."""
@@ -83,11 +86,21 @@ class ConvTranspose2d(Operator):
         return (Need(Region(firsts[out.y0], end, *columns)), *(None for _ in node.inputs[1:]))
 
     def compute(self, node: Node, out: Region, inputs: Sequence[Array | None]) -> Array:
-        a, w, x, need = node.attrs, node.const(1), inputs[0], self.in_region(node, out)[0]
+        x, channels = inputs[0], node.out.form.channels
         assert x is not None
+        if is_float(node):
+            return clamped(self._gathered(node, out, x, float_bias(node, channels)), node.attrs.clamp)
+        offset = x.astype(np.int64) - tensor_quant(node, node.tensor(0))[1]
+        acc = self._gathered(node, out, offset, bias_values(node, channels))
+        _, zero_point = tensor_quant(node, node.out)
+        return requantize_output(acc, output_multipliers(node, channels), zero_point, node.attrs.clamp)
+
+    def _gathered(self, node: Node, out: Region, x: Array, bias: Array) -> Array:
+        """The sums of a region, in the type of `bias`, from the inputs that it needs."""
+        a, w, need = node.attrs, node.const(1).astype(bias.dtype), self.in_region(node, out)[0]
         assert need is not None
         channels, kh, kw, depth = w.shape
-        acc = np.broadcast_to(float_bias(node, channels), (out.rows, out.cols, channels)).copy()
+        acc = np.broadcast_to(bias, (out.rows, out.cols, channels)).copy()
         group = np.arange(channels) // (channels // a.groups) * depth
 
         def places(axis: int, start: int, stop: int, tap: int, low: int, high: int) -> tuple[Array, Array]:
@@ -106,7 +119,7 @@ class ConvTranspose2d(Operator):
                     taps = x[from_rows][:, from_columns]
                     for c in range(depth):
                         acc[np.ix_(rows, columns)] += taps[:, :, group + c] * w[:, ky, kx, c]
-        return clamped(acc, a.clamp)
+        return acc
 
     def macs(self, node: Node) -> int:
         _, kh, kw, depth = node.tensor(1).shape
@@ -132,7 +145,19 @@ class ConvTranspose2d(Operator):
             ("pad_top", a.pad[0]),
             ("pad_left", out.x0 + a.pad[1] - left * a.stride[1]),
             ("groups", a.groups),
-            *clamp_consts(a.clamp),
         )
         window = RowWindow(0, count=count, array=True, table=firsts)
-        return (KernelCall("tc_conv_transpose2d_f32", (window,), layer_arrays(node, w), consts, row_index=True),)
+        if is_float(node):
+            floats = (*consts, *clamp_consts(a.clamp))
+            return (KernelCall("tc_conv_transpose2d_f32", (window,), layer_arrays(node, w), floats, row_index=True),)
+        multiplier, shift = output_multipliers(node, form.channels)
+        arrays = (
+            ConstArray("weights", w),
+            ConstArray("bias", bias_values(node, form.channels).astype(np.int32)),
+            ConstArray("multiplier", multiplier.astype(np.int32)),
+            ConstArray("shift", shift.astype(np.int8)),
+        )
+        lo, hi = clamp_range(a.clamp)
+        zero_points = (tensor_quant(node, t)[1] for t in (node.tensor(0), node.out))
+        named = zip(("in_zero_point", "out_zero_point", "lo", "hi"), (*zero_points, lo, hi), strict=True)
+        return (KernelCall("tc_conv_transpose2d_s8", (window,), arrays, (*consts, *named), row_index=True),)

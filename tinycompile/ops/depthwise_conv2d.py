@@ -12,7 +12,19 @@ from numpy.typing import NDArray
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import ConstArray, KernelCall, Need, Operator, WeightAxes, pad_region
+from tinycompile.ops import mve_convolution, packed_convolution
+from tinycompile.ops.base import (
+    DSP,
+    GENERIC,
+    MVE,
+    ConstArray,
+    KernelCall,
+    Need,
+    Operator,
+    Variant,
+    WeightAxes,
+    pad_region,
+)
 from tinycompile.ops.conv2d import conv_consts
 from tinycompile.ops.convolution import (
     bias_values,
@@ -26,6 +38,8 @@ from tinycompile.ops.convolution import (
 )
 from tinycompile.ops.float_layers import Clamp, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
+from tinycompile.ops.mve_convolution import mve_arrays
+from tinycompile.ops.packed_output import packed_arrays
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,9 @@ class DepthwiseConv2dAttrs(Attrs):
     clamp: Clamp = None
 
 
-IN_PLACE = "in place"
+IN_PLACE = Variant("in place")
+IN_PLACE_DSP = Variant("in place, dsp", DSP.requires)
+IN_PLACE_MVE = Variant("in place, mve", MVE.requires)
 MAX_LATE_PIXELS = 16  # TC_DEPTHWISE_LATE of its kernel
 
 
@@ -70,6 +86,18 @@ class DepthwiseConv2d(Operator):
         if math.prod(self._kernel(node)) >= 1 << 16:
             return "a depthwise window of 65536 taps or more"
         return layer_unsupported(node)
+
+    def _arrays(self, node: Node, variant: Variant) -> tuple[ConstArray, ...] | None:
+        """Arrays of the kernels for the DSP extension or MVE, None where they cannot run the node."""
+        channels = node.tensor(0).form.channels
+        if is_float(node) or node.attrs.dilation[1] != 1 or node.out.form.channels != channels:
+            return None
+        if variant is MVE:
+            return mve_arrays(node, self._filters(node))
+        return None if channels % 4 else packed_arrays(node, self._filters(node), folded=False)
+
+    def variants(self, node: Node) -> tuple[Variant, ...]:
+        return (*(v for v in (MVE, DSP) if self._arrays(node, v) is not None), GENERIC)
 
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         a = node.attrs
@@ -107,19 +135,29 @@ class DepthwiseConv2d(Operator):
         kh, kw = self._kernel(node)
         return node.out.elems * kh * kw
 
-    def over_window(self, node: Node) -> str | None:
+    def over_window(self, node: Node) -> tuple[Variant, ...]:
         one_each = node.out.form.channels == node.tensor(0).form.channels
         if not one_each or node.attrs.pad[2] >= MAX_LATE_PIXELS:
-            return None
+            return ()
         if is_float(node):
-            return IN_PLACE
+            return (IN_PLACE,)
         filters = self._filters(node)
-        return IN_PLACE if -128 <= filters.min() and filters.max() <= 127 else None
+        if filters.min() < -128 or filters.max() > 127:
+            return ()
+        fits = mve_convolution.LANES * node.out.form.width <= mve_convolution.STACK_BYTES
+        vector = (IN_PLACE_MVE,) if fits and self._arrays(node, MVE) is not None else ()
+        late = packed_convolution.blocks_are_late_enough(node, self._kernel(node)[1])
+        packed = (IN_PLACE_DSP,) if late and self._arrays(node, DSP) is not None else ()
+        return (*vector, *packed, IN_PLACE)
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         kernel, in_channels, channels = self._kernel(node), node.tensor(0).form.channels, node.out.form.channels
         consts = dict(conv_consts(node, out, kernel, channels, in_channels))
         windows = row_windows(kernel, node.attrs.stride, node.attrs.dilation, node.attrs.pad)
+        if variant in (MVE.name, IN_PLACE_MVE.name) and (vector := self._arrays(node, MVE)) is not None:
+            return (mve_convolution.depthwise_call(node, out, vector, in_place=variant == IN_PLACE_MVE.name),)
+        if variant in (DSP.name, IN_PLACE_DSP.name) and (packed := self._arrays(node, DSP)) is not None:
+            return (packed_convolution.depthwise_call(node, out, packed, in_place=variant == IN_PLACE_DSP.name),)
         if is_float(node):
             arrays, suffix = layer_arrays(node, node.const(1)[0]), "f32"
         else:
@@ -131,7 +169,7 @@ class DepthwiseConv2d(Operator):
             arrays = (ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1)), *arrays[1:])
         del consts["groups"]
         kernel_name = f"tc_depthwise_conv2d_{suffix}"
-        if variant == IN_PLACE:
+        if variant == IN_PLACE.name:
             kernel_name = f"tc_depthwise_conv2d_in_place_{suffix}"
             del consts["out_ch"]
         return (KernelCall(kernel_name, windows, arrays, tuple(consts.items())),)

@@ -15,7 +15,19 @@ from numpy.typing import NDArray
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import Grain, KernelCall, Need, Operator, RowWindow, WeightAxes
+from tinycompile.ops.base import (
+    DSP,
+    GENERIC,
+    MVE,
+    ConstArray,
+    Grain,
+    KernelCall,
+    Need,
+    Operator,
+    RowWindow,
+    Variant,
+    WeightAxes,
+)
 from tinycompile.ops.convolution import (
     bias_values,
     clamp_range,
@@ -34,6 +46,8 @@ from tinycompile.ops.float_layers import (
     is_float,
     layer_arrays,
 )
+from tinycompile.ops.mve_convolution import dot_order
+from tinycompile.ops.packed_output import packed_nearest_arrays
 from tinycompile.ops.single_rounding import nearest_multipliers, requantize_nearest
 
 
@@ -102,6 +116,16 @@ class FullyConnected(Operator):
     def macs(self, node: Node) -> int:
         return node.out.elems * node.tensor(1).shape[1]
 
+    def _packed(self, node: Node) -> tuple[ConstArray, ...] | None:
+        """Arrays of the kernels for the DSP extension and MVE, None where it cannot run the node."""
+        if is_float(node):
+            return None
+        weights = offset_weights(node, node.const(1), node.tensor(1).shape[0])
+        return packed_nearest_arrays(node, weights, self._multipliers(node))
+
+    def variants(self, node: Node) -> tuple[Variant, ...]:
+        return (GENERIC,) if self._packed(node) is None else (MVE, DSP, GENERIC)
+
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         n, k = node.tensor(1).shape
         window = RowWindow(0, whole=self.grain(node) is Grain.WHOLE)
@@ -109,10 +133,11 @@ class FullyConnected(Operator):
         if is_float(node):
             floats = (*sizes, *clamp_consts(node.attrs.clamp))
             return (KernelCall("tc_fully_connected_f32", (window,), layer_arrays(node, node.const(1)), floats),)
-        arrays = output_arrays(offset_weights(node, node.const(1), n), node, self._multipliers(node))
+        packed = self._packed(node) if variant != GENERIC.name else None
+        arrays = packed or output_arrays(offset_weights(node, node.const(1), n), node, self._multipliers(node))
         lo, hi = clamp_range(node.attrs.clamp)
-        wide = arrays[0].data.dtype == np.int16
+        if variant == MVE.name:
+            arrays = (ConstArray("weights", dot_order(arrays[0].data)), *arrays[1:])
+        suffix = f"_{variant}" if packed is not None else "_w16" if arrays[0].data.dtype == np.int16 else ""
         consts = (*sizes, ("out_zero_point", tensor_quant(node, node.out)[1]), ("lo", lo), ("hi", hi))
-        return (
-            KernelCall("tc_fully_connected_s8_w16" if wide else "tc_fully_connected_s8", (window,), arrays, consts),
-        )
+        return (KernelCall(f"tc_fully_connected_s8{suffix}", (window,), arrays, consts),)

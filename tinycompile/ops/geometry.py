@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Node
@@ -48,6 +49,26 @@ def window_need(node: Node, out: Region, kernel: Pair, stride: Pair, dilation: P
     y0, y1, top, bottom = window_1d(out.y0, out.y1, form.rows, kernel[0], stride[0], dilation[0], pad[0])
     x0, x1, left, right = window_1d(out.x0, out.x1, form.width, kernel[1], stride[1], dilation[1], pad[2])
     return Need(Region(y0, y1, x0, x1), top, bottom, left, right)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Pixels at the ends of an output row that a kernel makes apart from those between."""
+
+    left: int
+    right: int
+
+
+def row_ends(size: int, in_w: int, kernel: int, stride: int, pad: int, block: int) -> Ends:
+    """The fewest pixels at the ends of a row of `size`, no single ones where that can be, so that all taps of the
+    others lie inside the input's `in_w` columns and their number is a multiple of `block`."""
+    first = min(size, -(-pad // stride))
+    last = max(first, min(size, (in_w - kernel + pad) // stride + 1))
+    ways = []
+    for middle in range((last - first) // block, -1, -1):
+        spare = last - first - middle * block
+        ways += [Ends(first + k, size - last + spare - k) for k in range(spare + 1)]
+    return min(ways, key=lambda e: ((e.left == 1) + (e.right == 1), e.left + e.right))
 
 
 def tile_padding(needs: Sequence[Need | None]) -> Padding | None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tinycompile.ir.graph import Node
 from tinycompile.ir.quant import quantize_multiplier, rounding_divide_by_pot
 from tinycompile.ops.convolution import tensor_quant
+from tinycompile.ops.fixed_point import high_multiply
 from tinycompile.ops.table import TableOperator
 
 
@@ -17,8 +18,7 @@ def _int16(x: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _high_multiply16(a: NDArray[np.int64], b: int | NDArray[np.int64], rounding: bool = True) -> NDArray[np.int64]:
     """Doubling high multiply of int16 values: gemmlowp's rounding form, or LiteRT's truncating one."""
-    product = a * b
-    return _int16((product + (1 << 14)) >> 15) if rounding else _int16((np.abs(product) >> 15) * np.sign(product))
+    return _int16(high_multiply(a, b, 16) if rounding else (np.abs(a * b) >> 15) * np.sign(a * b))
 
 
 def _multiplier16(real: float) -> tuple[int, int]:

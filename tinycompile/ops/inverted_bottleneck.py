@@ -15,7 +15,7 @@ from dataclasses import replace
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import ConstArray, KernelCall, Need, Operator, RowWindow
+from tinycompile.ops.base import GENERIC, ConstArray, KernelCall, Need, Operator, RowWindow, Variant
 from tinycompile.ops.bottleneck_group import group_of
 from tinycompile.ops.bottleneck_parts import (
     ADD,
@@ -122,7 +122,7 @@ class InvertedBottleneck(Operator):
         filtered = filter_row(ring, parts, y, rows, kept)
         return self._finish(node, parts, Region(y, y + 1, 0, filtered.shape[1]), filtered, inputs[0], need.region)
 
-    def over_window(self, node: Node) -> str | None:
+    def over_window(self, node: Node) -> tuple[Variant, ...]:
         """The kernel as it is, where it never writes what it has yet to read.
 
         When output pixel x is written, the columns up to its window's last have been expanded, and none of them is read
@@ -138,13 +138,13 @@ class InvertedBottleneck(Operator):
         a: DepthwiseConv2dAttrs = node.attrs.depthwise
         form, out = node.tensor(0).form, node.out.form
         if not self.keeps(node) and group_of(node).by_sums:
-            return "generic"
+            return (GENERIC,)
         span = (self._kernel(node)[1] - 1) * a.dilation[1] + 1
         for x in range(out.width - 1):
             column = max(x * a.stride[1] - a.pad[2] + max(span, a.stride[1]), 0)
             if column < form.width and out.channels * (x + 1) > form.channels * column:
-                return None
-        return "generic"
+                return ()
+        return (GENERIC,)
 
     def scratch_bytes(self, node: Node) -> int:
         if self.keeps(node):  # the ring, and one pixel of the depthwise convolution

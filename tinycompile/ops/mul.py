@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tinycompile.ir.graph import Attrs, Node
+from tinycompile.ir.graph import Node
 from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_multiplier
-from tinycompile.ops.binary import Binary
+from tinycompile.ops.binary import Binary, BinaryAttrs
 from tinycompile.ops.convolution import tensor_quant
 
 
 @dataclass(frozen=True)
-class MulAttrs(Attrs):
-    clamp: tuple[float, float] | None = None
+class MulAttrs(BinaryAttrs):
+    """Of a product, of floats as well."""
 
 
 class Mul(Binary):

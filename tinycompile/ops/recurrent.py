@@ -58,13 +58,15 @@ class Activation:
 @dataclass(frozen=True)
 class RecurrentAttrs(Attrs):
     """`activations`: ONNX's f, g, h, as many as the cell has. `clip`: bound of their arguments, 0 for none.
-    `reset_after`: of a GRU (linear_before_reset). `coupled`: of an LSTM (input_forget)."""
+    `reset_after`: of a GRU (linear_before_reset). `coupled`: of an LSTM (input_forget). `cell_clip`: bound of an LSTM's
+    cells, 0 for none."""
 
     cell: str = "rnn"
     activations: tuple[Activation, ...] = (Activation(),)
     clip: float = 0.0
     reset_after: bool = False
     coupled: bool = False
+    cell_clip: float = 0.0
 
 
 def _sums(x: F32, w: F32, bias: F32) -> F32:
@@ -162,7 +164,8 @@ class Recurrent(Operator):
         i_peep, o_peep, f_peep = np.split(node.const(4), 3)
         entered = f(i_sum + i_peep * cell)
         forget = ONE - entered if node.attrs.coupled else f(f_sum + f_peep * cell)
-        cell = forget * cell + entered * g(c_sum)
+        cell, bound = forget * cell + entered * g(c_sum), np.float32(node.attrs.cell_clip)
+        cell = np.clip(cell, -bound, bound) if bound > 0 else cell
         return np.concatenate([f(o_sum + o_peep * cell) * h(cell), cell], axis=1)
 
     def scratch_bytes(self, node: Node) -> int:
@@ -185,7 +188,9 @@ class Recurrent(Operator):
             ConstArray("w", node.const(1)),
             ConstArray("r", node.const(2)),
             ConstArray("bias", node.const(3)),
-            ConstArray("params", np.array([*params, *[0.0] * (6 - len(params)), a.clip], dtype=np.float32)),
+            ConstArray(
+                "params", np.array([*params, *[0.0] * (6 - len(params)), a.clip, a.cell_clip], dtype=np.float32)
+            ),
         ]
         if node.tensor(5).is_const:
             state = "state"

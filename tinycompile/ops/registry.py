@@ -21,6 +21,7 @@ from tinycompile.ops.fully_connected import FullyConnected
 from tinycompile.ops.fully_connected_rows import FullyConnectedRows
 from tinycompile.ops.grid_sample import GridSample
 from tinycompile.ops.hard_swish import HardSwish
+from tinycompile.ops.integer_lstm import IntegerLstm
 from tinycompile.ops.inverted_bottleneck import InvertedBottleneck
 from tinycompile.ops.leaky_relu import LeakyRelu
 from tinycompile.ops.logistic import Logistic
@@ -32,6 +33,7 @@ from tinycompile.ops.mean import Mean
 from tinycompile.ops.mean_of_sums import MeanOfSums
 from tinycompile.ops.mul import Mul
 from tinycompile.ops.pad import Pad
+from tinycompile.ops.prelu import Prelu
 from tinycompile.ops.put import Put
 from tinycompile.ops.quantize import Quantize
 from tinycompile.ops.recurrent import Recurrent
@@ -44,6 +46,10 @@ from tinycompile.ops.resize_nearest import ResizeNearest
 from tinycompile.ops.row_sum import RowSum
 from tinycompile.ops.select import Select
 from tinycompile.ops.softmax import Softmax
+from tinycompile.ops.squared_difference import SquaredDifference
+from tinycompile.ops.svdf_memory import SvdfMemory
+from tinycompile.ops.svdf_time import SvdfTime
+from tinycompile.ops.table_function import TableFunction
 from tinycompile.ops.take import Take
 from tinycompile.ops.tanh import Tanh
 from tinycompile.ops.top_k import TopK
@@ -69,6 +75,8 @@ OPERATORS: dict[str, Operator] = {
         RequantizeSums(),
         Add(),
         Mul(),
+        Prelu(),
+        SquaredDifference(),
         Softmax(),
         Concat(),
         Reshape(),
@@ -81,12 +89,16 @@ OPERATORS: dict[str, Operator] = {
         LeakyRelu(),
         Lookup(),
         Clip(),
+        TableFunction(),
         Quantize(),
         Dequantize(),
         Requantize(),
         ResizeNearest(),
         ResizeBilinear(),
         Recurrent(),
+        IntegerLstm(),
+        SvdfMemory(),
+        SvdfTime(),
         Take(),
         Put(),
         TopK(),

@@ -50,7 +50,7 @@ class Softmax(Operator):
         diff = -np.arange(256, dtype=np.int64)
         inside = diff >= -radius
         scaled = multiply_by_quantized_multiplier(np.where(inside, diff, 0), multiplier, shift)
-        return np.asarray(np.where(inside, fixed_point.exp_on_negative_values(scaled, DIFF_BITS), 0))
+        return np.asarray(np.where(inside, fixed_point.exp_on_negative_values(scaled, DIFF_BITS, 32), 0))
 
     def _requantize(self, node: Node) -> tuple[int, int] | None:
         """Multiplier and shift from the kept probability to the output, None for LiteRT's own 1/256."""
@@ -68,9 +68,9 @@ class Softmax(Operator):
         exponentials = self.exponentials(node)[x.max(axis=2, keepdims=True) - x]
         total = rounding_divide_by_pot(exponentials, SUM_BITS).sum(axis=2, keepdims=True)
         zeros = 31 - np.floor(np.log2(total)).astype(np.int64)  # leading zeros of the 32-bit sum
-        scale = fixed_point.one_over_one_plus_x((total << zeros) - (1 << 31))
+        scale = fixed_point.one_over_one_plus_x((total << zeros) - (1 << 31), 32)
         over_unit = SUM_BITS - zeros
-        product = fixed_point.high_multiply(scale, exponentials)
+        product = fixed_point.high_multiply(scale, exponentials, 32)
         pair = self._requantize(node)
         _, zp_y = tensor_quant(node, node.out)
         if pair is None:

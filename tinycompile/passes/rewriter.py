@@ -181,7 +181,7 @@ class Rewriter:
 
     def _name_outputs(self) -> None:
         names: dict[str, str] = {}
-        for port in self.graph.outputs:
+        for port in dict.fromkeys(self.graph.outputs):
             stand_in = self.current(port)
             if stand_in == port:
                 continue

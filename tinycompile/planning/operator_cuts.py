@@ -53,7 +53,7 @@ class OperatorCuts:
                 row_bytes = 0  # laid out as a view
         scratch = self._of_cut(graph, op, out, _scratch_bytes) if oper.scratch_bytes(node) else 0
         kept = scratch if oper.keeps(node) else 0
-        over = oper.over_window(node) is not None and node.out.row_bytes > node.tensor(0).row_bytes
+        over = bool(oper.over_window(node)) and node.out.row_bytes > node.tensor(0).row_bytes
         return Held(row_bytes, scratch - kept, kept, over)
 
     def _of_cut(self, graph: Graph, op: Op, out: Region, ask: Callable[[Node], int]) -> int:

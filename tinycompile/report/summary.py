@@ -110,6 +110,11 @@ class Report:
         return sum(p.nbytes for p in ports)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not as the model file says."""
+        return tuple(dict.fromkeys(op.source.note for op in self.plan.graph.ops if op.source.note))
+
+    @property
     def arena(self) -> Figure:
         return Figure(self.plan.arena_bytes, EXACT)
 
@@ -229,6 +234,7 @@ class Report:
                 "padding_bytes": self.padding_bytes,
                 "tensors": [{"name": t.name, "bytes": t.nbytes, "role": t.role} for t in self.peak_live],
             },
+            "notes": list(self.notes),
             "macs_model": self.macs_model,
             "macs_executed": self.macs_executed,
             "recomputed": [

@@ -132,6 +132,8 @@ def render_text(report: Report) -> str:
         if value or not name.startswith("  "):
             lines.append(f"{name:<18}{value:>12,} B  {kind:<9}{note}".rstrip())
     lines.append(f"{'MACs':<18}{report.macs_executed:>12,}    exact    per inference{_times(report)}")
+    for note in report.notes:
+        lines += textwrap.wrap(note, WIDTH)
     if report.given_bytes:
         text = (
             f"The outputs, {report.given_bytes:,} B, are given row by row and not counted but for rows not given yet."

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tinycompile.errors import InternalError
-from tinycompile.ir.graph import Graph, Op
+from tinycompile.ir.graph import Graph, Node, Op
 from tinycompile.ir.interface import InputMode, Interface, OutputMode, Port, StatePort
 from tinycompile.ir.states import state_outputs
 from tinycompile.ops.registry import operator
@@ -50,12 +50,14 @@ def with_views(graph: Graph, made: Sequence[int]) -> list[int]:
     return result
 
 
-def kernel_variant(op: Op, features: frozenset[str]) -> str:
-    """The best variant of an operator that a target with `features` can run."""
-    for variant in operator(op.kind).variants:
+def kernel_variant(node: Node, features: frozenset[str], over_window: bool = False) -> str:
+    """The best variant of a node that a target with `features` can run; `over_window`: of those that may write their
+    output over the rows that it is made from."""
+    oper = operator(node.op.kind)
+    for variant in oper.over_window(node) if over_window else oper.variants(node):
         if variant.requires <= features:
             return variant.name
-    raise InternalError(f"no kernel variant of '{op.kind}' for this target", str(op.source), "report this bug")
+    raise InternalError(f"no kernel of '{node.op.kind}' for this target", str(node.op.source), "report this bug")
 
 
 def network_macs(graph: Graph) -> int:

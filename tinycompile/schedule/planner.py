@@ -68,7 +68,7 @@ def plan_graph(
         ops=tuple(graph.ops[k] for k in sequence),
         steps=tuple(_step(graph, graph.ops[k], position[k]) for k in made),
         placements=placements,
-        variants=tuple(kernel_variant(graph.ops[k], target.features) for k in sequence),
+        variants=tuple(kernel_variant(graph.node(graph.ops[k]), target.features) for k in sequence),
         scratch=tuple(_scratch(graph, scratch.get(k), k) for k in sequence),
         arena_bytes=packing.arena_bytes,
         arena_align=ARENA_ALIGN,

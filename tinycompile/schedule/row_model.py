@@ -229,7 +229,7 @@ class _Builder:
         result = []
         if oper.carries(node) and steps > 1:
             result.append(InPlace(out, (range(0), *(range(u, u + 1) for u in range(steps - 1)))))
-        over_window = self.over_windows and oper.over_window(node) is not None
+        over_window = self.over_windows and bool(oper.over_window(node))
         allowed = (0,) if over_window else oper.in_place(node)
         for index in allowed if oper.grain(node) is not Grain.WHOLE else ():
             tensor = node.tensor(index)

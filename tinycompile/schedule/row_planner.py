@@ -252,21 +252,20 @@ def _variants(
     placements: Mapping[str, Placement],
 ) -> tuple[str, ...]:
     """The kernel variant of each operator: the one for rows written over their windows where any of its rows is."""
-    chosen = [kernel_variant(graph.ops[k], features) for k in sequence]
+    chosen = [kernel_variant(graph.node(graph.ops[k]), features) for k in sequence]
     for step in steps:
         if not isinstance(step, Step):
             continue
         node = graph.node(graph.ops[sequence[step.op]])
         oper = operator(node.op.kind)
-        over = oper.over_window(node)
-        if over is None or chosen[step.op] == over:
+        if not oper.over_window(node):
             continue
         need = oper.in_region(node, step.region)[0]
         place = placements[node.tensor(0).name]
         if need is not None and place.external is None:
             low = placements[node.out.name].offsets[step.region.y0]
             if low in place.offsets[need.region.y0 : need.region.y1]:
-                chosen[step.op] = over
+                chosen[step.op] = kernel_variant(node, features, over_window=True)
     return tuple(chosen)
 
 

@@ -304,9 +304,9 @@ def _replay_call(replay: _Replay, call: _Call, scratch: int | None) -> None:
         _check_carried(replay, call, before)
     writes = replay.spans(node.out, call.region)
     allowed = oper.in_place(node)
-    over_window = oper.over_window(node)
+    over_window = [variant.name for variant in oper.over_window(node)]
     for k, tensor, need in needs:
-        if over_window is not None and call.variant == over_window:
+        if call.variant in over_window:
             _check_over_window(replay, call, k, tensor, need)
         elif k not in allowed:
             _forbid(call, writes, replay.spans(tensor, need.region), f"input {k} of the same call", "the output")

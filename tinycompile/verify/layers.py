@@ -100,14 +100,13 @@ def verify_layers(
     graph = plan.graph
     worst: dict[str, Comparison] = {}
     ends: dict[str, tuple[Comparison, float]] = {}
-    # Every inference begins with the states that the reference ended the one before with.
+    # Every inference begins with the states that the reference ended the one before with, ours where it has no such.
     kept = dict(zip((s.input for s in graph.states), initial_values(graph), strict=True))
     seen = [name for name in graph.inputs if name not in kept]
     for k in range(len(inputs[0])):
         begins = {**kept, **{name: a[k] for name, a in zip(seen, inputs, strict=True)}}
         sample = [begins[name] for name in graph.inputs]
         values = reference.run(sample)
-        kept = {s.input: values[s.output].reshape(graph.tensors[s.input].shape) for s in graph.states}
         known = {n: m for n, t in graph.tensors.items() if not t.is_const and (m := _matching(t, values)) is not None}
         known.update({n: s.reshape(graph.tensors[n].shape) for n, s in zip(graph.inputs, sample, strict=True)})
         ours: dict[str, Array] = dict(known)
@@ -120,6 +119,9 @@ def verify_layers(
                     worst[name] = found
             else:
                 ours[name] = got
+        kept = {
+            s.input: values.get(s.output, ours[s.output]).reshape(graph.tensors[s.input].shape) for s in graph.states
+        }
         for name, got in zip(graph.outputs, run_plan(plan, sample), strict=True):
             want = values.get(name)
             if want is None:

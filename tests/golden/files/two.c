@@ -4,23 +4,25 @@
 #include "tc_memory.h"
 
 #include "two_weights.h"
-#include "tc_conv2d_s8.h"
+#include "tc_gathered_conv2d_s8_dsp.h"
 
 /* Kernels, each with the shapes of the steps that share it. */
 
-static void two_conv2d_s8_0(int8_t *out, const int8_t *const *in0, const int8_t *weights, const int32_t *bias, const int32_t *multiplier, const int8_t *shift)
+TC_NOINLINE static void two_gathered_conv2d_s8_dsp_0(int8_t *out, const int8_t *const *in0, const int8_t *weights, const int32_t *bias, const int32_t *multiplier, const int8_t *shift)
 {
-    tc_conv2d_s8(out, in0, weights, bias, multiplier, shift, /* in_w */ 5, /* in_ch */ 3, /* out_w */ 5, /* out_ch */ 4, /* kernel_h */ 3, /* kernel_w */ 3, /* stride_w */ 1, /* dilation_w */ 1, /* pad_left */ 1, /* groups */ 1, /* in_zero_point */ 3, /* out_zero_point */ 3, /* lo */ -128, /* hi */ 127);
+    int8_t stack[84];
+    tc_gathered_conv2d_s8_dsp(out, in0, stack, weights, bias, multiplier, shift, /* in_w */ 5, /* in_ch */ 3, /* out_w */ 5, /* out_ch */ 4, /* kernel_h */ 3, /* kernel_w */ 3, /* stride_w */ 1, /* pad_left */ 1, /* window */ 28, /* in_zero_point */ 3, /* out_zero_point */ 3, /* lo */ -128, /* hi */ 127);
 }
 
-static void two_conv2d_s8_1(int8_t *out, const int8_t *const *in0, const int8_t *weights, const int32_t *bias, const int32_t *multiplier, const int8_t *shift)
+TC_NOINLINE static void two_gathered_conv2d_s8_dsp_1(int8_t *out, const int8_t *const *in0, const int8_t *weights, const int32_t *bias, const int32_t *multiplier, const int8_t *shift)
 {
-    tc_conv2d_s8(out, in0, weights, bias, multiplier, shift, /* in_w */ 5, /* in_ch */ 4, /* out_w */ 5, /* out_ch */ 2, /* kernel_h */ 3, /* kernel_w */ 3, /* stride_w */ 1, /* dilation_w */ 1, /* pad_left */ 1, /* groups */ 1, /* in_zero_point */ 3, /* out_zero_point */ 3, /* lo */ -128, /* hi */ 127);
+    int8_t stack[108];
+    tc_gathered_conv2d_s8_dsp(out, in0, stack, weights, bias, multiplier, shift, /* in_w */ 5, /* in_ch */ 4, /* out_w */ 5, /* out_ch */ 2, /* kernel_h */ 3, /* kernel_w */ 3, /* stride_w */ 1, /* pad_left */ 1, /* window */ 36, /* in_zero_point */ 3, /* out_zero_point */ 3, /* lo */ -128, /* hi */ 127);
 }
 
 /* step 0: conv2d, from Conv _conv_h_
    [1,7,5,3]@140 -> [1,7,5,4]@0; 3780 MAC; 245 bytes live */
-static void two_step_0(uint8_t *a)
+TC_NOINLINE static void two_step_0(uint8_t *a)
 {
     for (int32_t y = 0; y < 7; ++y) {
         const int8_t *rows0_0[3];
@@ -28,13 +30,13 @@ static void two_step_0(uint8_t *a)
             const int32_t r = y - 1 + j;
             rows0_0[j] = (r >= 0 && r < 7) ? (const int8_t *)(a + 140 + 15 * r) : NULL;
         }
-        two_conv2d_s8_0((int8_t *)(a + 20 * y), rows0_0, two_data_0, two_data_1, two_data_2, two_data_3);
+        two_gathered_conv2d_s8_dsp_0((int8_t *)(a + 20 * y), rows0_0, two_data_0, two_data_1, two_data_2, two_data_3);
     }
 }
 
 /* step 1: conv2d, from Conv _conv_y_
    [1,7,5,4]@0 -> [1,7,5,2]@140; 2520 MAC; 210 bytes live */
-static void two_step_1(uint8_t *a)
+TC_NOINLINE static void two_step_1(uint8_t *a)
 {
     for (int32_t y = 0; y < 7; ++y) {
         const int8_t *rows0_0[3];
@@ -42,7 +44,7 @@ static void two_step_1(uint8_t *a)
             const int32_t r = y - 1 + j;
             rows0_0[j] = (r >= 0 && r < 7) ? (const int8_t *)(a + 20 * r) : NULL;
         }
-        two_conv2d_s8_1((int8_t *)(a + 140 + 10 * y), rows0_0, two_data_4, two_data_5, two_data_6, two_data_7);
+        two_gathered_conv2d_s8_dsp_1((int8_t *)(a + 140 + 10 * y), rows0_0, two_data_4, two_data_5, two_data_6, two_data_7);
     }
 }
 

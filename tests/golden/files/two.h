@@ -18,7 +18,7 @@ extern "C" {
 #define TWO_OUTPUT_SCALE (2f)
 #define TWO_OUTPUT_ZERO_POINT (3)
 #define TWO_ARENA_BYTES (245u) /* all working RAM (input and output included), peak at step 0 */
-#define TWO_STACK_BYTES (512u) /* estimate of the stack that two_run uses */
+#define TWO_STACK_BYTES (576u) /* estimate of the stack that two_run uses */
 #define TWO_MACS (6300u) /* multiply-accumulates per inference */
 
 /* All working memory of one inference. Needs no initialisation. */

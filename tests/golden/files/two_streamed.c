@@ -8,19 +8,19 @@
 
 /* Kernels, each with the shapes of the steps that share it. */
 
-static void two_conv2d_s8_0(int8_t *out, const int8_t *const *in0, const int8_t *weights, const int32_t *bias, const int32_t *multiplier, const int8_t *shift)
+TC_NOINLINE static void two_conv2d_s8_0(int8_t *out, const int8_t *const *in0, const int8_t *weights, const int32_t *bias, const int32_t *multiplier, const int8_t *shift)
 {
     tc_conv2d_s8(out, in0, weights, bias, multiplier, shift, /* in_w */ 5, /* in_ch */ 3, /* out_w */ 5, /* out_ch */ 4, /* kernel_h */ 3, /* kernel_w */ 3, /* stride_w */ 1, /* dilation_w */ 1, /* pad_left */ 1, /* groups */ 1, /* in_zero_point */ 3, /* out_zero_point */ 3, /* lo */ -128, /* hi */ 127);
 }
 
-static void two_conv2d_s8_1(int8_t *out, const int8_t *const *in0, const int8_t *weights, const int32_t *bias, const int32_t *multiplier, const int8_t *shift)
+TC_NOINLINE static void two_conv2d_s8_1(int8_t *out, const int8_t *const *in0, const int8_t *weights, const int32_t *bias, const int32_t *multiplier, const int8_t *shift)
 {
     tc_conv2d_s8(out, in0, weights, bias, multiplier, shift, /* in_w */ 5, /* in_ch */ 4, /* out_w */ 5, /* out_ch */ 2, /* kernel_h */ 3, /* kernel_w */ 3, /* stride_w */ 1, /* dilation_w */ 1, /* pad_left */ 1, /* groups */ 1, /* in_zero_point */ 3, /* out_zero_point */ 3, /* lo */ -128, /* hi */ 127);
 }
 
 /* 7 rows in 6 runs: conv2d, from Conv _conv_h_
    [1,7,5,3] -> [1,7,5,4]; 3780 MAC */
-static void two_step_0(uint8_t *a, int32_t first, int32_t end)
+TC_NOINLINE static void two_step_0(uint8_t *a, int32_t first, int32_t end)
 {
     for (int32_t y = first; y < end; ++y) {
         const int8_t *rows0_0[3];
@@ -34,7 +34,7 @@ static void two_step_0(uint8_t *a, int32_t first, int32_t end)
 
 /* 7 rows in 6 runs: conv2d, from Conv _conv_y_
    [1,7,5,4] -> [1,7,5,2]; 2520 MAC */
-static void two_step_1(uint8_t *a, int32_t first, int32_t end)
+TC_NOINLINE static void two_step_1(uint8_t *a, int32_t first, int32_t end)
 {
     for (int32_t y = first; y < end; ++y) {
         const int8_t *rows0_0[3];

@@ -13,11 +13,14 @@ from tinycompile.frontends.limits import Budget, checked_activation, checked_sha
 from tinycompile.frontends.naming import UniqueNames
 from tinycompile.frontends.tflite.reader import SourceModel, SourceOp, read_options
 from tinycompile.ir.graph import Array, Attrs, Op, SourceLoc, Tensor, const_tensor
+from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.clip import quantized_range
 from tinycompile.ops.construct import constant_result, make_op
+from tinycompile.ops.dequantize import real_values
 from tinycompile.ops.reshape import ReshapeAttrs
 
+AS_FLOATS = "Integer weights of dynamic range quantisation are stored as float32, and their layers computed in float."
 EXPORT_AGAIN = "export the model again"
 Padding = tuple[int, int, int, int]
 # ActivationFunctionType -> real bounds.
@@ -28,12 +31,15 @@ _MAX_FOLDED = 1024  # elements; shape arithmetic needs a handful
 
 @dataclass
 class Builder:
-    """`tensors` are by file index, None for types that no operator supports; folded results replace them."""
+    """`tensors` are by file index, None for types that no operator supports; folded results replace them. `as_floats`:
+    whether float layers with integer weights are computed in float; `notes`: what the report says of operators."""
 
     path: Path
     model: SourceModel
     tensors: list[Tensor | None]
     names: UniqueNames
+    as_floats: bool = False
+    notes: dict[int, str] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     extra: list[Tensor] = field(default_factory=list)
     indices: Budget = field(default_factory=selection_budget)
@@ -93,10 +99,13 @@ class Builder:
     def options(self, op: SourceOp, name: str, *getters: str) -> tuple[Any, ...]:
         return read_options(op, name, self.path, *getters)
 
+    def source(self, op: SourceOp, name: str) -> SourceLoc:
+        return SourceLoc(op.builtin, f"{op.index} {name}", self.notes.get(op.index, ""))
+
     def emit(self, op: SourceOp, kind: str, attrs: Attrs, inputs: Sequence[Tensor | None], out: Tensor) -> None:
         names = tuple("" if t is None else t.name for t in inputs)
-        source = SourceLoc(op.builtin, f"{op.index} {out.name}")
-        self.ops.append(Op(kind, self.names.take(f"{op.builtin}_{op.index}"), names, (out.name,), attrs, source))
+        name = self.names.take(f"{op.builtin}_{op.index}")
+        self.ops.append(Op(kind, name, names, (out.name,), attrs, self.source(op, out.name)))
 
     def move(self, op: SourceOp, kind: str, attrs: Attrs) -> None:
         """An operator that copies values of input 0: LiteRT never looks at the scales, so they must agree."""
@@ -105,17 +114,19 @@ class Builder:
             raise self.other_scales(op)
         self.emit(op, kind, attrs, (x,), out)
 
-    def step(self, op: SourceOp, kind: str, attrs: Attrs, *inputs: Tensor) -> Tensor:
+    def step(self, op: SourceOp, kind: str, attrs: Attrs, *inputs: Tensor | None, quant: Quant | None = None) -> Tensor:
         """One of the ops that an operator is made of. Its tensor has the inferred shape and type, and the quantisation
-        of the first input where it has its type; that of constants is a constant."""
+        `quant`, or that of the first input where it has its type; that of constants is a constant."""
         wish = self.names.take(f"{op.builtin}_{op.index}/{kind}")
-        like = Tensor(wish, (), inputs[0].dtype, inputs[0].quant)
-        made, out = make_op(kind, inputs, attrs, SourceLoc(op.builtin, f"{op.index} {wish}"), like)
-        if out.dtype != like.dtype:
-            out = replace(out, quant=None)
+        first = inputs[0]
+        assert first is not None
+        like = Tensor(wish, (), first.dtype, first.quant)
+        made, out = make_op(kind, inputs, attrs, self.source(op, wish), like)
+        if quant is not None or out.dtype != like.dtype:
+            out = replace(out, quant=quant)
         checked_activation(checked_shape(out.shape, self.where(op)), self.where(op))
-        if all(t.is_const for t in inputs):
-            if max(out.elems, *(t.elems for t in inputs)) > _MAX_FOLDED:
+        if all(t is None or t.is_const for t in inputs):
+            if max(out.elems, *(t.elems for t in inputs if t is not None)) > _MAX_FOLDED:
                 raise self.unsupported(op, f"{out.elems} constant elements", "compute this constant before the export")
             out = replace(out, data=constant_result(made, inputs, out))
         else:
@@ -123,14 +134,15 @@ class Builder:
         self.extra.append(out)
         return out
 
-    def constant(self, op: SourceOp, value: Array) -> Tensor:
+    def constant(self, op: SourceOp, value: Array, quant: Quant | None = None) -> Tensor:
         """A constant that the operator brings along."""
-        tensor = const_tensor(self.names.take(f"{op.builtin}_{op.index}/constant"), value)
+        tensor = const_tensor(self.names.take(f"{op.builtin}_{op.index}/constant"), value, quant)
         self.extra.append(tensor)
         return tensor
 
     def give(self, op: SourceOp, *values: Tensor) -> None:
-        """The operator's outputs, of tensors that it was given or that `step` made."""
+        """The operator's outputs, of tensors that it was given or that `step` made. What the last step made takes the
+        output's name, under which `verify` finds it; others are moved."""
         if len(op.outputs) != len(values):
             raise self.malformed(op, f"{len(op.outputs)} outputs, expected {len(values)}")
         for index, value in zip(op.outputs, values, strict=True):
@@ -146,6 +158,8 @@ class Builder:
                 raise self.other_scales(op)
             if value.is_const:
                 self.tensors[index] = replace(out, data=value.data)
+            elif self.extra[-1:] == [value] and self.ops[-1].outputs == (value.name,) and values.count(value) == 1:
+                self.ops[-1] = replace(self.ops[-1], outputs=(out.name,))
             else:
                 self.emit(op, "reshape", ReshapeAttrs(out.shape), (value,), out)
 
@@ -160,7 +174,7 @@ class Builder:
         if value.shape != out.shape or value.size > _MAX_FOLDED:
             raise self.bad_shape(op, f"output {list(out.shape)}; its inputs give {list(value.shape)}")
         data = value.astype(out.dtype.numpy)
-        self.tensors[op.outputs[0]] = Tensor(out.name, out.shape, out.dtype, None, data)
+        self.tensors[op.outputs[0]] = Tensor(out.name, out.shape, out.dtype, out.quant, data)
 
     def intermediate(self, like: Tensor, shape: tuple[int, ...], suffix: str) -> Tensor:
         tensor = Tensor(self.names.take(f"{like.name}{suffix}"), shape, like.dtype, like.quant)
@@ -187,6 +201,36 @@ class Builder:
         offset = 128 if out.dtype == DType.UINT8 else 0
         low, high = quantized_range(*_ACTIVATIONS[activation], scale, zero_point - offset)
         return low + offset, high + offset
+
+    def weights(self, op: SourceOp, x: Tensor, w: Tensor) -> Tensor:
+        """Weights `w` of a layer on `x`. Integer ones of a float layer (dynamic range quantisation) become floats where
+        that is wanted: LiteRT quantises the layer's input as it runs, so that its results are others."""
+        if x.dtype != DType.FLOAT32 or w.dtype == DType.FLOAT32:
+            return w
+        if not self.as_floats or w.data is None or w.quant is None:
+            raise self.unsupported(
+                op,
+                f"float32 input with {w.dtype.value} weights (dynamic range quantisation)",
+                "quantise the activations too, full-integer int8 with a representative dataset; or compute such layers "
+                "in float, with float32 weights: --dynamic-range float",
+            )
+        self.notes[op.index] = AS_FLOATS
+        return self.constant(op, real_values(w))
+
+    def one_scale(self, op: SourceOp, quant: Quant | None) -> tuple[float, int]:
+        """The one scale and zero point of a tensor, where LiteRT reads only one."""
+        if quant is None or quant.per_channel:
+            raise self.unsupported(op, "a tensor without one scale", "quantise each tensor of this operator with one")
+        return quant.scalar()
+
+    def symmetric_scale(self, op: SourceOp, quant: Quant | None) -> float:
+        """The same where LiteRT takes the zero point for 0."""
+        scale, zero_point = self.one_scale(op, quant)
+        if zero_point:
+            raise self.unsupported(
+                op, "weights or a state with a zero point that is not 0", "quantise these symmetrically"
+            )
+        return scale
 
     def padding(
         self, op: SourceOp, mode: int, x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]

@@ -90,7 +90,7 @@ def _import_ops(builder: Builder, path: Path) -> None:
         )
 
 
-def _import(model: SourceModel, path: Path) -> Graph:
+def _import(model: SourceModel, path: Path, as_floats: bool) -> Graph:
     model, states = without_variables(model, path)
     _check_order(model, path, hidden=len(states))
     names = UniqueNames()
@@ -98,7 +98,7 @@ def _import(model: SourceModel, path: Path) -> Graph:
     for t in model.tensors:
         name = names.take(t.name)
         tensors.append(None if t.dtype is None else Tensor(name, t.shape, t.dtype, t.quant, t.data))
-    builder = Builder(path, model, tensors, names)
+    builder = Builder(path, model, tensors, names, as_floats)
     _import_ops(builder, path)
 
     def ports(indices: tuple[int, ...], what: str) -> tuple[str, ...]:
@@ -125,13 +125,15 @@ def _import(model: SourceModel, path: Path) -> Graph:
     return graph.rebuild(graph.ops)
 
 
-def load_tflite(data: bytes, path: Path) -> Graph:
+def load_tflite(data: bytes, path: Path, as_floats: bool = False) -> Graph:
     """The graph of a `.tflite` file's bytes; `path` is for messages and the graph's name.
+
+    `as_floats`: float layers with integer weights are computed in float, and not refused.
 
     Raises ModelError for anything wrong with the file; one UnsupportedError names all operators without an importer.
     """
     model = read_model(data, path)
     try:
-        return _import(model, path)
+        return _import(model, path, as_floats)
     except CORRUPT as error:
         raise MalformedModelError(f"inconsistent model ({type(error).__name__})", str(path), EXPORT_AGAIN) from error

@@ -19,7 +19,7 @@ from tinycompile.ops.resize import ResizeAttrs
 
 
 def conv_2d(b: Builder, op: SourceOp) -> None:
-    x, w, out = b.map_input(op), _weights(b, op), b.output(op)
+    x, w, out = b.map_input(op), _weights(b, op, b.tensor(op, 0)), b.output(op)
     stride, dilation, pad, activation = _window(b, op, "Conv2DOptions", x, w)
     if x.shape[3] % w.shape[3]:
         raise b.bad_shape(op, f"weights {list(w.shape)} for input {list(x.shape)}")
@@ -28,7 +28,7 @@ def conv_2d(b: Builder, op: SourceOp) -> None:
 
 
 def depthwise_conv_2d(b: Builder, op: SourceOp) -> None:
-    x, w, out = b.map_input(op), _weights(b, op), b.output(op)
+    x, w, out = b.map_input(op), _weights(b, op, b.tensor(op, 0)), b.output(op)
     stride, dilation, pad, activation = _window(b, op, "DepthwiseConv2DOptions", x, w)
     attrs = DepthwiseConv2dAttrs(stride, dilation, pad, b.clamp(op, activation, out))
     b.emit(op, "depthwise_conv2d", attrs, (x, w, _bias(b, op)), out)
@@ -39,7 +39,8 @@ def transpose_conv(b: Builder, op: SourceOp) -> None:
     mode, sh, sw, activation = b.options(
         op, "TransposeConvOptions", "Padding", "StrideH", "StrideW", "FusedActivationFunction"
     )
-    w, x, out = b.tensor(op, 1), b.tensor(op, 2), b.output(op)
+    x, out = b.tensor(op, 2), b.output(op)
+    w = _weights(b, op, x)
     if len(x.shape) != 4 or len(w.shape) != 4 or len(out.shape) != 4:
         raise b.bad_shape(op, f"weights {list(w.shape)} and input {list(x.shape)} for output {list(out.shape)}")
     # The padding of the convolution that goes the other way, from the output to the input.
@@ -47,13 +48,14 @@ def transpose_conv(b: Builder, op: SourceOp) -> None:
     attrs = ConvTranspose2dAttrs(
         (out.shape[1], out.shape[2]), (sh, sw), (1, 1), (top, left), 1, b.clamp(op, activation, out)
     )
-    b.emit(op, "conv_transpose2d", attrs, (x, w, b.tensor(op, 3) if b.has(op, 3) else None), out)
+    b.emit(op, "conv_transpose2d", attrs, (x, w, _bias(b, op, 3)), out)
 
 
 def batch_matmul(b: Builder, op: SourceOp) -> None:
     first, second = b.options(op, "BatchMatMulOptions", "AdjX", "AdjY")
     attrs = MatmulAttrs(bool(first), bool(second))
-    b.emit(op, "matmul", attrs, (b.tensor(op, 0), b.tensor(op, 1)), b.output(op))
+    x = b.tensor(op, 0)
+    b.emit(op, "matmul", attrs, (x, b.weights(op, x, b.tensor(op, 1))), b.output(op))
 
 
 def _window(
@@ -75,29 +77,24 @@ def _window(
     return (sh, sw), (dh, dw), b.padding(op, mode, x, w.shape[1:3], (sh, sw), (dh, dw)), activation
 
 
-def _weights(b: Builder, op: SourceOp) -> Tensor:
-    """Input 1. Integer weights of a float layer (dynamic range quantisation) compute in a mixture of both."""
-    x, w = b.tensor(op, 0), b.tensor(op, 1)
-    if x.dtype == DType.FLOAT32 and w.dtype != DType.FLOAT32:
-        raise b.unsupported(
-            op,
-            f"float32 input with {w.dtype.value} weights (dynamic range quantisation)",
-            "quantise the activations too: full-integer int8 with a representative dataset",
-        )
-    # LiteRT looks at the zero point of int8 weights in a fully connected layer with one scale only.
-    ignored = op.builtin != "FULLY_CONNECTED" or (w.quant is not None and w.quant.per_channel)
+def _weights(b: Builder, op: SourceOp, x: Tensor) -> Tensor:
+    """Input 1."""
+    w = b.tensor(op, 1)
+    # LiteRT looks at the zero point of int8 weights in an integer fully connected layer with one scale only.
+    per_channel = w.quant is not None and w.quant.per_channel
+    ignored = op.builtin != "FULLY_CONNECTED" or per_channel or x.dtype == DType.FLOAT32
     if ignored and w.dtype == DType.INT8 and w.quant is not None and any(w.quant.zero_point):
         raise QuantError(
             "int8 weights with a zero point that is not 0", b.where(op), "quantise the weights symmetrically"
         )
-    return w
+    return b.weights(op, x, w)
 
 
-def _bias(b: Builder, op: SourceOp) -> Tensor | None:
-    """Input 2, one value per output channel, or None when the layer has none."""
-    if not b.has(op, 2):
+def _bias(b: Builder, op: SourceOp, position: int = 2) -> Tensor | None:
+    """An input of one value per output channel, or None when the layer has none."""
+    if not b.has(op, position):
         return None
-    bias, out = b.tensor(op, 2), b.output(op)
+    bias, out = b.tensor(op, position), b.output(op)
     if bias.shape != out.shape[-1:]:
         raise b.bad_shape(op, f"bias {list(bias.shape)} for output {list(out.shape)}")
     return bias
@@ -107,7 +104,8 @@ def fully_connected(b: Builder, op: SourceOp) -> None:
     activation, keep, layout = b.options(
         op, "FullyConnectedOptions", "FusedActivationFunction", "KeepNumDims", "WeightsFormat"
     )
-    x, w, out = b.tensor(op, 0), _weights(b, op), b.output(op)
+    x, out = b.tensor(op, 0), b.output(op)
+    w = _weights(b, op, x)
     if layout != 0:
         raise b.unsupported(op, "weights in a shuffled format", "convert the model with default options")
     if len(w.shape) != 2 or x.elems % w.shape[1]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tinycompile.frontends.tflite.builder import Builder, Importer
@@ -56,6 +58,34 @@ def shape(b: Builder, op: SourceOp) -> None:
     b.fold(op, np.array(b.tensor(op, 0).shape, dtype=np.int64))
 
 
+def rank(b: Builder, op: SourceOp) -> None:
+    b.fold(op, np.array(len(b.tensor(op, 0).shape)))
+
+
+def zeros_like(b: Builder, op: SourceOp) -> None:
+    b.fold(op, np.broadcast_to(0, b.tensor(op, 0).shape))
+
+
+def fill(b: Builder, op: SourceOp) -> None:
+    """The output's shape is in the file and static; a value made at run time would have to be repeated there."""
+    value, out = b.const(op, 1), b.output(op)
+    if value.size != 1 or b.tensor(op, 1).quant != out.quant or b.tensor(op, 1).dtype != out.dtype:
+        raise b.malformed(op, "a value of another type or scale than the output")
+    b.fold(op, np.broadcast_to(value.reshape(-1)[0], out.shape))
+
+
+def range_(b: Builder, op: SourceOp) -> None:
+    first, limit, step = (b.const(op, k) for k in range(3))
+    if any(v.size != 1 for v in (first, limit, step)) or not step.reshape(-1)[0]:
+        raise b.malformed(op, "a range of something else than three numbers")
+    out = b.output(op)
+    begin, by = (v.reshape(-1)[0] for v in (first, step))
+    count = math.ceil((float(limit.reshape(-1)[0]) - float(begin)) / float(by))
+    if out.shape != (max(count, 0),):
+        raise b.bad_shape(op, f"{count} numbers for an output of {list(out.shape)}")
+    b.fold(op, begin + by * np.arange(count, dtype=first.dtype))
+
+
 MOVEMENT: dict[str, Importer] = {
     "CONCATENATION": concatenation,
     "RESHAPE": reshape,
@@ -65,4 +95,8 @@ MOVEMENT: dict[str, Importer] = {
     "PADV2": pad,
     "TRANSPOSE": transpose,
     "SHAPE": shape,
+    "RANK": rank,
+    "ZEROS_LIKE": zeros_like,
+    "FILL": fill,
+    "RANGE": range_,
 }

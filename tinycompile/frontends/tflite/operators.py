@@ -8,12 +8,18 @@ from functools import cache
 from tinycompile.frontends.tflite.arithmetic import ARITHMETIC
 from tinycompile.frontends.tflite.builder import Importer
 from tinycompile.frontends.tflite.functions import FUNCTIONS
+from tinycompile.frontends.tflite.indexing import INDEXING
 from tinycompile.frontends.tflite.layers import LAYERS
 from tinycompile.frontends.tflite.movement import MOVEMENT
+from tinycompile.frontends.tflite.recurrent import RECURRENT
 from tinycompile.frontends.tflite.selection import SELECTIONS
+from tinycompile.frontends.tflite.svdf import svdf
 from tinycompile.ops.extensions import load_extensions
 
-TFLITE_OPERATORS: dict[str, Importer] = LAYERS | ARITHMETIC | MOVEMENT | SELECTIONS | FUNCTIONS
+TFLITE_OPERATORS: dict[str, Importer] = {
+    **(LAYERS | ARITHMETIC | MOVEMENT | SELECTIONS | INDEXING | FUNCTIONS | RECURRENT),
+    "SVDF": svdf,
+}
 
 
 @cache

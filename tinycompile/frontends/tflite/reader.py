@@ -87,6 +87,8 @@ class SourceOp:
     outputs: tuple[int, ...]
     options: Callable[[str], Any]
     """Builtin options as the generated class of that name."""
+    intermediates: tuple[int, ...] = ()
+    """Tensors that only say how values inside the operator are quantised; their shapes mean nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +143,14 @@ class _Reader:
         outputs = self.indices(graph, "Outputs", count, "graph outputs")
         buffers = self.length(model.BuffersLength(), "buffers")
         types = {v: k for k, v in vars(tflite.TensorType).items() if isinstance(v, int)}
-        ports = frozenset(inputs)
-        tensors = tuple(self.tensor(model, graph.Tensors(i), i, i in ports, buffers, types) for i in range(count))
         codes = self.codes(model)
         ops = tuple(
             self.op(graph.Operators(i), i, codes, count)
             for i in range(self.length(graph.OperatorsLength(), "operators", MAX_OPS))
+        )
+        ports, shapeless = frozenset(inputs), frozenset(i for op in ops for i in op.intermediates)
+        tensors = tuple(
+            self.tensor(model, graph.Tensors(i), i, i in ports, i in shapeless, buffers, types) for i in range(count)
         )
         return SourceModel(tensors, ops, inputs, outputs)
 
@@ -204,10 +208,18 @@ class _Reader:
             self.indices(op, "Inputs", tensors, what, optional=True),
             self.indices(op, "Outputs", tensors, what),
             options,
+            self.indices(op, "Intermediates", tensors, what),
         )
 
     def tensor(
-        self, model: Any, tensor: Any, index: int, is_input: bool, buffers: int, types: Mapping[int, str]
+        self,
+        model: Any,
+        tensor: Any,
+        index: int,
+        is_input: bool,
+        shapeless: bool,
+        buffers: int,
+        types: Mapping[int, str],
     ) -> SourceTensor:
         name = self.text(tensor.Name(), f"the name of tensor {index}") or f"tensor_{index}"
         where = f"{self.path}, tensor {index} '{one_line(name, 80)}'"
@@ -217,7 +229,7 @@ class _Reader:
             raise ShapeError(
                 f"the input's shape {signature} is not static", where, "convert it with a fixed input shape"
             )
-        shape = checked_shape(dims, where)
+        shape = () if shapeless else checked_shape(dims, where)
         if tensor.Sparsity() is not None:
             raise UnsupportedError("a sparse tensor", where, "convert the model without sparsity")
         code = int(tensor.Type())

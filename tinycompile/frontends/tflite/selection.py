@@ -50,23 +50,35 @@ def strided_slice(b: Builder, op: SourceOp) -> None:
         op, "StridedSliceOptions", "BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask", "Offset"
     )
     x, begin, end, strides = b.tensor(op, 0), b.integers(op, 1), b.integers(op, 2), b.integers(op, 3)
-    if ellipsis_mask or new_axis or offset or shrink & begin_mask:
-        raise b.unsupported(op, "this form of strided slice", "write plain slices, and reshape for new axes")
-    if not len(begin) == len(end) == len(strides) <= len(x.shape) or 0 in strides:
+    if offset or shrink & begin_mask & ~(new_axis | ellipsis_mask):
+        raise b.unsupported(op, "this form of strided slice", "write plain slices")
+    # An ellipsis goes before a new axis, and that before a dimension that vanishes.
+    taken = sum(not (ellipsis_mask | new_axis) >> k & 1 for k in range(len(begin)))
+    fits = len(begin) == len(end) == len(strides) and taken <= len(x.shape) and 0 not in strides
+    if not fits or bin(ellipsis_mask).count("1") > 1:
         raise b.malformed(op, "begin, end and strides that do not fit each other or the input")
-    indices, shape = everything(x.shape), list(x.shape)
-    for d, (first, last, step) in enumerate(zip(begin, end, strides, strict=True)):
-        size = x.shape[d]
-        if shrink >> d & 1:
-            if not -size <= first < size:
-                raise b.malformed(op, f"index {first} of a dimension of {size}")
-            indices[d] = [first % size]
-            continue
-        kept = slice(None if begin_mask >> d & 1 else first, None if end_mask >> d & 1 else last, step)
-        indices[d] = range(size)[kept]
-        shape[d] = len(indices[d])
-    cut = select(b, op, x, indices)
-    b.give(op, reshaped(b, op, cut, [s for d, s in enumerate(shape) if not shrink >> d & 1]))
+    if ellipsis_mask and taken == len(x.shape):  # LiteRT takes a whole dimension for it all the same
+        raise b.unsupported(op, "an ellipsis that stands for no dimension", "leave it out")
+    indices, shape = everything(x.shape), list[int]()
+    d = 0  # the dimension of the input
+    for k, (first, last, step) in enumerate(zip(begin, end, strides, strict=True)):
+        if ellipsis_mask >> k & 1:
+            shape += x.shape[d : d + len(x.shape) - taken]
+            d += len(x.shape) - taken
+        elif new_axis >> k & 1:
+            shape.append(1)
+        else:
+            size = x.shape[d]
+            if shrink >> k & 1:
+                if not -size <= first < size:
+                    raise b.malformed(op, f"index {first} of a dimension of {size}")
+                indices[d] = [first % size]
+            else:
+                kept = slice(None if begin_mask >> k & 1 else first, None if end_mask >> k & 1 else last, step)
+                indices[d] = range(size)[kept]
+                shape.append(len(indices[d]))
+            d += 1
+    b.give(op, reshaped(b, op, select(b, op, x, indices), (*shape, *x.shape[d:])))
 
 
 def slice_(b: Builder, op: SourceOp) -> None:
@@ -119,18 +131,6 @@ def unpack(b: Builder, op: SourceOp) -> None:
     axis = axis_in(b, op, axis, len(x.shape))
     rows = (select(b, op, x, along(x.shape, axis, [k])) for k in range(x.shape[axis]))
     b.give(op, *(reshaped(b, op, r, x.shape[:axis] + x.shape[axis + 1 :]) for r in rows))
-
-
-def gather(b: Builder, op: SourceOp) -> None:
-    axis, batch = b.options(op, "GatherOptions", "Axis", "BatchDims")
-    x, at = b.tensor(op, 0), b.const(op, 1)
-    axis = axis_in(b, op, axis, len(x.shape))
-    if batch:
-        raise b.unsupported(op, f"gathering with {batch} batch dimensions", "gather from each batch on its own")
-    if at.dtype.kind != "i" or not at.size or at.min() < 0 or at.max() >= x.shape[axis]:
-        raise b.malformed(op, f"indices outside a dimension of {x.shape[axis]}")
-    taken = select(b, op, x, along(x.shape, axis, at.reshape(-1).tolist()))
-    b.give(op, reshaped(b, op, taken, (*x.shape[:axis], *at.shape, *x.shape[axis + 1 :])))
 
 
 def reverse(b: Builder, op: SourceOp) -> None:
@@ -247,7 +247,6 @@ SELECTIONS: dict[str, Importer] = {
     "BATCH_TO_SPACE_ND": batch_to_space,
     "BROADCAST_TO": broadcast_to,
     "DEPTH_TO_SPACE": depth_to_space,
-    "GATHER": gather,
     "MIRROR_PAD": mirror_pad,
     "PACK": pack,
     "REVERSE_V2": reverse,

@@ -1,12 +1,16 @@
-"""Resource variables: what a model reads, assigns and keeps for the next inference becomes an input and an output.
+"""Variables: what a model reads, assigns and keeps for the next inference becomes an input and an output.
 
-``VAR_HANDLE`` names a variable, ``READ_VARIABLE`` and ``ASSIGN_VARIABLE`` use it, ``CALL_ONCE`` runs a subgraph that
-assigns the values that they begin with. The first value read is a new input of the graph, the last value assigned a new
-output; a value read behind an assignment is the one assigned.
+Of resource variables, ``VAR_HANDLE`` names one, ``READ_VARIABLE`` and ``ASSIGN_VARIABLE`` use it, ``CALL_ONCE`` runs a
+subgraph that assigns the values that they begin with. The first value read is a new input of the graph, the last value
+assigned a new output; a value read behind an assignment is the one assigned.
+
+Variable tensors are inputs of operators that change them (`UPDATED`), which get an output for each. They begin with
+zeros.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,21 +20,25 @@ from tinycompile.ir.graph import Array
 
 KINDS = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
 Variable = tuple[str, str]  # container and shared name
+UPDATED = {"SVDF": (4,), "UNIDIRECTIONAL_SEQUENCE_LSTM": (18, 19), "UNIDIRECTIONAL_SEQUENCE_RNN": (4,)}
+"""Operators that change variable tensors: positions of these among the inputs, in the order of the outputs made of
+them, which come behind the others."""
 
 
 @dataclass(frozen=True, eq=False)
 class SourceState:
-    """Tensor numbers of what a variable is before an inference and behind it, and its value before the first."""
+    """Tensor numbers of what a variable is before an inference and behind it, and its value before the first (None:
+    zeros, of integers the zero point)."""
 
     input: int
     output: int
-    initial: Array
+    initial: Array | None = None
 
 
 def without_variables(model: SourceModel, path: Path) -> tuple[SourceModel, tuple[SourceState, ...]]:
     """The model with its variables as inputs and outputs, the last of each. Raises UnsupportedError for a variable that
     is read before anything is assigned to it, MalformedModelError for operators that make no sense."""
-    if not any(op.builtin in KINDS for op in model.ops):
+    if not any(op.builtin in KINDS or op.builtin in UPDATED for op in model.ops):
         return model, ()
     return _Resolver(model, path).result()
 
@@ -42,6 +50,9 @@ class _Resolver:
         self.first: dict[Variable, int] = {}  # the tensor that a variable is read into before it is assigned
         self.now: dict[Variable, int] = {}
         self.same: dict[int, int] = {}  # tensors that are others, read again
+        self.tensors = list(model.tensors)
+        self.uses = Counter(i for part in (model.inputs, model.outputs, *(o.inputs for o in model.ops)) for i in part)
+        self.states: list[SourceState] = []
         self.ops: list[SourceOp] = []
 
     def malformed(self, op: SourceOp) -> MalformedModelError:
@@ -65,12 +76,32 @@ class _Resolver:
                     raise self.malformed(op)
                 self.now[self.variable(op, handles)] = self.same.get(op.inputs[1], op.inputs[1])
             else:
-                self.ops.append(replace(op, inputs=tuple(self.same.get(i, i) for i in op.inputs)))
+                inputs = tuple(self.same.get(i, i) for i in op.inputs)
+                self.ops.append(replace(op, inputs=inputs, outputs=(*op.outputs, *self.updated(op))))
         return self.rewritten()
 
+    def updated(self, op: SourceOp) -> list[int]:
+        """The new tensors for the variable ones that an operator changes, which nothing else may use."""
+        made = []
+        for position in UPDATED.get(op.builtin, ()):
+            tensor = op.inputs[position] if position < len(op.inputs) else -1
+            if tensor < 0 or not self.tensors[tensor].is_variable:
+                continue
+            if self.uses[tensor] > 1:
+                raise UnsupportedError(
+                    f"operator {op.index} ({op.builtin}) changes a variable tensor that something else uses",
+                    str(self.path),
+                    "give each operator a state of its own, and no output of the network is one",
+                )
+            kept = replace(self.tensors[tensor], is_variable=False)
+            self.tensors[tensor] = kept
+            self.states.append(SourceState(tensor, len(self.tensors)))
+            made.append(len(self.tensors))
+            self.tensors.append(replace(kept, name=f"{kept.name}/next"))
+        return made
+
     def rewritten(self) -> tuple[SourceModel, tuple[SourceState, ...]]:
-        tensors = list(self.model.tensors)
-        states: list[SourceState] = []
+        tensors, states = self.tensors, self.states
         for variable, tensor in self.first.items():
             value = self.begins[variable]
             if value.shape != tensors[tensor].shape or tensors[tensor].dtype is None:
@@ -86,9 +117,8 @@ class _Resolver:
                 states.append(SourceState(tensor, self.now[variable], value))
         inputs = (*self.model.inputs, *(s.input for s in states))
         outputs = (*(self.same.get(i, i) for i in self.model.outputs), *(s.output for s in states))
-        return replace(self.model, tensors=tuple(tensors), ops=tuple(self.ops), inputs=inputs, outputs=outputs), tuple(
-            states
-        )
+        rewritten = replace(self.model, tensors=tuple(tensors), ops=tuple(self.ops), inputs=inputs, outputs=outputs)
+        return rewritten, tuple(states)
 
     def read(self, op: SourceOp, variable: Variable, out: int) -> None:
         if variable in self.now:
