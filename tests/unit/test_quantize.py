@@ -51,6 +51,38 @@ def test_a_float_graph_survives_the_file(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(runtime(tmp_path / "again.onnx", x)[0], want, rtol=1e-3, atol=1e-5)
 
 
+def places() -> dict[str, tuple[ModelMaker, str]]:
+    """Of each operator that is written as places, with some that lie outside."""
+    fold = ModelMaker([1, 8, 9], 3, opset=18)
+    sizes = [fold.const(np.array(v, dtype=np.int64)) for v in ([4, 4], [2, 2])]
+    fold_out = fold.node("Col2Im", "x", *sizes, pads=[1, 1, 1, 1], strides=[2, 2])
+    rows = ModelMaker([6, 4], 4)
+    at = rows.node("ArgMax", "x", axis=0, keepdims=0)
+    taken = rows.node("Gather", "x", at)
+    scattered = rows.node("ScatterND", "x", rows.node("Reshape", at, rows.const(np.array([4, 1]))), rows.weight(4, 4))
+    warp = ModelMaker([1, 2, 5, 6], 5)
+    grid = warp.node("Tanh", warp.node("Transpose", "x", perm=[0, 2, 3, 1]))
+    return {
+        "fold": (fold, fold_out),
+        "rows": (rows, rows.node("Add", scattered, rows.node("ReduceMax", taken, keepdims=1))),
+        "warp": (warp, warp.node("GridSample", "x", grid, mode="bilinear", padding_mode="border")),
+    }
+
+
+@pytest.mark.parametrize("name", ["fold", "rows", "warp"])
+def test_places_survive_the_file(name: str, tmp_path: Path) -> None:
+    maker, out = places()[name]
+    graph = load_float_model(save(maker, tmp_path / "float.onnx", out))
+    (tmp_path / "again.onnx").write_bytes(write_onnx(graph))
+    again = load_float_model(tmp_path / "again.onnx")
+    for x in inputs(graph, 3):
+        want = evaluate(complete(graph), x, graph.outputs)[graph.outputs[0]]
+        got = evaluate(complete(again), x, again.outputs)[again.outputs[0]]
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_allclose(runtime(tmp_path / "again.onnx", x)[0], want, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(runtime(tmp_path / "float.onnx", x)[0], want, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_quantised_network_is_close_to_the_float_one(name: str, tmp_path: Path) -> None:
     graph, made = quantized(name, tmp_path)

@@ -22,20 +22,24 @@ def max_pool_places(w: Writer, node: Node, window: dict[str, Any]) -> None:
 
 
 def put(w: Writer, node: Node) -> None:
-    """A MaxUnpool where it says so: single elements put into zeros. Else a ScatterND of blocks."""
+    """A MaxUnpool where it says so: single elements put into zeros. Else a ScatterND of blocks. Constant places outside
+    of the data are left out: ONNX would count negative ones from the end."""
     data, places, updates = (node.tensor(k) for k in range(3))
     (n, inner), count, name = data.shape, places.elems, node.out.name
+    at, put_there = w.take(places), w.take(updates)
+    if places.data is not None and np.any(outside := (places.data < 0) | (places.data >= n)):
+        kept = np.flatnonzero(~outside)
+        count, at = kept.size, w.constant(places.data[kept], f"{name}/inside")
+        put_there = w.emit("Gather", [put_there, w.integers(kept.tolist(), f"{name}/kept")], f"{name}/x", axis=0)
     zeros = data.data is not None and not np.any(data.data)
     if zeros and inner == 1 and count <= n and node.attrs.combination == "set":
-        given = [
-            _reshaped(w, w.take(t), (1, 1, count), f"{name}/{what}") for t, what in ((updates, "x"), (places, "i"))
-        ]
+        given = [_reshaped(w, v, (1, 1, count), f"{name}/{what}") for v, what in ((put_there, "x"), (at, "i"))]
         made = w.emit("MaxUnpool", given, f"{name}/line", kernel_shape=[n - count + 1])
         w.give(node, _reshaped(w, made, (n, 1), name))
         return
-    at = _reshaped(w, w.take(places), (count, 1), f"{name}/places")
+    rows = _reshaped(w, at, (count, 1), f"{name}/places")
     reduction = _REDUCTIONS[node.attrs.combination]
-    w.give(node, w.emit("ScatterND", [w.take(data), at, w.take(updates)], name, reduction=reduction))
+    w.give(node, w.emit("ScatterND", [w.take(data), rows, put_there], name, reduction=reduction))
 
 
 def take(w: Writer, node: Node) -> None:
