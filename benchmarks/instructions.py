@@ -1,6 +1,6 @@
 """Executed instructions per inference, stack and code size on emulated cores, as JSON. Exact counts, not times.
 
-python benchmarks/instructions.py [-o instructions.json] [--on cortex-m7 cortex-m4] [--emulator unicorn|qemu]
+python benchmarks/instructions.py [MODEL...] [-o instructions.json] [--on cortex-m7 cortex-m4] [--emulator unicorn|qemu]
 """
 
 from __future__ import annotations
@@ -46,11 +46,12 @@ def measure(model: Path, target_name: str, emulator: str | None) -> dict[str, ob
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", type=Path, help="files  [default: those beside the checkout]")
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--on", nargs="+", default=["cortex-m7"])
     parser.add_argument("--emulator", choices=["unicorn", "qemu"])
     args = parser.parse_args()
-    result = {t: {m.stem: measure(m, t, args.emulator) for m in available()} for t in args.on}
+    result = {t: {m.stem: measure(m, t, args.emulator) for m in args.models or available()} for t in args.on}
     text = json.dumps(result, indent=1)
     print(text)
     if args.output:

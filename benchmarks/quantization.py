@@ -10,7 +10,7 @@ code of the int8 network is held to the interpreter's bits.
 Inputs are of several kinds for networks of images (`quantization_inputs`), as many of each to calibrate; figures are
 given for each kind. With --min-top1 or --min-sqnr what is needed stays float, judged by a third set of samples.
 
-    python benchmarks/quantization.py [--only NAME...] [--calibrator mse] [--min-top1 0.99] [-o FILE.json]
+    python benchmarks/quantization.py [--only NAME...] [--weights int4] [--min-top1 0.99] [-o FILE.json]
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from tinycompile.quantize.measure import Noise, run_both
 from tinycompile.quantize.mixed import AccuracyBudget, quantize_within
 from tinycompile.quantize.quantizer import Quantized, QuantizeOptions, load_float_model
 from tinycompile.quantize.ranges import CALIBRATORS
+from tinycompile.quantize.widths import Excess
 from tinycompile.report.quantization import weight_bytes
 from tinycompile.schedule import plan_graph, verify_plan
 from tinycompile.target import load_target
@@ -126,7 +127,7 @@ def c_outputs(plan: Plan, given: list[Array]) -> Array:
         return run_host(Path(folder), plan.interface, given).outputs[0]
 
 
-def row(name: str, settings: QuantizeOptions, budget: AccuracyBudget) -> dict[str, Any]:
+def row(name: str, settings: QuantizeOptions, budget: AccuracyBudget, files: Path | None) -> dict[str, Any]:
     case, path, target = CASES[name], SHARED / FILES[name], load_target("cortex-m7")
     graph = load_float_model(path)
     kinds = ["noise"] if case.images is None else list(inputs.KINDS)
@@ -136,8 +137,11 @@ def row(name: str, settings: QuantizeOptions, budget: AccuracyBudget) -> dict[st
     )
     watch = Watch(tell=lambda text: print(f"\r{name}: {text:<60}", end="", file=sys.stderr, flush=True))
     used, judge = ([s for kind in kinds for s in given[kind]] for given in (calibration, judged_by))
-    made = quantize_within(graph, used, judge, settings, budget, lambda lowered: True, watch)
+    made = quantize_within(graph, used, judge, settings, budget, lambda lowered: Excess(0, 0), watch)
     onnx.checker.check_model(onnx.load_from_string(made.data), full_check=True)
+    if files is not None:
+        files.mkdir(parents=True, exist_ok=True)
+        (files / f"{name}_{settings.weights}.onnx").write_bytes(made.data)
     watch.phase("comparing")
     found = {kind: compare(made, held_out[kind]) for kind in kinds}
     plans = [plan_graph(g, target, prefix="m") for g in (import_model(path, ImportOptions()), made.lowered)]
@@ -197,19 +201,23 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES), metavar="NAME")
     parser.add_argument("--calibrator", choices=list(CALIBRATORS), default="mse")
     parser.add_argument("--rounding", choices=("nearest", "adaptive"), default="adaptive")
+    parser.add_argument("--weights", choices=("int8", "int4"), default="int8")
+    parser.add_argument("--files", type=Path, help="also write the QDQ files there")
     parser.add_argument("--no-bias-correction", action="store_true")
     parser.add_argument("--no-equalize", action="store_true")
     parser.add_argument("--min-sqnr", type=float, default=-math.inf)
     parser.add_argument("--min-top1", type=float, default=0.0)
     args = parser.parse_args()
     adaptive = args.rounding == "adaptive"
-    settings = QuantizeOptions(args.calibrator, not args.no_bias_correction, adaptive, not args.no_equalize)
+    settings = QuantizeOptions(
+        args.calibrator, not args.no_bias_correction, adaptive, not args.no_equalize, args.weights
+    )
     rows = []
     print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
     for name in args.only:
         if not (SHARED / FILES[name]).is_file():
             raise SystemExit(f"{SHARED / FILES[name]} is not there: the models are beside the checkout or not at all")
-        rows.append(row(name, settings, AccuracyBudget(args.min_sqnr, args.min_top1)))
+        rows.append(row(name, settings, AccuracyBudget(args.min_sqnr, args.min_top1), args.files))
         print(printed(rows[-1]), flush=True)
         if args.output:
             args.output.write_text(json.dumps(rows, indent=1) + "\n")

@@ -20,6 +20,7 @@ from tinycompile.watch import Watch
 
 Size = int | str | None
 MOST_SAMPLES = 200  # of data that is named, as of the command line
+WEIGHT_TYPES = ("int8", "int4")
 MODES = (("input", InputMode), ("results", OutputMode))
 
 
@@ -84,16 +85,23 @@ def plan(
 
 
 def quantize_model(
-    model: str | PathLike[str], samples: str | Array | Mapping[str, Array], out: str | PathLike[str]
+    model: str | PathLike[str],
+    samples: str | Array | Mapping[str, Array],
+    out: str | PathLike[str],
+    *,
+    weights: str = "int8",
 ) -> Path:
     """Quantise a float `.onnx` or `.tflite` file to int8 as ``tinycompile quantize`` does; the QDQ ONNX file written.
 
     `samples`: typical inputs, an array (samples, *shape) for each input by name, or the one array of a network of one
-    input; or text that names data as ``--calibration`` does. Raises UsageError for data that do not fit.
+    input; or text that names data as ``--calibration`` does. `weights`: "int8" or "int4". Raises UsageError for data
+    that do not fit.
     """
     from tinycompile.quantize.calibration import read_samples, samples_of
     from tinycompile.quantize.quantizer import QuantizeOptions, load_float_model, quantize_graph
 
+    if weights not in WEIGHT_TYPES:
+        raise UsageError(f"weights of '{weights}'", "weights", f"one of {', '.join(WEIGHT_TYPES)}")
     graph = load_float_model(Path(model))
     ports = [graph.tensors[name] for name in graph.inputs]
     if isinstance(samples, str):
@@ -102,7 +110,7 @@ def quantize_model(
         given = samples_of(samples if isinstance(samples, Mapping) else {"in_0": samples}, ports, "samples")
     path = Path(out)
     try:
-        path.write_bytes(quantize_graph(graph, given, QuantizeOptions(), Watch()).data)
+        path.write_bytes(quantize_graph(graph, given, QuantizeOptions(weights=weights), Watch()).data)
     except OSError as error:
         raise UsageError(f"cannot write: {error.strerror}", str(path), "give a path that can be written") from None
     return path

@@ -19,17 +19,17 @@ TC_INLINE int32_t tc_add_s8_dsp_operand(int32_t x, int32_t zero_point, int32_t m
 }
 
 /* out: `elems` values of two operands. Arguments as tc_add_s8, no shift to the left; multiplier and shift as
-   tc_packed_stage_of has them. out may be an operand, or lie below it. */
+   tc_dsp_stage_of has them. out may be an operand, or lie below it. */
 TC_INLINE void tc_add_s8_dsp(int8_t *out, const int8_t *in0, const int8_t *in1, int32_t elems, int32_t zero_point0,
                              int32_t multiplier0, int32_t shift0, int32_t sign0, int32_t zero_point1,
                              int32_t multiplier1, int32_t shift1, int32_t sign1, int32_t multiplier, int32_t shift,
                              int32_t out_zero_point, int32_t lo, int32_t hi)
 {
-    const tc_packed_stage stage = tc_packed_stage_of(multiplier, shift, out_zero_point);
+    const tc_dsp_stage stage = tc_dsp_stage_of(multiplier, shift, out_zero_point);
     for (int32_t k = 0; k < elems; ++k) {
         const int32_t a = tc_add_s8_dsp_operand(in0[k], zero_point0, multiplier0, shift0);
         const int32_t b = tc_add_s8_dsp_operand(in1[k], zero_point1, multiplier1, shift1);
-        out[k] = tc_packed_output_s8((uint32_t)(sign0 * a + sign1 * b), stage, lo, hi);
+        out[k] = tc_dsp_output_s8((uint32_t)(sign0 * a + sign1 * b), stage, lo, hi);
     }
 }
 

@@ -77,7 +77,7 @@ TC_INLINE void tc_conv2d_s8_dsp_border(int8_t *out, const int8_t *const *in0, co
     }
 }
 
-/* Arguments as tc_conv2d_s8, without groups and dilation, but multiplier and shift as tc_packed_stage has them. left,
+/* Arguments as tc_conv2d_s8, without groups and dilation, but multiplier and shift as tc_dsp_stage has them. left,
    right: pixels at the ends of the row that have taps in the padding. */
 TC_INLINE void tc_conv2d_s8_dsp(int8_t *out, const int8_t *const *in0, const int8_t *weights, const int32_t *bias,
                                 const int32_t *multiplier, const int8_t *shift, int32_t in_w, int32_t in_ch,

@@ -44,7 +44,7 @@ TC_INLINE void tc_depthwise_conv2d_in_place_s8_dsp_block(
 
 /* As tc_depthwise_conv2d_s8_dsp, but out may begin where one of the input rows begins. Four channels at a time go along
    the row, and each block of pixels is written when the next one is made. The blocks must be so large that the window of
-   none begins before the end of the block two before it (ops/packed_convolution.py says when). */
+   none begins before the end of the block two before it (ops/dsp_convolution.py says when). */
 TC_INLINE void tc_depthwise_conv2d_in_place_s8_dsp(int8_t *out, const int8_t *const *in0, const int8_t *weights,
                                                    const int32_t *bias, const int32_t *multiplier, const int8_t *shift,
                                                    int32_t in_w, int32_t ch, int32_t out_w, int32_t kernel_h,

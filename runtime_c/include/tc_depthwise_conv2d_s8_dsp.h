@@ -47,11 +47,11 @@ TC_INLINE void tc_depthwise_conv2d_s8_dsp_pair(int8_t *out, int32_t out_pitch, c
     }
     TC_UNROLL
     for (int32_t k = odd; k < 4; k += 2) {
-        const tc_packed_stage stage = tc_packed_stage_of(multiplier[k], shift[k], out_zero_point);
+        const tc_dsp_stage stage = tc_dsp_stage_of(multiplier[k], shift[k], out_zero_point);
         const int32_t half = (k - odd) / 2;
         TC_UNROLL
         for (int32_t p = 0; p < pixels; ++p) {
-            out[p * out_pitch + k] = tc_packed_output_s8(acc[p][half], stage, lo, hi);
+            out[p * out_pitch + k] = tc_dsp_output_s8(acc[p][half], stage, lo, hi);
         }
     }
 }
@@ -109,7 +109,7 @@ TC_INLINE void tc_depthwise_conv2d_s8_dsp_border(int8_t *out, const int8_t *cons
 }
 
 /* Arguments as tc_depthwise_conv2d_s8, without dilation, one output channel per input channel, `ch` of them, a multiple
-   of four; multiplier and shift as tc_packed_stage has them, and the bias is the layer's own, the input's zero point
+   of four; multiplier and shift as tc_dsp_stage has them, and the bias is the layer's own, the input's zero point
    not folded in. left, right: pixels at the ends of the row that are made apart, among them all that have taps in the
    padding; those between are a multiple of three. */
 TC_INLINE void tc_depthwise_conv2d_s8_dsp(int8_t *out, const int8_t *const *in0, const int8_t *weights,

@@ -76,10 +76,10 @@ TC_INLINE void tc_dot_s8_dsp_outputs(int8_t *out, uint32_t acc[TC_DOT_PIXELS][TC
 {
     TC_UNROLL
     for (int32_t f = 0; f < filters; ++f) {
-        const tc_packed_stage stage = tc_packed_stage_of(multiplier[f], shift[f], out_zero_point);
+        const tc_dsp_stage stage = tc_dsp_stage_of(multiplier[f], shift[f], out_zero_point);
         TC_UNROLL
         for (int32_t p = 0; p < pixels; ++p) {
-            out[p * out_ch + f] = tc_packed_output_s8(acc[p][f], stage, lo, hi);
+            out[p * out_ch + f] = tc_dsp_output_s8(acc[p][f], stage, lo, hi);
         }
     }
 }

@@ -147,18 +147,18 @@ TC_INLINE uint32_t tc_pair(int32_t value)
     return ((uint32_t)value & 0xffffu) | (uint32_t)value << 16;
 }
 
-/* How tc_output_s8 ends where every shift is from -30 to -1 and nothing overflows (ops/packed_output.py says when), for
+/* How tc_output_s8 ends where every shift is from -30 to -1 and nothing overflows (ops/dsp_output.py says when), for
    one channel: half a step and the zero point, times 2^shift. multiplier: less 2^31 and doubled, so that one high
    multiply-accumulate rounds as tc_high_multiply does. shift: negated. */
 typedef struct {
     int32_t multiplier;
     int32_t shift;
     int32_t half;
-} tc_packed_stage;
+} tc_dsp_stage;
 
-TC_INLINE tc_packed_stage tc_packed_stage_of(int32_t multiplier, int32_t shift, int32_t zero_point)
+TC_INLINE tc_dsp_stage tc_dsp_stage_of(int32_t multiplier, int32_t shift, int32_t zero_point)
 {
-    tc_packed_stage stage;
+    tc_dsp_stage stage;
     stage.multiplier = multiplier;
     stage.shift = shift;
     stage.half = tc_shift_left(2 * zero_point + 1, shift);
@@ -166,7 +166,7 @@ TC_INLINE tc_packed_stage tc_packed_stage_of(int32_t multiplier, int32_t shift, 
 }
 
 /* The sign of x makes halves round away from zero. */
-TC_INLINE int8_t tc_packed_output_s8(uint32_t acc, tc_packed_stage stage, int32_t lo, int32_t hi)
+TC_INLINE int8_t tc_dsp_output_s8(uint32_t acc, tc_dsp_stage stage, int32_t lo, int32_t hi)
 {
     const int32_t x = tc_add_high_multiply((int32_t)acc, (int32_t)acc, stage.multiplier);
     const int32_t y = (x + (x >> 31) + (stage.half >> 1)) >> stage.shift;
@@ -174,7 +174,7 @@ TC_INLINE int8_t tc_packed_output_s8(uint32_t acc, tc_packed_stage stage, int32_
 }
 
 /* How tc_output_nearest_s8 ends under like conditions. multiplier: its own; shift: -1 less its own. */
-TC_INLINE int8_t tc_packed_nearest_s8(uint32_t acc, tc_packed_stage stage, int32_t lo, int32_t hi)
+TC_INLINE int8_t tc_dsp_nearest_s8(uint32_t acc, tc_dsp_stage stage, int32_t lo, int32_t hi)
 {
     const int64_t sign = (int32_t)acc >> 31;
     const int32_t x = (int32_t)((sign + (int64_t)(int32_t)acc * stage.multiplier) >> 32);

@@ -50,11 +50,11 @@ TC_INLINE void tc_fully_connected_s8_dsp_filters(int8_t *out, const int8_t *x, c
         for (int32_t k = in_ch % 16 / 4 * 4; k < in_ch % 16; ++k) {
             acc[f] += (uint32_t)(x[k] * w[f * in_ch + k]);
         }
-        out[f] = tc_packed_nearest_s8(acc[f], tc_packed_stage_of(multiplier[f], shift[f], out_zero_point), lo, hi);
+        out[f] = tc_dsp_nearest_s8(acc[f], tc_dsp_stage_of(multiplier[f], shift[f], out_zero_point), lo, hi);
     }
 }
 
-/* Arguments as tc_fully_connected_s8, but multiplier and shift as tc_packed_nearest_s8 has them. */
+/* Arguments as tc_fully_connected_s8, but multiplier and shift as tc_dsp_nearest_s8 has them. */
 TC_INLINE void tc_fully_connected_s8_dsp(int8_t *out, const int8_t *in0, const int8_t *weights, const int32_t *bias,
                                          const int32_t *multiplier, const int8_t *shift, int32_t pixels, int32_t in_ch,
                                          int32_t out_ch, int32_t out_zero_point, int32_t lo, int32_t hi)

@@ -18,12 +18,12 @@ TC_INLINE void tc_fully_connected_s8_mve_filters(int8_t *out, const int8_t *x, c
     tc_mve_dot(acc, x, w, in_ch, in_ch, 1, filters);
     TC_UNROLL
     for (int32_t f = 0; f < filters; ++f) {
-        const tc_packed_stage stage = tc_packed_stage_of(multiplier[f], shift[f], out_zero_point);
-        out[f] = tc_packed_nearest_s8((uint32_t)acc[0][f], stage, lo, hi);
+        const tc_dsp_stage stage = tc_dsp_stage_of(multiplier[f], shift[f], out_zero_point);
+        out[f] = tc_dsp_nearest_s8((uint32_t)acc[0][f], stage, lo, hi);
     }
 }
 
-/* Arguments as tc_fully_connected_s8, but weights of each four outputs in the order of tc_mve_dot, and multiplier and shift as tc_packed_nearest_s8 has them. */
+/* Arguments as tc_fully_connected_s8, but weights of each four outputs in the order of tc_mve_dot, and multiplier and shift as tc_dsp_nearest_s8 has them. */
 TC_INLINE void tc_fully_connected_s8_mve(int8_t *out, const int8_t *in0, const int8_t *weights, const int32_t *bias,
                                          const int32_t *multiplier, const int8_t *shift, int32_t pixels, int32_t in_ch,
                                          int32_t out_ch, int32_t out_zero_point, int32_t lo, int32_t hi)

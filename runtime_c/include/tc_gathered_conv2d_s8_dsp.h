@@ -5,7 +5,7 @@
 #include "tc_gather.h"
 #include "tc_pointwise_s8_dsp.h"
 
-/* Arguments as tc_conv2d_s8, without groups and dilation, but multiplier and shift as tc_packed_stage has them, and
+/* Arguments as tc_conv2d_s8, without groups and dilation, but multiplier and shift as tc_dsp_stage has them, and
    weights: (out_ch, window), each channel's followed by zeros up to `window`, a multiple of four. Three windows at a
    time are copied to `stack`, 3 * window bytes, and multiplied as pixels of so many channels. */
 TC_INLINE void tc_gathered_conv2d_s8_dsp(int8_t *out, const int8_t *const *in0, int8_t *stack,

@@ -14,11 +14,11 @@ TC_INLINE void tc_inverted_bottleneck_kept_add_s8(
     int32_t out_w, int32_t out_ch, int32_t kernel_h, int32_t kernel_w, int32_t stride_w, int32_t dilation_w,
     int32_t pad_left, int32_t in_h, int32_t stride_h, int32_t dilation_h, int32_t pad_top, int32_t given_h,
     int32_t covered, int32_t slots, int32_t expand_zero_point, int32_t expand_lo, int32_t expand_hi,
-    int32_t depthwise_zero_point, int32_t depthwise_lo, int32_t depthwise_hi, int32_t project_zero_point,
-    int32_t project_lo, int32_t project_hi, int32_t add_column, int32_t add_zero_point0, int32_t add_multiplier0,
-    int32_t add_shift0, int32_t add_sign0, int32_t add_zero_point1, int32_t add_multiplier1, int32_t add_shift1,
-    int32_t add_sign1, int32_t add_multiplier, int32_t add_shift, int32_t add_out_zero_point, int32_t add_lo,
-    int32_t add_hi)
+    int32_t expand_bits, int32_t depthwise_zero_point, int32_t depthwise_lo, int32_t depthwise_hi,
+    int32_t depthwise_bits, int32_t project_zero_point, int32_t project_lo, int32_t project_hi, int32_t project_bits,
+    int32_t add_column, int32_t add_zero_point0, int32_t add_multiplier0, int32_t add_shift0, int32_t add_sign0,
+    int32_t add_zero_point1, int32_t add_multiplier1, int32_t add_shift1, int32_t add_sign1, int32_t add_multiplier,
+    int32_t add_shift, int32_t add_out_zero_point, int32_t add_lo, int32_t add_hi)
 {
     const tc_inverted_bottleneck_addend add = {in1 + add_column * in_ch, add_zero_point0, add_multiplier0, add_shift0,
                                                add_sign0, add_zero_point1, add_multiplier1, add_shift1, add_sign1,
@@ -28,8 +28,9 @@ TC_INLINE void tc_inverted_bottleneck_kept_add_s8(
                                        depthwise_shift, project_weights, project_bias, project_multiplier,
                                        project_shift, in_w, in_ch, mid_ch, out_w, out_ch, kernel_h, kernel_w, stride_w,
                                        dilation_w, pad_left, in_h, stride_h, dilation_h, pad_top, given_h, covered,
-                                       slots, expand_zero_point, expand_lo, expand_hi, depthwise_zero_point,
-                                       depthwise_lo, depthwise_hi, project_zero_point, project_lo, project_hi, add);
+                                       slots, expand_zero_point, expand_lo, expand_hi, expand_bits,
+                                       depthwise_zero_point, depthwise_lo, depthwise_hi, depthwise_bits,
+                                       project_zero_point, project_lo, project_hi, project_bits, add);
 }
 
 #endif

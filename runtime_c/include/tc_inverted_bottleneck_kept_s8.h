@@ -17,11 +17,13 @@ TC_INLINE void tc_inverted_bottleneck_kept_s8_depthwise(
     int8_t *out, const int8_t *ring, const int8_t *weights, const int32_t *bias, const int32_t *multiplier,
     const int8_t *shift, int32_t inside, int32_t row, int32_t column, int32_t first, int32_t in_h, int32_t in_w,
     int32_t mid_ch, int32_t kernel_h, int32_t kernel_w, int32_t dilation_h, int32_t dilation_w, int32_t covered,
-    int32_t slots, int32_t zero_point, int32_t out_zero_point, int32_t lo, int32_t hi)
+    int32_t slots, int32_t zero_point, int32_t out_zero_point, int32_t lo, int32_t hi, int32_t bits)
 {
     const int32_t down = dilation_h * covered % slots;
     const int32_t right = dilation_w % slots;
+    const int32_t pitch = tc_weight_row_bytes(mid_ch, bits);
     for (int32_t c = 0; c < mid_ch; ++c) {
+        const tc_weight_place at = tc_weight_at(c, mid_ch, bits);
         int32_t sum = 0;
         int32_t left = first;
         TC_UNROLL
@@ -32,7 +34,8 @@ TC_INLINE void tc_inverted_bottleneck_kept_s8_depthwise(
             for (int32_t kx = 0; kx < kernel_w; ++kx) {
                 const int32_t x = column + kx * dilation_w;
                 const int32_t there = inside || (y >= 0 && y < in_h && x >= 0 && x < in_w);
-                sum += (there ? ring[slot * mid_ch + c] : zero_point) * weights[(ky * kernel_w + kx) * mid_ch + c];
+                sum += (there ? ring[slot * mid_ch + c] : zero_point) *
+                       tc_weight_in(weights[(ky * kernel_w + kx) * pitch + at.byte], at.part);
                 slot = slot + right < slots ? slot + right : slot + right - slots;
             }
             left = left + down < slots ? left + down : left + down - slots;
@@ -51,8 +54,9 @@ TC_INLINE void tc_inverted_bottleneck_kept_s8_row(
     int32_t out_w, int32_t out_ch, int32_t kernel_h, int32_t kernel_w, int32_t stride_w, int32_t dilation_w,
     int32_t pad_left, int32_t in_h, int32_t stride_h, int32_t dilation_h, int32_t pad_top, int32_t given_h,
     int32_t covered, int32_t slots, int32_t expand_zero_point, int32_t expand_lo, int32_t expand_hi,
-    int32_t depthwise_zero_point, int32_t depthwise_lo, int32_t depthwise_hi, int32_t project_zero_point,
-    int32_t project_lo, int32_t project_hi, tc_inverted_bottleneck_addend add)
+    int32_t expand_bits, int32_t depthwise_zero_point, int32_t depthwise_lo, int32_t depthwise_hi,
+    int32_t depthwise_bits, int32_t project_zero_point, int32_t project_lo, int32_t project_hi, int32_t project_bits,
+    tc_inverted_bottleneck_addend add)
 {
     const int32_t span_h = (kernel_h - 1) * dilation_h + 1;
     const int32_t span_w = (kernel_w - 1) * dilation_w + 1;
@@ -76,7 +80,7 @@ TC_INLINE void tc_inverted_bottleneck_kept_s8_row(
                 tc_inverted_bottleneck_s8_pointwise(
                     ring + tc_inverted_bottleneck_kept_s8_slot(row, column, covered, slots) * mid_ch,
                     in0[row - given] + column * in_ch, expand_weights, expand_bias, expand_multiplier, expand_shift,
-                    in_ch, mid_ch, expand_zero_point, expand_lo, expand_hi);
+                    in_ch, mid_ch, expand_zero_point, expand_lo, expand_hi, expand_bits);
             }
             if (row == last) {
                 break;
@@ -89,17 +93,17 @@ TC_INLINE void tc_inverted_bottleneck_kept_s8_row(
                                                      depthwise_multiplier, depthwise_shift, 1, top, x0, first, in_h,
                                                      in_w, mid_ch, kernel_h, kernel_w, dilation_h, dilation_w, covered,
                                                      slots, expand_zero_point, depthwise_zero_point, depthwise_lo,
-                                                     depthwise_hi);
+                                                     depthwise_hi, depthwise_bits);
         } else {
             tc_inverted_bottleneck_kept_s8_depthwise(filtered, ring, depthwise_weights, depthwise_bias,
                                                      depthwise_multiplier, depthwise_shift, 0, top, x0, first, in_h,
                                                      in_w, mid_ch, kernel_h, kernel_w, dilation_h, dilation_w, covered,
                                                      slots, expand_zero_point, depthwise_zero_point, depthwise_lo,
-                                                     depthwise_hi);
+                                                     depthwise_hi, depthwise_bits);
         }
         tc_inverted_bottleneck_s8_project(out, filtered, project_weights, project_bias, project_multiplier,
                                           project_shift, x, mid_ch, out_ch, project_zero_point, project_lo, project_hi,
-                                          add);
+                                          project_bits, add);
     }
 }
 
@@ -118,8 +122,8 @@ TC_INLINE void tc_inverted_bottleneck_kept_s8(
     int32_t out_w, int32_t out_ch, int32_t kernel_h, int32_t kernel_w, int32_t stride_w, int32_t dilation_w,
     int32_t pad_left, int32_t in_h, int32_t stride_h, int32_t dilation_h, int32_t pad_top, int32_t given_h,
     int32_t covered, int32_t slots, int32_t expand_zero_point, int32_t expand_lo, int32_t expand_hi,
-    int32_t depthwise_zero_point, int32_t depthwise_lo, int32_t depthwise_hi, int32_t project_zero_point,
-    int32_t project_lo, int32_t project_hi)
+    int32_t expand_bits, int32_t depthwise_zero_point, int32_t depthwise_lo, int32_t depthwise_hi,
+    int32_t depthwise_bits, int32_t project_zero_point, int32_t project_lo, int32_t project_hi, int32_t project_bits)
 {
     const tc_inverted_bottleneck_addend none = {0};
     tc_inverted_bottleneck_kept_s8_row(out, in0, y, scratch, expand_weights, expand_bias, expand_multiplier,
@@ -127,8 +131,9 @@ TC_INLINE void tc_inverted_bottleneck_kept_s8(
                                        depthwise_shift, project_weights, project_bias, project_multiplier,
                                        project_shift, in_w, in_ch, mid_ch, out_w, out_ch, kernel_h, kernel_w, stride_w,
                                        dilation_w, pad_left, in_h, stride_h, dilation_h, pad_top, given_h, covered,
-                                       slots, expand_zero_point, expand_lo, expand_hi, depthwise_zero_point,
-                                       depthwise_lo, depthwise_hi, project_zero_point, project_lo, project_hi, none);
+                                       slots, expand_zero_point, expand_lo, expand_hi, expand_bits,
+                                       depthwise_zero_point, depthwise_lo, depthwise_hi, depthwise_bits,
+                                       project_zero_point, project_lo, project_hi, project_bits, none);
 }
 
 #endif

@@ -13,11 +13,12 @@ TC_INLINE void tc_inverted_bottleneck_sums_add_s8(
     const int32_t *project_bias, const int32_t *project_multiplier, const int8_t *project_shift, int32_t in_w,
     int32_t in_ch, int32_t mid_ch, int32_t out_w, int32_t out_ch, int32_t kernel_h, int32_t kernel_w, int32_t stride_w,
     int32_t dilation_w, int32_t pad_left, int32_t rows, int32_t held_h, int32_t stride_h, int32_t dilation_h,
-    int32_t group_ch, int32_t expand_zero_point, int32_t expand_lo, int32_t expand_hi, int32_t depthwise_zero_point,
-    int32_t depthwise_lo, int32_t depthwise_hi, int32_t project_zero_point, int32_t project_lo, int32_t project_hi,
-    int32_t add_column, int32_t add_zero_point0, int32_t add_multiplier0, int32_t add_shift0, int32_t add_sign0,
-    int32_t add_zero_point1, int32_t add_multiplier1, int32_t add_shift1, int32_t add_sign1, int32_t add_multiplier,
-    int32_t add_shift, int32_t add_out_zero_point, int32_t add_lo, int32_t add_hi)
+    int32_t group_ch, int32_t expand_zero_point, int32_t expand_lo, int32_t expand_hi, int32_t expand_bits,
+    int32_t depthwise_zero_point, int32_t depthwise_lo, int32_t depthwise_hi, int32_t depthwise_bits,
+    int32_t project_zero_point, int32_t project_lo, int32_t project_hi, int32_t project_bits, int32_t add_column,
+    int32_t add_zero_point0, int32_t add_multiplier0, int32_t add_shift0, int32_t add_sign0, int32_t add_zero_point1,
+    int32_t add_multiplier1, int32_t add_shift1, int32_t add_sign1, int32_t add_multiplier, int32_t add_shift,
+    int32_t add_out_zero_point, int32_t add_lo, int32_t add_hi)
 {
     const tc_inverted_bottleneck_addend add = {NULL,           add_zero_point0, add_multiplier0,    add_shift0,
                                                add_sign0,      add_zero_point1, add_multiplier1,    add_shift1,
@@ -27,8 +28,9 @@ TC_INLINE void tc_inverted_bottleneck_sums_add_s8(
         out, in0, scratch, expand_weights, expand_bias, expand_multiplier, expand_shift, depthwise_weights,
         depthwise_bias, depthwise_multiplier, depthwise_shift, project_weights, project_bias, project_multiplier,
         project_shift, in_w, in_ch, mid_ch, out_w, out_ch, kernel_h, kernel_w, stride_w, dilation_w, pad_left, rows,
-        held_h, stride_h, dilation_h, group_ch, expand_zero_point, expand_lo, expand_hi, depthwise_zero_point,
-        depthwise_lo, depthwise_hi, project_zero_point, project_lo, project_hi, in1, add_column, add);
+        held_h, stride_h, dilation_h, group_ch, expand_zero_point, expand_lo, expand_hi, expand_bits,
+        depthwise_zero_point, depthwise_lo, depthwise_hi, depthwise_bits, project_zero_point, project_lo, project_hi,
+        project_bits, in1, add_column, add);
 }
 
 #endif

@@ -46,7 +46,7 @@ TC_INLINE void tc_pointwise_s8_dsp_pixels(int8_t *out, const int8_t *x, const in
 
 /* out: (pixels, out_ch). in0: pixels of in_ch channels, one every `stride` of them. weights: (out_ch, in_ch). bias:
    out_ch values, less the input's zero point times the sum of the channel's weights. multiplier, shift: out_ch each, as
-   tc_packed_stage has them. lo, hi: output clamp, within int8. No alignment needed. out must not overlap in0. */
+   tc_dsp_stage has them. lo, hi: output clamp, within int8. No alignment needed. out must not overlap in0. */
 TC_INLINE void tc_pointwise_s8_dsp(int8_t *out, const int8_t *in0, const int8_t *weights, const int32_t *bias,
                                    const int32_t *multiplier, const int8_t *shift, int32_t pixels, int32_t stride,
                                    int32_t in_ch, int32_t out_ch, int32_t out_zero_point, int32_t lo, int32_t hi)

@@ -21,6 +21,8 @@ import tflite_integer_cases  # noqa: E402
 import tflite_models  # noqa: E402
 from compiling import CORPUS  # noqa: E402
 
+from tinycompile.quantize.write_onnx import in_halves  # noqa: E402
+
 
 def onnx_qdq_network() -> bytes:
     m = onnx_models.ModelMaker([1, 3, 8, 8])
@@ -144,6 +146,26 @@ def onnx_selection() -> bytes:
     return serialized(m.model("front", m.node("Reshape", "back", m.const(np.array([-1])))))
 
 
+def onnx_int4() -> bytes:
+    """Weights of 4 bits, signed per channel, unsigned with one block of scales for each output."""
+    m = onnx_models.ModelMaker([1, 3, 5, 5], 4, opset=21)
+
+    def packed(elem: int, shape: tuple[int, ...], name: str) -> str:
+        data = in_halves(m.rng.integers(-8, 8, shape))
+        m.initializers.append(helper.make_tensor(name, elem, shape, data, raw=True))
+        return name
+
+    scales = m.const(np.linspace(0.05, 0.2, 5, dtype=np.float32))
+    w = m.node("DequantizeLinear", packed(TensorProto.INT4, (5, 3, 3, 3), "w"), scales, axis=0)
+    y = m.node("Flatten", m.qdq(m.node("Relu", m.qdq(m.node("Conv", m.qdq("x"), w)))))
+    blocks = m.const(np.linspace(0.01, 0.1, 3, dtype=np.float32)[None])
+    zero = helper.make_tensor("zero", TensorProto.UINT4, (1, 3), in_halves(np.full(3, 8)), raw=True)
+    m.initializers.append(zero)
+    data = packed(TensorProto.UINT4, (45, 3), "v")
+    v = m.node("DequantizeLinear", data, blocks, "zero", axis=0, block_size=45)
+    return serialized(m.model(m.qdq(m.node("MatMul", y, v))))
+
+
 def serialized(model: Any) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -245,6 +267,15 @@ def tflite_integers() -> bytes:
     return m.build(*(cases[name](m) for name in names))
 
 
+def tflite_int4() -> bytes:
+    m = tflite_models.ModelMaker(5)
+    conv = {**STRIDES, "dilationHFactor": 1, "dilationWFactor": 1, "fusedActivationFunction": 1}
+    w = m.weights((4, 3, 3, 3), 0, "INT4")
+    x = m.op("CONV_2D", [m.input((1, 5, 5, 3)), w, m.bias(4)], m.tensor((1, 5, 5, 4)), "Conv2DOptions", **conv)
+    v = m.weights((5, 100), None, "INT4")
+    return m.build(m.op("FULLY_CONNECTED", [x, v, m.bias(5)], m.tensor((1, 5), 0.3), "FullyConnectedOptions"))
+
+
 SEEDS = {
     "onnx/seed-qdq-network.onnx": onnx_qdq_network,
     "onnx/seed-folding.onnx": onnx_folding,
@@ -255,6 +286,7 @@ SEEDS = {
     "onnx/seed-float-functions.onnx": onnx_float_functions,
     "onnx/seed-reductions.onnx": onnx_reductions,
     "onnx/seed-selection.onnx": onnx_selection,
+    "onnx/seed-int4.onnx": onnx_int4,
     "tflite/seed-network.tflite": tflite_network,
     "tflite/seed-movement.tflite": tflite_movement,
     "tflite/seed-elementwise.tflite": tflite_elementwise,
@@ -263,6 +295,7 @@ SEEDS = {
     "tflite/seed-integers.tflite": tflite_integers,
     "tflite/seed-kept.tflite": lambda: tflite_kept(True),
     "tflite/seed-kept-floats.tflite": lambda: tflite_kept(False),
+    "tflite/seed-int4.tflite": tflite_int4,
 }
 
 if __name__ == "__main__":

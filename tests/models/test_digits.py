@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
+import tinycompile
+from tinycompile.emulate.host import run_host
+from tinycompile.emulate.interpreter import run_plan
+from tinycompile.emulate.target import run_target
+from tinycompile.pipeline import Build
+from tinycompile.quantize.write_onnx import NARROW_OPSET, in_halves
+from tinycompile.target import load_target
 from tinycompile.zoo import digits_model_path, digits_test_set
 from tinycompile.zoo.digits import library_versions
 
@@ -77,6 +85,57 @@ def test_the_accuracy_is_of_the_weights(model: Any) -> None:
     weights = next(i for i in damaged.graph.initializer if i.name.startswith("pointwise2_weights_quant"))
     weights.raw_data = bytes(reversed(weights.raw_data))
     assert int8_accuracy(damaged) < 0.5
+
+
+def with_int4_weights(model: Any) -> Any:
+    """The file with each layer's weights in 4 bits, as plainly as can be: 127 becomes 7."""
+    narrow = onnx.ModelProto()
+    narrow.CopyFrom(model)
+    narrow.opset_import[0].version = max(narrow.opset_import[0].version, NARROW_OPSET)
+    initializers = {i.name: i for i in narrow.graph.initializer}
+    for node in narrow.graph.node:
+        weights = initializers.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if weights is None or len(weights.dims) < 2:
+            continue
+        scale, zero = (initializers[name] for name in node.input[1:])
+        values = np.rint(numpy_helper.to_array(weights) * (7 / 127)).astype(np.int8)
+        scaled = (numpy_helper.to_array(scale) * np.float32(127 / 7)).astype(np.float32)
+        for tensor, made in ((weights, values), (zero, np.zeros(zero.dims, dtype=np.int8))):
+            packed = helper.make_tensor(tensor.name, onnx.TensorProto.INT4, tensor.dims, in_halves(made), raw=True)
+            tensor.CopyFrom(packed)
+        scale.CopyFrom(numpy_helper.from_array(scaled, scale.name))
+    return narrow
+
+
+@pytest.fixture(scope="module")
+def narrow_build(model: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Build]:
+    folder = tmp_path_factory.mktemp("int4")
+    onnx.save(with_int4_weights(model), folder / "digits_int4.onnx")
+    return folder, tinycompile.build(folder / "digits_int4.onnx", target="cortex-m4", out=folder / "out")
+
+
+def test_weights_of_four_bits_read_digits_too(narrow_build: tuple[Path, Build]) -> None:
+    """The C code under sanitizers gives the interpreter's bits, of a network that still reads and takes less flash."""
+    folder, built = narrow_build
+    images, labels = digits_test_set()
+    got = run_host(folder / "out", built.plan.interface, [images[:60]]).outputs[0].reshape(60, -1)
+    for image, y in zip(images[:60], got, strict=True):
+        (want,) = run_plan(built.plan, [image[np.newaxis]])
+        np.testing.assert_array_equal(y, want.reshape(-1))
+    assert (got.argmax(axis=1) == labels[:60]).mean() > 0.8
+    eight = tinycompile.build(digits_model_path(), target="cortex-m4").report
+    assert built.report.weights.value < 0.7 * eight.weights.value
+    assert built.report.narrow_saved_bytes == pytest.approx(eight.weights.value - built.report.weights.value, abs=64)
+
+
+@pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="arm-none-eabi-gcc is not installed")
+def test_weights_of_four_bits_on_an_emulated_core(narrow_build: tuple[Path, Build]) -> None:
+    pytest.importorskip("unicorn")
+    folder, built = narrow_build
+    image = digits_test_set()[0][:1]
+    got = run_target(folder / "out", built.plan.interface, load_target("cortex-m4"), [image]).outputs[0]
+    (want,) = run_plan(built.plan, [image])
+    np.testing.assert_array_equal(got.reshape(-1), want.reshape(-1))
 
 
 def test_the_parts_of_the_data_are_disjoint_and_complete() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from operator_cases import activation, constant, make_node
 
 from tinycompile.ir.graph import Array, Node, Tensor
-from tinycompile.ir.quant import Quant
+from tinycompile.ir.quant import Quant, narrowed, offset_values
 from tinycompile.ops.base import Operator
 from tinycompile.ops.conv2d import Conv2d, Conv2dAttrs
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2d, DepthwiseConv2dAttrs
@@ -34,6 +34,21 @@ def weight_quant(channels: int, axis: int, per_channel: bool, zero_point: int, r
     return Quant(scales, zeros, axis if per_channel else None)
 
 
+def random_weights(shape: tuple[int, ...], rng: np.random.Generator, extreme: bool, narrow: bool) -> Array:
+    """All integers of 8 bits, of 4 where `narrow`; the least and the largest alone where `extreme`."""
+    low, high = (-8, 7) if narrow else (-128, 127)
+    w = rng.integers(low, high, shape, endpoint=True)
+    return np.asarray(np.where(w & 1, low, high) if extreme else w)
+
+
+def narrow_weights(values: Array, quant: Quant) -> tuple[Array, Quant]:
+    """Weights of 4 bits whose values, less their zero points, are `values`."""
+    stored = values - offset_values(np.zeros(values.shape, dtype=np.int8), quant)
+    made = narrowed(stored, quant)
+    assert made.bits == 4
+    return stored, made
+
+
 def convolution(
     size: Pair,
     channels: int,
@@ -52,21 +67,24 @@ def convolution(
     out_scale: float = 0.07,
     extreme: bool = False,
     ties: bool = False,
+    narrow: bool = False,
     seed: int = 0,
 ) -> Node:
     """A convolution node; depthwise with `multiplier` output channels per channel when that is not 0.
 
-    `extreme`: weights all -128 or 127. `ties`: every sixteenth accumulator is half way between two outputs.
+    `extreme`: weights all -128 or 127. `ties`: every sixteenth accumulator is half way between two outputs. `narrow`:
+    weights of 4 bits.
     """
     rng = np.random.default_rng(seed)
     depthwise = multiplier > 0
     filters = channels * multiplier if depthwise else filters
     shape = (1, *kernel, filters) if depthwise else (filters, *kernel, channels // groups)
-    w = rng.integers(-128, 127, shape, endpoint=True)
-    w = np.where(w & 1, -128, 127) if extreme else w
+    w = random_weights(shape, rng, extreme, narrow)
     quant = weight_quant(filters, 3 if depthwise else 0, per_channel, w_zero_point, rng)
     if ties:  # steps of 2^-4
         w, quant, out_scale = rng.integers(-3, 3, shape, endpoint=True), Quant((0.25,), (0,)), 2.0
+    if narrow:
+        w, quant = narrow_weights(w, quant)
     if pad == "SAME":
         pad = same_padding(size, kernel, stride, dilation)
     elif pad == "VALID":

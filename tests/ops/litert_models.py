@@ -11,6 +11,7 @@ import pytest
 
 from tinycompile.ir.graph import Array, Tensor
 from tinycompile.ir.types import DType
+from tinycompile.quantize.write_onnx import in_halves
 
 TYPES = {
     DType.FLOAT32: "FLOAT32",
@@ -44,9 +45,13 @@ def single_op_model(
     def add(tensor: Tensor) -> int:
         t = s.TensorT()
         t.name, t.shape, t.type = tensor.name.encode(), list(tensor.shape), getattr(s.TensorType, TYPES[tensor.dtype])
+        narrow = tensor.quant is not None and tensor.quant.bits == 4
+        if narrow:
+            t.type = s.TensorType.INT4
         if tensor.data is not None:
             buffer = s.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(tensor.data).tobytes(), dtype=np.uint8)
+            stored = in_halves(tensor.data) if narrow else np.ascontiguousarray(tensor.data).tobytes()
+            buffer.data = np.frombuffer(stored, dtype=np.uint8)
             model.buffers.append(buffer)
             t.buffer = len(model.buffers) - 1
         if tensor.quant is not None:

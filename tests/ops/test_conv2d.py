@@ -51,6 +51,15 @@ NODES = {
     "3x3_odd_channels_width2": convolution((2, 2), 21, 2, (3, 3), zero_points=(-128, 5)),
     "7x7_many_channels_small_map": convolution((3, 3), 5, 3, (7, 7)),
     "tiny_multiplier": convolution((3, 4), 3, 4, (1, 1), out_scale=1e6),
+    **{f"narrow_pointwise_{n}": convolution((3, 4), n, 5, (1, 1), narrow=True) for n in (1, 2, 7, 8, 9, 16, 20)},
+    "narrow_3x3": convolution((6, 7), 3, 5, (3, 3), stride=(2, 1), narrow=True, relu=True),
+    "narrow_3x3_of_8": convolution((5, 6), 8, 8, (3, 3), narrow=True),
+    "narrow_3x3_of_12": convolution((4, 5), 12, 6, (3, 3), narrow=True, per_channel=False, bias=False),
+    "narrow_dilated": convolution((9, 8), 10, 3, (3, 3), dilation=(2, 3), narrow=True),
+    "narrow_groups": convolution((4, 5), 18, 10, (3, 2), groups=2, narrow=True),
+    "narrow_10x4": convolution((12, 5), 1, 6, (10, 4), stride=(2, 2), narrow=True),
+    "narrow_extreme": convolution((3, 4), 17, 4, (3, 3), narrow=True, extreme=True, zero_points=(127, -128)),
+    "narrow_weight_zero_points": convolution((4, 5), 3, 6, (3, 3), w_zero_point=90, narrow=True),
 }
 
 

@@ -48,6 +48,11 @@ NODES = {
     "extreme_weights_packed": convolution((4, 5), 4, 0, (5, 5), multiplier=1, extreme=True, zero_points=(127, -128)),
     **WIDTHS,
     "extreme_weights": convolution((4, 5), 3, 0, (5, 5), multiplier=1, extreme=True, zero_points=(127, -128)),
+    **{f"narrow_{n}": convolution((5, 6), n, 0, (3, 3), multiplier=1, narrow=True) for n in (1, 7, 8, 9, 12, 16)},
+    "narrow_multiplier3": convolution((6, 5), 5, 0, (5, 3), stride=(2, 1), multiplier=3, narrow=True, bias=False),
+    "narrow_dilated": convolution((9, 8), 3, 0, (3, 3), dilation=(3, 2), multiplier=1, narrow=True),
+    "narrow_extreme": convolution((4, 5), 6, 0, (5, 5), multiplier=1, narrow=True, extreme=True),
+    "narrow_weight_zero_points": convolution((4, 5), 6, 0, (3, 3), multiplier=1, w_zero_point=90, narrow=True),
 }
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from convolution_cases import weight_quant
+from convolution_cases import narrow_weights, random_weights, weight_quant
 from litert_models import run_litert, schema, single_op_model
 from operator_cases import Case, activation, constant, make_node
 
@@ -30,16 +30,18 @@ def layer(
     w_zero_point: int = 0,
     extreme: bool = False,
     ties: bool = False,
+    narrow: bool = False,
     seed: int = 0,
 ) -> Node:
     """`ties`: every sixteenth accumulator is half way between two outputs."""
     rng = np.random.default_rng(seed)
-    w = rng.integers(-128, 127, (outputs, shape[-1]), endpoint=True)
-    w = np.where(w & 1, -128, 127) if extreme else w
+    w = random_weights((outputs, shape[-1]), rng, extreme, narrow)
+    values = rng.integers(-3000, 3000, outputs).astype(np.int32)
     quant = weight_quant(outputs, 0, per_channel, w_zero_point, rng)
+    if narrow:
+        w, quant = narrow_weights(w, quant)
     if ties:
         w, quant = rng.integers(-3, 3, w.shape, endpoint=True), Quant((0.25,), (0,))
-    values = rng.integers(-3000, 3000, outputs).astype(np.int32)
     return make_node(
         FC,
         (
@@ -66,6 +68,9 @@ NODES = {
     "weight_zero_point": layer((3, 10), 5, w_zero_point=7, seed=5),
     "ties": layer((9, 37), 13, ties=True, bias=False),
     "extreme_weights": layer((2, 300), 5, extreme=True),
+    **{f"narrow_{n}": layer((3, n), 6, per_channel=n > 8, narrow=True) for n in (1, 3, 8, 13, 16, 33)},
+    "narrow_extreme": layer((2, 300), 5, narrow=True, extreme=True),
+    "narrow_weight_zero_points": layer((3, 10), 5, per_channel=True, w_zero_point=100, narrow=True),
 }
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from convolution_cases import random_weights
 from operator_cases import Case, activation, constant, make_node
 
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Attrs, Node
-from tinycompile.ir.quant import Quant
+from tinycompile.ir.quant import Quant, narrowed
 from tinycompile.ir.types import DType
 from tinycompile.ops.fully_connected_rows import FullyConnectedRows
 
@@ -16,13 +17,13 @@ OPERATOR = FullyConnectedRows()
 QUANT = Quant((0.01,), (0,))
 
 
-def layer(shape: tuple[int, ...], outputs: int, extreme: bool = False, bias: int = 3000) -> Node:
+def layer(shape: tuple[int, ...], outputs: int, extreme: bool = False, bias: int = 3000, narrow: bool = False) -> Node:
     rng = np.random.default_rng(len(shape) + outputs)
     x = activation("x", shape, 0.05, 3)
-    w = rng.integers(-128, 127, (x.form.rows, outputs, x.form.row_elems), endpoint=True)
-    w = np.where(w & 1, -128, 127) if extreme else w
+    w = random_weights((x.form.rows, outputs, x.form.row_elems), rng, extreme, narrow)
+    quant = narrowed(w, QUANT) if narrow else QUANT
     values = rng.integers(-bias, bias, outputs, endpoint=True).astype(np.int32)
-    inputs = (x, constant("w", w.astype(np.int8), QUANT), constant("b", values))
+    inputs = (x, constant("w", w.astype(np.int8), quant), constant("b", values))
     return make_node(OPERATOR, inputs, activation("y", ()), Attrs())
 
 
@@ -34,6 +35,9 @@ NODES = {
     "one_row": layer((1, 1, 4, 4), 5),
     "sequence": layer((1, 6, 5), 6),
     "extreme_weights": layer((1, 4, 9, 9), 5, extreme=True),
+    "narrow": layer((1, 4, 3, 5), 7, narrow=True),
+    "narrow_of_8": layer((1, 5, 2, 4), 4, narrow=True),
+    "narrow_of_3": layer((1, 3, 1, 3), 5, narrow=True, extreme=True),
     "wraps": layer((1, 4, 9, 9), 8, extreme=True, bias=2**31 - 1),
 }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from convolution_cases import count_macs, same_padding, weight_quant
+from convolution_cases import count_macs, narrow_weights, random_weights, same_padding, weight_quant
 from harness import Run, run_kernels
 from operator_cases import Case, activation, constant, make_node
 
@@ -41,24 +42,28 @@ def bottleneck(
     bias: bool = True,
     per_channel: bool = True,
     extreme: bool = False,
+    narrow: Collection[int] = (),
     w_zero_point: int = 0,
     seed: int = 0,
     residual: AddAttrs | None = None,
     residual_at: Pair = (0, 0),
     rows: int = 1,
 ) -> Node:
-    """A node of (input, expanded, output) `channels`; zero points of the input, the two inner maps and the output."""
+    """A node of (input, expanded, output) `channels`; zero points of the input, the two inner maps and the output.
+    `narrow`: the convolutions, 0 to 2, whose weights are of 4 bits."""
     rng = np.random.default_rng(seed)
     taken, expanded, made = channels
     inputs: list[Tensor | None] = [activation("x", (1, *size, taken), 0.05, zero_points[0])]
     for k, (shape, axis) in enumerate(
         (((expanded, 1, 1, taken), 0), ((1, *kernel, expanded), 3), ((made, 1, 1, expanded), 0))
     ):
-        w = rng.integers(-128, 127, shape, endpoint=True)
-        w = np.where(w & 1, -128, 127) if extreme else w
+        w = random_weights(shape, rng, extreme, k in narrow)
         count = shape[axis]
         values = rng.integers(-3000, 3000, count).astype(np.int32)
-        inputs.append(constant(f"w{k}", w.astype(np.int8), weight_quant(count, axis, per_channel, w_zero_point, rng)))
+        quant = weight_quant(count, axis, per_channel, w_zero_point, rng)
+        if k in narrow:
+            w, quant = narrow_weights(w, quant)
+        inputs.append(constant(f"w{k}", w.astype(np.int8), quant))
         inputs.append(constant(f"b{k}", values) if bias else None)
     if pad == "SAME":
         pad = same_padding(size, kernel, stride, dilation)
@@ -96,6 +101,13 @@ NODES = {
     "stride_beyond_the_window": bottleneck((10, 11), (3, 6, 4), (2, 2), (3, 4), pad=(1, 0, 1, 2)),
     "window_in_the_padding": bottleneck((3, 3), (3, 4, 2), (2, 2), (1, 1), pad=(3, 2, 3, 3)),
     "extreme": bottleneck((4, 5), (9, 10, 7), extreme=True, zero_points=(127, -128, 127, -128)),
+    "narrow": bottleneck((6, 7), (5, 12, 6), narrow=(0, 1, 2)),
+    "narrow_expand": bottleneck((6, 7), (9, 13, 6), stride=(2, 1), narrow=(0,)),
+    "narrow_depthwise": bottleneck((6, 5), (3, 17, 8), narrow=(1,)),
+    "narrow_project_residual": bottleneck((6, 5), (8, 17, 8), narrow=(2,), residual=AddAttrs()),
+    "narrow_rows2": bottleneck((6, 7), (5, 12, 6), rows=2, narrow=(0, 2)),
+    "sums_narrow": bottleneck((4, 3), (5, 61, 6), rows=4, narrow=(0, 1, 2)),
+    "sums_narrow_of_two": bottleneck((4, 3), (5, 24, 3), (5, 5), rows=4, narrow=(1, 2)),
     "residual": bottleneck((6, 7), (5, 12, 5), residual=AddAttrs()),
     "residual_clamp_8": bottleneck((5, 6), (8, 9, 8), residual=AddAttrs(clamp=(-40, 55))),
     "residual_less": bottleneck((5, 4), (3, 8, 3), (3, 2), residual=AddAttrs(subtract=True)),

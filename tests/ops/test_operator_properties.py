@@ -432,7 +432,7 @@ class OtherStage(DepthwiseConv2d):
 
 
 @pytest.mark.parametrize(("param", "more"), [("bias", 1), ("shift", 1), ("multiplier", 1 << 20)])
-def test_control_packed_output_stage(param: str, more: int, tmp_path: Path) -> None:
+def test_control_dsp_output_stage(param: str, more: int, tmp_path: Path) -> None:
     node = convolution((4, 6), 4, 0, (3, 3), multiplier=1, ties=True)
     values = Case("stage", DepthwiseConv2d(), node).inputs(4)
     expected = reference(Case("stage", DepthwiseConv2d(), node), 4)

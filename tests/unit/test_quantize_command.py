@@ -82,8 +82,32 @@ def test_an_accuracy_budget_keeps_parts_in_float(data: Path, tmp_path: Path, mod
     assert mixed["sqnr"] >= plain["sqnr"] + 6
     assert "kept float to gain accuracy" in mixed["float_operators"].values()
     assert plain["int8"]["weight_bytes"] <= mixed["int8"]["weight_bytes"]
-    lines = failed(1, *common[:-1], "--min-sqnr", "60", "--flash", str(plain["int8"]["weight_bytes"]))
+    built = json.loads(ok("build", str(tmp_path / "q.onnx"), "--no-compile", "--json", "-o", str(tmp_path / "out")))
+    (flash,) = [f["needs_bytes"] for f in built["fits"] if f["region"] == "flash"]
+    lines = failed(1, *common[:-1], "--min-sqnr", "60", "--flash", str(flash))
     assert "does not fit" in lines[2]
+
+
+def test_weights_of_four_bits(data: Path, tmp_path: Path, model: Path) -> None:
+    """Asked for, or where flash is short; what is reported is what is built."""
+    common = ["--calibration", str(data), "-o", str(tmp_path / "q.onnx")]
+    text = ok("quantize", str(model), *common, "--weights", "int4")
+    assert "4 of 4 layers have weights of 4 bits" in text
+    assert "B int4" in text
+    shown = ok("inspect", str(tmp_path / "q.onnx"))
+    assert shown.count("(4 bits)") == 4
+    built = json.loads(ok("build", str(tmp_path / "q.onnx"), "--no-compile", "--json", "-o", str(tmp_path / "out")))
+    assert built["narrow_saved_bytes"] > 100
+    (needs,) = [f["needs_bytes"] for f in built["fits"] if f["region"] == "flash"]
+    whole = json.loads(ok("quantize", str(model), *common, "--json"))
+    assert set(whole["weight_bits"].values()) == {8}
+    mixed = json.loads(ok("quantize", str(model), *common, "--json", "--flash", str(needs + 60)))
+    assert {4, 8} == set(mixed["weight_bits"].values())
+    assert whole["sqnr"] > mixed["sqnr"]
+    flash = ["--flash", str(needs + 60), "--no-compile", "--json"]
+    again = json.loads(ok("build", str(model), "--quantize", *common[:-1], str(tmp_path / "two"), *flash))
+    assert again["quantization"]["weight_bits"] == mixed["weight_bits"]
+    failed(4, "quantize", str(model), *common, "--flash", "1k")
 
 
 def test_what_is_wrong_is_said(model: Path, data: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tinycompile.quantize.measure import measure
 from tinycompile.quantize.moments import as_matrices, from_matrices, input_moments
 from tinycompile.quantize.prepare import complete
 from tinycompile.quantize.quantizer import QuantizeOptions, load_float_model, quantize_graph
-from tinycompile.quantize.weights import _rounded, layer_weights
+from tinycompile.quantize.weights import LIMITS, _clipped, _rounded, channel_scales, layer_weights
 from tinycompile.watch import Watch
 
 FORMS = {
@@ -98,9 +98,45 @@ def test_rounding_finds_what_trying_everything_finds() -> None:
 
         ups = itertools.product((0, 1), repeat=7)
         best = min(loss(np.floor(units) + np.array(up)) for up in ups)
-        assert loss(_rounded(units, h)) <= loss(np.rint(units)) + 1e-9
-        worse.append(loss(_rounded(units, h)) / best)
+        found = loss(_rounded(units, h, LIMITS[8]))
+        assert found <= loss(np.rint(units)) + 1e-9
+        worse.append(found / best)
     assert np.median(worse) < 1.2
+
+
+def test_rounding_stays_within_the_limits() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(0.5, 1, (50, 7))
+    found = _rounded(rng.uniform(-12, 12, (1, 4, 7)), (x.T @ x / 50)[None], LIMITS[4])
+    assert (found.min(), found.max()) == (-8, 7)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_of_four_bits(form: str, tmp_path: Path) -> None:
+    """All 16 values may occur, no scale is larger than the weights ask for, and those chosen cost less."""
+    graph, node = layer(form, tmp_path)
+    samples = inputs(graph, 16)
+    (moments,) = input_moments(complete(graph), [node], samples, True, Watch()).values()
+    made = layer_weights(node, 0.01, moments, True, True, 4)
+    assert made.quant.bits == 4
+    assert -8 <= made.values.min() < made.values.max() <= 7
+    weights = as_matrices(node, node.const(1))
+    widest = np.abs(weights).max(axis=2).reshape(-1) / 7
+    assert np.all(np.array(made.quant.scale) <= widest * 1.0001)
+    losses = []
+    for scales in (channel_scales(node, 0.01, 4, moments.second), widest):
+        step = scales.reshape(*weights.shape[:2], 1)
+        error = np.clip(np.rint(weights / step), -8, 7) * step - weights
+        losses.append(np.einsum("gok,gkl,gol->go", error, moments.second, error))
+    assert np.all(losses[0] <= losses[1] * 1.0001)
+    assert losses[0].sum() < losses[1].sum()
+
+
+def test_scales_clip_what_is_rare() -> None:
+    """One weight far from all others takes the resolution of all; of 4 bits it is not worth it."""
+    weights = np.concatenate([np.random.default_rng(0).normal(0, 0.1, 400), [1.0]])[None, None]
+    (scale,) = _clipped(weights, np.array([[1 / 7]]), LIMITS[4], None)[0]
+    assert 0.4 / 7 <= scale < 0.8 / 7
 
 
 def test_a_layer_without_bias_gets_one(tmp_path: Path) -> None:

@@ -46,10 +46,11 @@ def conv(
     groups: int = 1,
     per_channel: bool = True,
     scale: float = 0.08,
+    dtype: str = "INT8",
 ) -> Case:
     def build(m: ModelMaker) -> int:
         x = m.input((1, *size, 4))
-        w = m.weights((6, *kernel, 4 // groups), 0 if per_channel else None)
+        w = m.weights((6, *kernel, 4 // groups), 0 if per_channel else None, dtype)
         out = output_size(size, kernel, stride, dilation, mode)
         y = m.tensor((1, *out, 6), scale, -7)
         return m.op(
@@ -91,13 +92,15 @@ CASES |= {
     "conv_relu_n1_to_1": conv(activation=RELU_N1, scale=0.013),
     "conv_groups": conv(groups=2),
     "conv_per_tensor": conv(per_channel=False),
+    "conv_int4": conv(dtype="INT4", stride=(2, 1), scale=0.02),
+    "conv_int4_grouped": conv(dtype="INT4", groups=2, scale=0.01),
 }
 
 
-def depthwise(multiplier: int, stride: tuple[int, int], mode: int, dilation: int = 1) -> Case:
+def depthwise(multiplier: int, stride: tuple[int, int], mode: int, dilation: int = 1, dtype: str = "INT8") -> Case:
     def build(m: ModelMaker) -> int:
         size, ch = (8, 9), 3 * multiplier
-        x, w = m.input((1, *size, 3)), m.weights((1, 3, 3, ch), 3)
+        x, w = m.input((1, *size, 3)), m.weights((1, 3, 3, ch), 3, dtype)
         y = m.tensor((1, *output_size(size, (3, 3), stride, (dilation,) * 2, mode), ch), 0.07, 11)
         return m.op(
             "DEPTHWISE_CONV_2D",
@@ -120,6 +123,7 @@ CASES |= {
     "depthwise_same_stride_2": depthwise(1, (2, 2), SAME),
     "depthwise_multiplier": depthwise(2, (1, 1), SAME),
     "depthwise_valid_dilated": depthwise(1, (1, 1), VALID, 2),
+    "depthwise_int4": depthwise(3, (1, 2), SAME, dtype="INT4"),
 }
 
 
@@ -143,6 +147,8 @@ CASES |= {
     "fully_connected_without_bias": fully_connected((1, 12), bias=False),
     "fully_connected_per_channel": fully_connected((1, 12), axis=0),
     "fully_connected_weight_zero_point": fully_connected((1, 12), zero_point=5),
+    "fully_connected_int4": fully_connected((4, 12), axis=0, dtype="INT4"),
+    "fully_connected_int4_per_tensor": fully_connected((1, 12), dtype="INT4"),
 }
 
 
@@ -354,7 +360,9 @@ def test_operator_is_bit_exact(name: str, tmp_path: Path) -> None:
 NOT_UNSIGNED = ("average_pool", "resize_bilinear", "conv_relu6_fine_scale", "conv_relu_n1_to_1")
 
 
-@pytest.mark.parametrize("name", [n for n in CASES if n not in OF_INT8_ALONE and not n.startswith(NOT_UNSIGNED)])
+@pytest.mark.parametrize(
+    "name", [n for n in CASES if n not in OF_INT8_ALONE and not n.startswith(NOT_UNSIGNED) and "int4" not in n]
+)
 def test_uint8_operator_is_bit_exact(name: str, tmp_path: Path) -> None:
     maker = ModelMaker(seed=len(name), unsigned=True)
     assert_bit_exact(maker.build(CASES[name](maker)), tmp_path / f"{name}.tflite", 2)

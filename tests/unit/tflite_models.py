@@ -17,6 +17,7 @@ from tinycompile.ops.evaluate import evaluate as by_references
 from tinycompile.ops.registry import OPERATORS
 from tinycompile.passes import PASSES
 from tinycompile.passes.lowering_check import check_supported
+from tinycompile.quantize.write_onnx import in_halves
 from tinycompile.verify.litert import LiteRt
 
 _NUMPY = {
@@ -73,7 +74,9 @@ class ModelMaker:
         t.shape, t.type, t.shapeSignature = list(shape), getattr(s.TensorType, dtype), None
         if data is not None:
             buffer = s.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(data).astype(_NUMPY[dtype]).tobytes(), dtype=np.uint8)
+            values = np.ascontiguousarray(data)
+            stored = in_halves(values) if dtype == "INT4" else values.astype(_NUMPY[dtype]).tobytes()
+            buffer.data = np.frombuffer(stored, dtype=np.uint8)
             self.model.buffers.append(buffer)
             t.buffer = len(self.model.buffers) - 1
         if scale is not None:
@@ -92,7 +95,7 @@ class ModelMaker:
 
     def weights(self, shape: Sequence[int], axis: int | None = None, dtype: str = "INT8", zero_point: int = 0) -> int:
         """Random weights, per channel along `axis` when one is given."""
-        low, high = (-127, 128) if dtype == "INT8" else (0, 256)
+        low, high = {"INT8": (-127, 128), "INT4": (-8, 8), "UINT8": (0, 256)}[dtype]
         scale: float | list[float] = 0.01 if axis is None else self.rng.uniform(0.004, 0.02, shape[axis]).tolist()
         return self.tensor(shape, scale, zero_point, dtype, self.rng.integers(low, high, shape), axis or 0)
 

@@ -53,13 +53,16 @@ class _Module:
     schedule: set[str] = field(default_factory=set)
     """Names of the arrays that hold the order of rows and their addresses."""
 
-    def weight(self, data: Array, comment: str) -> str:
+    def weight(self, data: Array, comment: str, packed_elems: int | None = None) -> str:
         data = np.ascontiguousarray(data)
         c_type = DType(data.dtype.name).c_type
         key = (c_type, hashlib.sha256(data.tobytes()).digest())
         if key not in self.weights:
             name = f"{self.prefix}_data_{len(self.weights)}"
-            self.weights[key] = WeightArray(name, c_type, data.size, data.nbytes, array_body(data), comment)
+            saved_bytes = 0 if packed_elems is None else packed_elems - data.nbytes
+            self.weights[key] = WeightArray(
+                name, c_type, data.size, data.nbytes, array_body(data), comment, saved_bytes
+            )
         return self.weights[key].name
 
     def table(self, values: tuple[int, ...]) -> str:
@@ -212,7 +215,8 @@ def _call(module: _Module, plan: Plan, node: Node, step: Step, call: KernelCall,
                 "a kernel wants scratch that the plan did not place", str(node.op.source), "report this bug"
             )
         args.append(_address(module, scratch, str(single) if single is not None else "y"))
-    args.extend(module.weight(a.data, f"{a.param} of {comment_text(str(node.op.source))}") for a in call.arrays)
+    source = comment_text(str(node.op.source))
+    args.extend(module.weight(a.data, f"{a.param} of {source}", a.packed_elems) for a in call.arrays)
     return CallText(instance.name, tuple(windows), tuple(args))
 
 
@@ -401,6 +405,7 @@ def emit_c(plan: Plan) -> Emission:
         {**files, **runtime},
         sum(w.nbytes for w in module.weights.values()) - schedule_bytes,
         schedule_bytes,
+        sum(w.saved_bytes for w in module.weights.values()),
         stack_bytes,
         len(module.instances),
         len(steps),

@@ -10,7 +10,8 @@ from tinycompile.ir.interface import Port
 
 @dataclass(frozen=True)
 class WeightArray:
-    """One flash array; equal contents and types share it."""
+    """One flash array; equal contents and types share it. `saved_bytes`: what it would take more with a byte for each
+    value."""
 
     name: str
     c_type: str
@@ -18,6 +19,7 @@ class WeightArray:
     nbytes: int
     body: str
     comment: str
+    saved_bytes: int
 
 
 @dataclass(frozen=True)

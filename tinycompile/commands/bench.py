@@ -81,6 +81,7 @@ def bench(
     name: str | None,
     shapes: tuple[str, ...],
     states: tuple[str, ...],
+    dynamic_range: str,
     dump_after: str | None,
     as_json: bool,
 ) -> None:
@@ -102,7 +103,7 @@ def bench(
         options.model_path(model),
         target,
         unlimited if sram is None and flash is None else options.budgets(sram, flash),
-        options.import_options(io, name, shapes, states),
+        options.import_options(io, name, shapes, states, dynamic_range),
         options.dumper(dump_after),
         wanted.goal(sram),
     )

@@ -22,6 +22,11 @@ def _quant(tensor: Tensor) -> str:
     return f"{tensor.quant.scale[0]:.6g} ({tensor.quant.zero_point[0]:+d})"
 
 
+def _weight_bits(node: Node) -> int | None:
+    """Of weights that are stored narrower than their type; None where there are none."""
+    return next((t.quant.bits for t in node.inputs if t is not None and t.quant is not None and t.quant.bits), None)
+
+
 def _layer_bytes(node: Node) -> int:
     """Run-time tensors that this layer alone needs together."""
     tensors = {t.name: t.nbytes for t in (*node.inputs, *node.outputs) if t is not None and not t.is_const}
@@ -69,6 +74,7 @@ def inspect(
             "dtype": n.out.dtype.value,
             "macs": OPERATORS[n.op.kind].macs(n),
             "weight_bytes": sum(t.nbytes for t in n.inputs if t is not None and t.is_const),
+            "weight_bits": _weight_bits(n),
             "layer_bytes": _layer_bytes(n),
         }
         for k, n in enumerate(nodes)
@@ -85,7 +91,7 @@ def inspect(
             n.out.dtype.value,
             _quant(n.out),
             f"{layer['macs']:,}",
-            f"{layer['weight_bytes']:,}",
+            f"{layer['weight_bytes']:,}" + (f" ({layer['weight_bits']} bits)" if layer["weight_bits"] else ""),
             f"{layer['layer_bytes']:,}",
             one_line(str(n.op.source), 44),
         )

@@ -42,9 +42,10 @@ def quantize(
     tinycompile quantize model.tflite --calibration folder/ --calibrator percentile --report report.html
     tinycompile quantize model.onnx --calibration my_data:samples --metric my_data:accuracy
     tinycompile quantize model.onnx --calibration samples.npz --min-sqnr 30 --flash 512k
+    tinycompile quantize model.onnx --calibration samples.npz --weights int4
 
-    Weights become int8 per output channel, activations int8 per tensor. The ranges of activations come from samples:
-    some 100 inputs like those the device will see, scaled as in training. A function gives them too:
+    Weights become int8 (or int4: --weights) per output channel, activations int8 per tensor. The ranges of activations
+    come from samples: some 100 inputs like those the device will see, scaled as in training. A function gives them too:
 
     \b
     # my_data.py
@@ -57,7 +58,8 @@ def quantize(
     largest output is the same. A layer with little SQNR of its own is where to look: ranges with outliers, channels of
     very different size. --metric is called as f(outputs, inputs), lists of dictionaries of arrays, for float and for
     int8. What has no int8 kernel stays float, and is named; --min-sqnr and --min-top1 keep more in float, within --sram
-    and --flash (bytes of the arena and of the weights).
+    and --flash. Where int8 does not fit in --flash (constants, an estimate of the code), weights become int4, in the
+    layers that lose least by it.
 
     Then build it: tinycompile build model_int8.onnx -o out/. Or both at once: tinycompile build model.onnx --quantize
     --calibration samples.npz -o out/.

@@ -15,7 +15,7 @@ from tinycompile.errors import UsageError
 from tinycompile.ir.graph import Graph
 from tinycompile.quantize.ranges import CALIBRATORS
 from tinycompile.report.quantization import QuantizationReport, Sizes, weight_bytes
-from tinycompile.report.summary import Budgets
+from tinycompile.report.summary import Budgets, summarize
 from tinycompile.target import Target
 from tinycompile.watch import Watch
 
@@ -31,6 +31,7 @@ class QuantizeRequest:
     rounding: str
     bias_correction: bool
     equalize: bool
+    weights: str
     min_sqnr: float | None
     min_top1: float | None
     metric: str | None
@@ -63,11 +64,19 @@ def quantize_options(function: F) -> F:
             help="Make the channels between two layers alike in size first; the float network stays the same.",
         ),
         click.option(
+            "--weights",
+            type=click.Choice(["auto", "int8", "int4"]),
+            default="auto",
+            show_default=True,
+            help="Width of weights. auto: int8, but int4 in the layers that lose least by it where --flash is less. "
+            "With an accuracy budget, those that lose most become int8 again before anything stays float.",
+        ),
+        click.option(
             "--rounding",
             type=click.Choice(["nearest", "adaptive"]),
             default="adaptive",
             show_default=True,
-            help="Each weight to the nearest int8, or to the neighbour that changes the layer's outputs least.",
+            help="Each weight to the nearest integer, or to the neighbour that changes the layer's outputs least.",
         ),
         click.option(
             "--calibrator",
@@ -104,10 +113,13 @@ def quantized_file(
     tell: Callable[[str], None],
 ) -> tuple[bytes, QuantizationReport]:
     """The QDQ ONNX file made of a float model, and what it cost. UsageError without calibration data."""
+    from tinycompile.codegen.c import emit_c
     from tinycompile.quantize.calibration import load_function, read_samples, split_held_out
     from tinycompile.quantize.measure import measure
     from tinycompile.quantize.mixed import AccuracyBudget, quantize_within
     from tinycompile.quantize.quantizer import QuantizeOptions, load_float_model
+    from tinycompile.quantize.widths import Excess
+    from tinycompile.schedule import plan_graph
 
     if request.calibration is None:
         raise UsageError(
@@ -125,19 +137,23 @@ def quantized_file(
         held_out = len(used) < len(given)
     metric = None if request.metric is None else load_function(request.metric)
 
-    def fits(lowered: Graph) -> bool:
-        sizes = _sizes(lowered, target)
-        limits = (budgets.sram_bytes, sizes.arena_bytes), (budgets.flash_bytes, sizes.weight_bytes)
-        return all(limit is None or size <= limit for limit, size in limits)
+    def fit(lowered: Graph) -> Excess:
+        """As a build would say, with an estimate of the code; nothing where no budget is given."""
+        if budgets == Budgets(None, None):
+            return Excess(0, 0)
+        plan = plan_graph(lowered, target, prefix="m")
+        found = summarize(plan, target, budgets, emit_c(plan)).fits
+        limits = (budgets.sram_bytes, budgets.flash_bytes)
+        return Excess(*(0 if b is None else max(f.needs.value - b, 0) for f, b in zip(found, limits, strict=True)))
 
     settings = QuantizeOptions(
-        request.calibrator, request.bias_correction, request.rounding == "adaptive", request.equalize
+        request.calibrator, request.bias_correction, request.rounding == "adaptive", request.equalize, request.weights
     )
     budget = AccuracyBudget(
         -math.inf if request.min_sqnr is None else request.min_sqnr,
         0.0 if request.min_top1 is None else request.min_top1,
     )
-    made = quantize_within(graph, used, judged_by, settings, budget, fits, watch)
+    made = quantize_within(graph, used, judged_by, settings, budget, fit, watch)
     report = QuantizationReport(
         model.name,
         _words(request),
@@ -145,6 +161,7 @@ def quantized_file(
         held_out,
         measure(made.reference, made.lowered, judged_by, watch, metric),
         dict(made.scheme.kept_float),
+        made.weight_bits,
         _sizes(made.reference, target),
         _sizes(made.lowered, target),
     )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinycompile.ir.quant import Quant
+from tinycompile.ir.quant import NARROW_BITS, Quant
 from tinycompile.ir.types import DType, RowForm, row_form
 
 Array = NDArray[Any]
@@ -57,7 +57,9 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        return self.elems * self.dtype.itemsize
+        """Bytes of the values; two of 4 bits share one."""
+        narrow = self.quant is not None and self.quant.bits == NARROW_BITS
+        return (self.elems + 1) // 2 if narrow else self.elems * self.dtype.itemsize
 
     @cached_property
     def form(self) -> RowForm:

@@ -50,7 +50,8 @@ def _digest(data: bytes) -> str:
 
 
 def _type(tensor: Tensor) -> str:
-    return f"{tensor.dtype.value}[{','.join(str(d) for d in tensor.shape)}]{_quant(tensor.quant)}"
+    bits = "" if tensor.quant is None or tensor.quant.bits is None else f" in {tensor.quant.bits} bits"
+    return f"{tensor.dtype.value}[{','.join(str(d) for d in tensor.shape)}]{bits}{_quant(tensor.quant)}"
 
 
 def _data(tensor: Tensor) -> str:

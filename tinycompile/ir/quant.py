@@ -8,22 +8,28 @@ Networks for Efficient Integer-Arithmetic-Only Inference").
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 Int32Array = NDArray[np.int32]
+NARROW_BITS = 4
 
 
 @dataclass(frozen=True)
 class Quant:
-    """Scales (float32 values, positive and finite) and zero points: one of each, or one per index of `axis`."""
+    """Scales (float32 values, positive and finite) and zero points: one of each, or one per index of `axis`.
+
+    `bits`: NARROW_BITS for a constant that the model gives in 4 bits and whose values, less their zero points, all lie
+    in [-8, 7], so that flash may hold two in a byte; None: as its element type says.
+    """
 
     scale: tuple[float, ...]
     zero_point: tuple[int, ...]
     axis: int | None = None
+    bits: int | None = None
 
     @property
     def per_channel(self) -> bool:
@@ -42,6 +48,27 @@ class Quant:
         if len(self.scale) != count:
             raise ValueError(f"{len(self.scale)} scales for {count} channels")
         return self.scale, self.zero_point
+
+
+def offset_values(data: NDArray[np.integer], quant: Quant) -> NDArray[np.int64]:
+    """`data` less its zero points, each value's that of its channel."""
+    along = [1] * data.ndim
+    if quant.axis is not None:
+        along[quant.axis] = -1
+    zero_point = np.array(quant.zero_point, dtype=np.int64).reshape(along)
+    return np.asarray(data.astype(np.int64) - zero_point)
+
+
+def is_narrow(data: NDArray[np.integer], quant: Quant) -> bool:
+    """Whether all of `data`, less zero points, lies in [-8, 7]."""
+    values = offset_values(data, quant)
+    half = 1 << (NARROW_BITS - 1)
+    return values.size > 0 and bool(-half <= values.min() and values.max() < half)
+
+
+def narrowed(data: NDArray[np.integer], quant: Quant) -> Quant:
+    """`quant` of values that a model gives in 4 bits, which is how they are stored where zero points allow it."""
+    return replace(quant, bits=NARROW_BITS if is_narrow(data, quant) else None)
 
 
 @lru_cache(1 << 16)

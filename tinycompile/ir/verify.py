@@ -12,6 +12,7 @@ from typing import NoReturn, Protocol
 
 from tinycompile.errors import InternalError, ModelError, QuantError, ShapeError, one_line
 from tinycompile.ir.graph import Attrs, Graph, Node, Op, State, Tensor
+from tinycompile.ir.quant import NARROW_BITS, is_narrow
 from tinycompile.ir.types import DType
 
 IMPORT_STAGE = "import"
@@ -83,6 +84,10 @@ class _Checker:
             low, high = tensor.dtype.int_range
             if not all(low <= z <= high for z in q.zero_point):
                 self.model(QuantError, f"a zero point outside {tensor.dtype.value}", where, fix)
+        if q.bits is not None:
+            eight = tensor.dtype in (DType.INT8, DType.UINT8)
+            if q.bits != NARROW_BITS or not eight or tensor.data is None or not is_narrow(tensor.data, q):
+                self.bug(f"{tensor.dtype.value} values that do not fit in {q.bits} bits", where)
 
     def structure(self) -> None:
         """Names resolve, ops are in topological order, every tensor has one producer."""

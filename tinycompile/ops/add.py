@@ -14,7 +14,7 @@ from tinycompile.ir.types import Region
 from tinycompile.ops.base import DSP, GENERIC, MVE, KernelCall, Variant
 from tinycompile.ops.binary import Binary
 from tinycompile.ops.convolution import tensor_quant
-from tinycompile.ops.packed_output import packed_stage_fits
+from tinycompile.ops.dsp_output import dsp_stage_fits
 
 LEFT_SHIFT = 20
 
@@ -60,7 +60,7 @@ class Add(Binary):
             return (GENERIC,)
         multiplier, shift = multipliers[2]
         most = sum((255 << LEFT_SHIFT) * m >> 31 - s for m, s in multipliers[:2]) + 2
-        fits = shift < 0 and packed_stage_fits(most, multiplier, -shift, tensor_quant(node, node.out)[1])
+        fits = shift < 0 and dsp_stage_fits(most, multiplier, -shift, tensor_quant(node, node.out)[1])
         return (MVE, DSP, GENERIC) if fits else (MVE, GENERIC)
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:

@@ -70,10 +70,13 @@ def window_tensor(node: Node, window: RowWindow) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ConstArray:
-    """Flash data of one kernel call: ``const T *<param>`` with T from ``data.dtype``, packed as the kernel reads it."""
+    """Flash data of one kernel call: ``const T *<param>`` with T from ``data.dtype``, packed as the kernel reads it.
+
+    `packed_elems`: how many values are in `data`, where it holds several in a byte; None: one an element."""
 
     param: str
     data: Array
+    packed_elems: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,15 +83,14 @@ class RowGroup:
     def _expanded_bytes(self, channels: int) -> int:
         return (self.span * self.held + 1) * min(channels, self.mid_ch)
 
-    def weights(self, stage: str, data: Array) -> Array:
+    def weights(self, stage: str, data: Array) -> tuple[Array, ...]:
         """The weights of a convolution as the kernel reads them, from its own kernel's: those of a depthwise one with
-        window columns outermost, as scratch holds them; and all channels that are expanded at a time together."""
+        window columns outermost, as scratch holds them; and a part for all channels that are expanded at a time."""
         if stage == "depthwise":
             data = data.transpose(1, 0, 2)
         if not self.by_sums or stage == "expand":
-            return data
-        parts = np.split(data, range(CHANNELS, self.mid_ch, CHANNELS), axis=data.ndim - 1)
-        return np.concatenate([part.reshape(-1) for part in parts])
+            return (data,)
+        return tuple(np.split(data, range(CHANNELS, self.mid_ch, CHANNELS), axis=data.ndim - 1))
 
     @property
     def consts(self) -> list[tuple[str, int]]:

@@ -10,7 +10,7 @@ import numpy as np
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops import mve_convolution, packed_convolution
+from tinycompile.ops import dsp_convolution, mve_convolution
 from tinycompile.ops.base import (
     DSP,
     GENERIC,
@@ -27,7 +27,6 @@ from tinycompile.ops.base import (
 from tinycompile.ops.convolution import (
     bias_values,
     clamp_range,
-    conv_kernel_name,
     layer_unsupported,
     offset_weights,
     output_arrays,
@@ -35,10 +34,11 @@ from tinycompile.ops.convolution import (
     requantize_output,
     tensor_quant,
 )
+from tinycompile.ops.dsp_output import dsp_arrays
 from tinycompile.ops.float_layers import Clamp, clamp_consts, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
 from tinycompile.ops.mve_convolution import mve_arrays
-from tinycompile.ops.packed_output import packed_arrays
+from tinycompile.ops.packed_weights import kernel_for, packed, weight_bits
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ class Conv2d(Operator):
     def _arrays(self, node: Node, variant: Variant) -> tuple[ConstArray, ...] | None:
         """Arrays of the kernels for the DSP extension or MVE, None where they cannot run the node."""
         a, w = node.attrs, node.const(1)
-        if is_float(node) or a.groups != 1 or a.dilation[1] != 1:
+        if is_float(node) or weight_bits(node) != 8 or a.groups != 1 or a.dilation[1] != 1:
             return None
         weights = offset_weights(node, w, w.shape[0])
-        return mve_arrays(node, weights) if variant is MVE else packed_arrays(node, weights, folded=True)
+        return mve_arrays(node, weights) if variant is MVE else dsp_arrays(node, weights, folded=True)
 
     def variants(self, node: Node) -> tuple[Variant, ...]:
         return (*(v for v in (MVE, DSP) if self._arrays(node, v) is not None), GENERIC)
@@ -143,17 +143,18 @@ class Conv2d(Operator):
             return (KernelCall("tc_conv2d_f32", windows, layer_arrays(node, w), consts),)
         if variant == MVE.name and (vector := self._arrays(node, MVE)) is not None:
             return (mve_convolution.conv2d_call(node, out, vector, merged),)
-        if variant == DSP.name and (packed := self._arrays(node, DSP)) is not None:
-            return (packed_convolution.conv2d_call(node, out, packed, merged),)
+        if variant == DSP.name and (pairs := self._arrays(node, DSP)) is not None:
+            return (dsp_convolution.conv2d_call(node, out, pairs, merged),)
         arrays = output_arrays(offset_weights(node, w, co), node, output_multipliers(node, co))
-        return (KernelCall(conv_kernel_name(arrays), windows, arrays, consts),)
+        arrays = packed(node, arrays, row_dims=2)
+        return (KernelCall(kernel_for("tc_conv2d_s8", arrays[0]), windows, arrays, consts),)
 
 
 def conv_consts(
     node: Node, out: Region, kernel: Pair, channels: int, groups: int, merged: int = 1
 ) -> tuple[tuple[str, int], ...]:
-    """Compile-time parameters of ``tc_conv2d_s8`` and its wide-weight form, or ``tc_conv2d_f32``, for one row of `out`,
-    or `merged` of them as one."""
+    """Compile-time parameters of ``tc_conv2d_s8`` and its forms for other weights, or ``tc_conv2d_f32``, for one row of
+    `out`, or `merged` of them as one."""
     a = node.attrs
     need = window_need(node, out, kernel, a.stride, a.dilation, a.pad)
     geometry = (

@@ -114,8 +114,3 @@ def output_arrays(
         ConstArray("multiplier", multipliers[0].astype(np.int32)),
         ConstArray("shift", multipliers[1].astype(np.int8)),
     )
-
-
-def conv_kernel_name(arrays: tuple[ConstArray, ...]) -> str:
-    """The general convolution kernel for the weights' width."""
-    return "tc_conv2d_s8_w16" if arrays[0].data.dtype == np.int16 else "tc_conv2d_s8"

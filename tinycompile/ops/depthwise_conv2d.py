@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops import mve_convolution, packed_convolution
+from tinycompile.ops import dsp_convolution, mve_convolution
 from tinycompile.ops.base import (
     DSP,
     GENERIC,
@@ -28,7 +28,6 @@ from tinycompile.ops.base import (
 from tinycompile.ops.conv2d import conv_consts
 from tinycompile.ops.convolution import (
     bias_values,
-    conv_kernel_name,
     layer_unsupported,
     offset_weights,
     output_arrays,
@@ -36,10 +35,11 @@ from tinycompile.ops.convolution import (
     requantize_output,
     tensor_quant,
 )
+from tinycompile.ops.dsp_output import dsp_arrays
 from tinycompile.ops.float_layers import Clamp, float_convolution, is_float, layer_arrays
 from tinycompile.ops.geometry import Padding, Pair, row_windows, tile_padding, window_need, windowed_shape
 from tinycompile.ops.mve_convolution import mve_arrays
-from tinycompile.ops.packed_output import packed_arrays
+from tinycompile.ops.packed_weights import kernel_for, packed, weight_bits
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,12 @@ class DepthwiseConv2d(Operator):
     def _arrays(self, node: Node, variant: Variant) -> tuple[ConstArray, ...] | None:
         """Arrays of the kernels for the DSP extension or MVE, None where they cannot run the node."""
         channels = node.tensor(0).form.channels
-        if is_float(node) or node.attrs.dilation[1] != 1 or node.out.form.channels != channels:
+        one_each = node.out.form.channels == channels and node.attrs.dilation[1] == 1
+        if is_float(node) or weight_bits(node) != 8 or not one_each:
             return None
         if variant is MVE:
             return mve_arrays(node, self._filters(node))
-        return None if channels % 4 else packed_arrays(node, self._filters(node), folded=False)
+        return None if channels % 4 else dsp_arrays(node, self._filters(node), folded=False)
 
     def variants(self, node: Node) -> tuple[Variant, ...]:
         return (*(v for v in (MVE, DSP) if self._arrays(node, v) is not None), GENERIC)
@@ -146,9 +147,9 @@ class DepthwiseConv2d(Operator):
             return ()
         fits = mve_convolution.LANES * node.out.form.width <= mve_convolution.STACK_BYTES
         vector = (IN_PLACE_MVE,) if fits and self._arrays(node, MVE) is not None else ()
-        late = packed_convolution.blocks_are_late_enough(node, self._kernel(node)[1])
-        packed = (IN_PLACE_DSP,) if late and self._arrays(node, DSP) is not None else ()
-        return (*vector, *packed, IN_PLACE)
+        late = dsp_convolution.blocks_are_late_enough(node, self._kernel(node)[1])
+        pairs = (IN_PLACE_DSP,) if late and self._arrays(node, DSP) is not None else ()
+        return (*vector, *pairs, IN_PLACE)
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         kernel, in_channels, channels = self._kernel(node), node.tensor(0).form.channels, node.out.form.channels
@@ -156,20 +157,20 @@ class DepthwiseConv2d(Operator):
         windows = row_windows(kernel, node.attrs.stride, node.attrs.dilation, node.attrs.pad)
         if variant in (MVE.name, IN_PLACE_MVE.name) and (vector := self._arrays(node, MVE)) is not None:
             return (mve_convolution.depthwise_call(node, out, vector, in_place=variant == IN_PLACE_MVE.name),)
-        if variant in (DSP.name, IN_PLACE_DSP.name) and (packed := self._arrays(node, DSP)) is not None:
-            return (packed_convolution.depthwise_call(node, out, packed, in_place=variant == IN_PLACE_DSP.name),)
+        if variant in (DSP.name, IN_PLACE_DSP.name) and (pairs := self._arrays(node, DSP)) is not None:
+            return (dsp_convolution.depthwise_call(node, out, pairs, in_place=variant == IN_PLACE_DSP.name),)
         if is_float(node):
             arrays, suffix = layer_arrays(node, node.const(1)[0]), "f32"
         else:
             arrays, suffix = output_arrays(self._filters(node), node, output_multipliers(node, channels)), "s8"
             if arrays[0].data.dtype == np.int16:
                 # Weights with a zero point are rare: a grouped convolution of one channel each computes the same sums.
-                return (KernelCall(conv_kernel_name(arrays), windows, arrays, tuple(consts.items())),)
+                return (KernelCall(kernel_for("tc_conv2d_s8", arrays[0]), windows, arrays, tuple(consts.items())),)
             # (KH, KW, C*M): channels run fastest
-            arrays = (ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1)), *arrays[1:])
+            arrays = packed(node, (ConstArray("weights", np.moveaxis(arrays[0].data, 0, -1)), *arrays[1:]))
         del consts["groups"]
         kernel_name = f"tc_depthwise_conv2d_{suffix}"
         if variant == IN_PLACE.name:
             kernel_name = f"tc_depthwise_conv2d_in_place_{suffix}"
             del consts["out_ch"]
-        return (KernelCall(kernel_name, windows, arrays, tuple(consts.items())),)
+        return (KernelCall(kernel_for(kernel_name, arrays[0]), windows, arrays, tuple(consts.items())),)

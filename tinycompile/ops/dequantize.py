@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinycompile.ir.graph import Array, Attrs, Node, Tensor
+from tinycompile.ir.quant import offset_values
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, Grain, KernelCall, Need, Operator, RowWindow
 from tinycompile.ops.convolution import tensor_quant
@@ -23,8 +24,7 @@ def real_values(tensor: Tensor, stored: Array | None = None) -> Array:
     if tensor.quant.axis is not None:
         along[tensor.quant.axis] = -1
     scale = np.array(tensor.quant.scale, dtype=np.float32).reshape(along)
-    zero_point = np.array(tensor.quant.zero_point, dtype=np.int64).reshape(along)
-    return np.asarray((data.astype(np.int64) - zero_point).astype(np.float32) * scale)
+    return np.asarray(offset_values(data, tensor.quant).astype(np.float32) * scale)
 
 
 class Dequantize(Operator):

@@ -37,6 +37,7 @@ from tinycompile.ops.convolution import (
     tensor_quant,
     weight_quant,
 )
+from tinycompile.ops.dsp_output import dsp_nearest_arrays
 from tinycompile.ops.float_layers import (
     Clamp,
     clamp_consts,
@@ -47,7 +48,7 @@ from tinycompile.ops.float_layers import (
     layer_arrays,
 )
 from tinycompile.ops.mve_convolution import dot_order
-from tinycompile.ops.packed_output import packed_nearest_arrays
+from tinycompile.ops.packed_weights import kernel_for, packed, weight_bits
 from tinycompile.ops.single_rounding import nearest_multipliers, requantize_nearest
 
 
@@ -116,15 +117,15 @@ class FullyConnected(Operator):
     def macs(self, node: Node) -> int:
         return node.out.elems * node.tensor(1).shape[1]
 
-    def _packed(self, node: Node) -> tuple[ConstArray, ...] | None:
+    def _special(self, node: Node) -> tuple[ConstArray, ...] | None:
         """Arrays of the kernels for the DSP extension and MVE, None where it cannot run the node."""
-        if is_float(node):
+        if is_float(node) or weight_bits(node) != 8:
             return None
         weights = offset_weights(node, node.const(1), node.tensor(1).shape[0])
-        return packed_nearest_arrays(node, weights, self._multipliers(node))
+        return dsp_nearest_arrays(node, weights, self._multipliers(node))
 
     def variants(self, node: Node) -> tuple[Variant, ...]:
-        return (GENERIC,) if self._packed(node) is None else (MVE, DSP, GENERIC)
+        return (GENERIC,) if self._special(node) is None else (MVE, DSP, GENERIC)
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         n, k = node.tensor(1).shape
@@ -133,11 +134,12 @@ class FullyConnected(Operator):
         if is_float(node):
             floats = (*sizes, *clamp_consts(node.attrs.clamp))
             return (KernelCall("tc_fully_connected_f32", (window,), layer_arrays(node, node.const(1)), floats),)
-        packed = self._packed(node) if variant != GENERIC.name else None
-        arrays = packed or output_arrays(offset_weights(node, node.const(1), n), node, self._multipliers(node))
+        special = self._special(node) if variant != GENERIC.name else None
         lo, hi = clamp_range(node.attrs.clamp)
-        if variant == MVE.name:
-            arrays = (ConstArray("weights", dot_order(arrays[0].data)), *arrays[1:])
-        suffix = f"_{variant}" if packed is not None else "_w16" if arrays[0].data.dtype == np.int16 else ""
         consts = (*sizes, ("out_zero_point", tensor_quant(node, node.out)[1]), ("lo", lo), ("hi", hi))
-        return (KernelCall(f"tc_fully_connected_s8{suffix}", (window,), arrays, consts),)
+        if special is not None:
+            if variant == MVE.name:
+                special = (ConstArray("weights", dot_order(special[0].data)), *special[1:])
+            return (KernelCall(f"tc_fully_connected_s8_{variant}", (window,), special, consts),)
+        arrays = packed(node, output_arrays(offset_weights(node, node.const(1), n), node, self._multipliers(node)))
+        return (KernelCall(kernel_for("tc_fully_connected_s8", arrays[0]), (window,), arrays, consts),)

@@ -15,6 +15,7 @@ from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops.base import ConstArray, KernelCall
+from tinycompile.ops.packed_weights import kernel_for, packed
 from tinycompile.ops.running_sums import WINDOWS, RunningSums
 
 
@@ -51,6 +52,7 @@ class FullyConnectedRows(RunningSums):
 
     def calls(self, node: Node, out: Region, variant: str = "generic") -> tuple[KernelCall, ...]:
         _, outputs, in_ch = node.tensor(1).shape
-        arrays = (ConstArray("weights", node.const(1)), ConstArray("bias", node.const(2)))
+        arrays = packed(node, (ConstArray("weights", node.const(1)), ConstArray("bias", node.const(2))))
         consts = (("in_ch", in_ch), ("out_ch", outputs))
-        return (KernelCall("tc_fully_connected_rows_s8", WINDOWS, arrays, consts, row_index=True),)
+        kernel = kernel_for("tc_fully_connected_rows_s8", arrays[0])
+        return (KernelCall(kernel, WINDOWS, arrays, consts, row_index=True),)

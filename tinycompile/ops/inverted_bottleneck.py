@@ -35,6 +35,7 @@ from tinycompile.ops.bottleneck_ring import filter_row, ring_of
 from tinycompile.ops.convolution import clamp_range, tensor_quant
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
 from tinycompile.ops.geometry import Pair, tile_padding, window_need
+from tinycompile.ops.packed_weights import flash_weights, in_bytes, weight_bits
 
 
 class InvertedBottleneck(Operator):
@@ -174,10 +175,9 @@ class InvertedBottleneck(Operator):
         assert need is not None
         arrays: list[ConstArray] = []
         for (stage, oper), part in zip(STAGES, parts, strict=True):
-            weights, *others = oper.calls(part, out)[0].arrays
-            if not kept:
-                weights = replace(weights, data=group.weights(stage, weights.data))
-            arrays += [replace(array, param=f"{stage}_{array.param}") for array in (weights, *others)]
+            weights, *others = oper.calls(in_bytes(part), out)[0].arrays
+            made = (weights.data,) if kept else group.weights(stage, weights.data)
+            arrays += [replace(a, param=f"{stage}_{a.param}") for a in (flash_weights(part, *made), *others)]
         kernel = self._kernel(node)
         consts = [
             ("in_w", need.region.cols),
@@ -209,10 +209,11 @@ class InvertedBottleneck(Operator):
 
 
 def _output_consts(parts: Parts) -> list[tuple[str, int]]:
-    """Zero point and clamp of what each convolution makes."""
+    """Zero point and clamp of what each convolution makes, and bits of its weights."""
     consts = []
     for (stage, _), part in zip(STAGES, parts, strict=True):
         lo, hi = clamp_range(part.attrs.clamp)
         zero_point = tensor_quant(part, part.out)[1]
-        consts += [(f"{stage}_zero_point", zero_point), (f"{stage}_lo", lo), (f"{stage}_hi", hi)]
+        numbers = (("zero_point", zero_point), ("lo", lo), ("hi", hi), ("bits", weight_bits(part)))
+        consts += [(f"{stage}_{name}", value) for name, value in numbers]
     return consts

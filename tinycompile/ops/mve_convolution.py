@@ -9,7 +9,7 @@ from tinycompile.ir.graph import Array, Node
 from tinycompile.ir.types import Region
 from tinycompile.ops.base import ConstArray, KernelCall, RowWindow
 from tinycompile.ops.convolution import output_arrays, output_multipliers, tensor_quant
-from tinycompile.ops.packed_convolution import geometry_consts, kernel_windows, output_consts
+from tinycompile.ops.dsp_convolution import geometry_consts, kernel_windows, output_consts
 
 LANES = 16  # TC_MVE_LANES
 FILTERS = 4  # TC_MVE_FILTERS

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Array, Graph, Op, Tensor
-from tinycompile.ir.quant import Quant
+from tinycompile.ir.quant import Quant, narrowed
 from tinycompile.ir.types import DType
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
 from tinycompile.ops.registry import OPERATORS
@@ -113,4 +113,5 @@ def _scaled_integers(source: Tensor, axis: int, gain: NDArray[np.float64], along
     zeros = np.array(zero_points, dtype=np.int64).reshape(along)
     values = (source.data.astype(np.int64) - zeros) * np.sign(gain).astype(np.int64).reshape(along) + zeros
     new = tuple(float(np.float32(s * abs(g))) or s for s, g in zip(scales, gain, strict=True))
-    return np.clip(values, -128, 127).astype(np.int8), Quant(new, zero_points, axis)
+    data, quant = np.clip(values, -128, 127).astype(np.int8), Quant(new, zero_points, axis)
+    return data, quant if source.quant.bits is None else narrowed(data, quant)

@@ -87,7 +87,7 @@ def _fully_connected(rewriter: Rewriter, node: Node) -> bool:
     zeros, per_channel = (0,) * len(quant.scale), quant.per_channel
     operands = (
         x.name,
-        rewriter.constant(by_row, Quant(quant.scale, zeros, 1 if per_channel else None), weights.name),
+        rewriter.constant(by_row, Quant(quant.scale, zeros, 1 if per_channel else None, quant.bits), weights.name),
         rewriter.constant(bias, None, f"{node.out.name}/bias" if given is None else given.name),
     )
     acc = Quant(tuple(s_x * s_w for s_w in quant.scale), zeros, 3 if per_channel else None)

@@ -164,6 +164,16 @@ def own_results(
     return {node.out.name: node_result(node, values) for node in lowered.nodes() if node.out.name in known}
 
 
+def noise_at_outputs(reference: Graph, exact: dict[str, Array], values: dict[str, Array]) -> float:
+    """Energy of the change at the outputs when tensors have other `values`."""
+    changed = {name: value.reshape(exact[name].shape) for name, value in values.items()}
+    now = {**exact, **changed}
+    for node in reference.nodes():
+        if node.out.name not in values and any(name in changed for name in node.op.inputs):
+            changed[node.out.name] = now[node.out.name] = node_result(node, now)
+    return sum(float(((now[o].astype(np.float64) - exact[o]) ** 2).sum()) for o in reference.outputs)
+
+
 def _quant(tensor: Tensor) -> Quant:
     assert tensor.quant is not None  # those of `counterparts` are int8
     return tensor.quant

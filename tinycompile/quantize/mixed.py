@@ -1,30 +1,30 @@
-"""Mixed precision: which parts stay float so that the outputs are as exact as asked for.
+"""Mixed precision: what weights of 4 bits become 8, and which parts stay float, so that outputs are as exact as asked.
 
 The sensitivity of a scale is the noise at the outputs that the operators storing at it cause alone, all others exact.
 Noises of many roundings add up, so the largest are taken out, as few as the budget needs: the operators that make and
-read the tensors of that scale compute in float. int16 activations and int4 weights have no kernels yet.
+read the tensors of that scale compute in float. Before any does, weights of 4 bits (`widths`) become 8. int16
+activations have no kernels yet.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tinycompile.errors import CheckFailed
 from tinycompile.ir.graph import Array, Graph
 from tinycompile.ops.dequantize import real_values
-from tinycompile.ops.evaluate import node_result
 from tinycompile.quantize.calibration import Sample, spread
-from tinycompile.quantize.measure import Measurement, counterparts, measure, own_results, run_both
-from tinycompile.quantize.quantizer import Quantized, QuantizeOptions, quantize_graph
+from tinycompile.quantize.measure import Measurement, counterparts, measure, noise_at_outputs, own_results, run_both
+from tinycompile.quantize.quantizer import AUTO, Calibration, Quantized, QuantizeOptions, quantize_graph
+from tinycompile.quantize.widths import Fit, narrow_layers, narrowed_to_fit, weight_noise
 from tinycompile.watch import Watch
 
 _SAMPLES = 4  # for sensitivities: each runs much of the network once per scale
 _MOST_ROUNDS = 8
-Fits = Callable[[Graph], bool]
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,8 @@ def sensitivities(made: Quantized, samples: Sequence[Sample]) -> dict[str, float
             root = made.scheme.stored[known[name]]
             rounded.setdefault(root, {})[known[name]] = real_values(made.lowered.tensors[name], result)
         for root, values in rounded.items():
-            energy[root] += _noise(made.reference, exact, values)
+            energy[root] += noise_at_outputs(made.reference, exact, values)
     return {root: noise / max(total, 1e-300) for root, noise in energy.items()}
-
-
-def _noise(reference: Graph, exact: dict[str, Array], values: dict[str, Array]) -> float:
-    """Energy of the change at the outputs when tensors have other `values`."""
-    changed = {name: value.reshape(exact[name].shape) for name, value in values.items()}
-    now = {**exact, **changed}
-    for node in reference.nodes():
-        if node.out.name not in values and any(name in changed for name in node.op.inputs):
-            changed[node.out.name] = now[node.out.name] = node_result(node, now)
-    return sum(float(((now[o].astype(np.float64) - exact[o]) ** 2).sum()) for o in reference.outputs)
 
 
 def _around(graph: Graph, group: Sequence[str]) -> set[str]:
@@ -79,38 +69,70 @@ def quantize_within(
     judged_by: Sequence[Sample],
     options: QuantizeOptions,
     budget: AccuracyBudget,
-    fits: Fits,
+    fit: Fit,
     watch: Watch,
 ) -> Quantized:
-    """A prepared graph quantised, with as little of it in float as meets the budget on the samples `judged_by`.
+    """A prepared graph quantised, with as little of it in float as meets the budget on the samples `judged_by`: weights
+    of 4 bits become 8 first, those that cost most.
 
-    `fits`: whether a lowered network has the memory that it needs. Raises CheckFailed when no network that fits meets
-    the budget.
+    `fit`: what a lowered network needs beyond the memory that it is given. Raises CheckFailed when no network that fits
+    meets the budget, DoesNotFitError when weights of 4 bits are to make it fit and do not.
     """
-    made = quantize_graph(graph, samples, options, watch)
+    found = Calibration(graph, samples, options, watch, ())
+    made = found.quantized()
+    if options.weights == AUTO:
+        made = narrowed_to_fit(found, made, judged_by, fit, watch)
     if budget == AccuracyBudget():
         return made
     measured = measure(made.reference, made.lowered, judged_by, watch, layers=False)
+    if narrow_layers(made) and not budget.met(measured):
+        noise = weight_noise(found, judged_by, watch)
+        ranking = sorted(narrow_layers(made), key=lambda name: (-noise[name], name))
+        bits = made.weight_bits
+
+        def widened(count: int) -> Quantized:
+            return found.quantized({**bits, **dict.fromkeys(ranking[:count], 8)})
+
+        made, measured = _taken_out([noise[n] for n in ranking], widened, measured, judged_by, budget, fit, watch)
     if budget.met(measured):
         return made
     watch.phase("sensitivities")
-    noise = sensitivities(made, judged_by)
+    scales = sensitivities(made, judged_by)
     groups = made.scheme.groups()
-    ranking = sorted(groups, key=lambda root: (-noise[root], root))
+    roots = sorted(groups, key=lambda root: (-scales[root], root))
+    eight = replace(options, weights="int8")
+
+    def kept_float(count: int) -> Quantized:
+        floats = set().union(*(_around(graph, groups[root]) for root in roots[:count]))
+        return quantize_graph(graph, samples, eight, watch, floats)
+
+    made, measured = _taken_out([scales[r] for r in roots], kept_float, measured, judged_by, budget, fit, watch)
+    if not budget.met(measured):
+        _fail(budget, measured, "give more samples, another calibrator or a lower budget")
+    return made
+
+
+def _taken_out(
+    noise: Sequence[float],
+    without: Callable[[int], Quantized],
+    measured: Measurement,
+    judged_by: Sequence[Sample],
+    budget: AccuracyBudget,
+    fit: Fit,
+    watch: Watch,
+) -> tuple[Quantized, Measurement]:
+    """The network `without` so many of the largest `noise` that it meets the budget, or without as many as were tried;
+    and what it was measured to be. Raises CheckFailed when that does not fit."""
     count = 0
     for _ in range(_MOST_ROUNDS):
-        count = _next_count([noise[root] for root in ranking], count, measured.sqnr, budget.min_sqnr)
-        floats = set().union(*(_around(graph, groups[root]) for root in ranking[:count]))
-        tried = quantize_graph(graph, samples, options, watch, floats)
-        if not fits(tried.lowered):
-            _fail(budget, measured, "what more would stay float does not fit in the memory given")
-        made, measured = tried, measure(tried.reference, tried.lowered, judged_by, watch, layers=False)
-        if budget.met(measured):
-            return made
-        if count == len(ranking):
+        count = _next_count(noise, count, measured.sqnr, budget.min_sqnr)
+        made = without(count)
+        if any(fit(made.lowered)):
+            _fail(budget, measured, "what it takes to be more exact does not fit in the memory given")
+        measured = measure(made.reference, made.lowered, judged_by, watch, layers=False)
+        if budget.met(measured) or count == len(noise):
             break
-    _fail(budget, measured, "give more samples, another calibrator or a lower budget")
-    return made
+    return made, measured
 
 
 def _next_count(noise: Sequence[float], count: int, now: float, wanted: float) -> int:

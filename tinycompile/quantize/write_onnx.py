@@ -11,16 +11,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from tinycompile import __version__
 from tinycompile.errors import UnsupportedError
 from tinycompile.frontends.naming import UniqueNames
 from tinycompile.ir.graph import Array, Graph, Node, Tensor
+from tinycompile.ir.quant import NARROW_BITS
 from tinycompile.passes.layout import to_first, to_last
 
 OPSET, IR_VERSION = 20, 9
+NARROW_OPSET, NARROW_IR_VERSION = 21, 10  # the first with tensors of 4 bits
 FIRST, LAST = "channels first", "channels last"
+
+
+def in_halves(values: Array) -> bytes:
+    """Integers of 4 bits two to a byte, the first in the low half, as ONNX and TFLite files hold them."""
+    halves = np.append(values.reshape(-1), [0] * (values.size % 2)).astype(np.uint8) & 15
+    return (halves[::2] | halves[1::2] << 4).tobytes()
 
 
 class Writer:
@@ -34,6 +42,7 @@ class Writer:
         self.dequantized: dict[str, Tensor] = {}
         self.free = set(graph.tensors) - set(graph.inputs)
         self.names = UniqueNames()
+        self.versions = OPSET, IR_VERSION
         for name in graph.tensors:
             self.names.take(name)
         for name in graph.inputs:
@@ -49,6 +58,15 @@ class Writer:
     def constant(self, value: Array, wish: str) -> str:
         name = self.name(wish)
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
+        return name
+
+    def integer_constant(self, value: Array, wish: str, narrow: bool) -> str:
+        """Stored values or their zero points, `narrow`: two of 4 bits to a byte."""
+        if not narrow:
+            return self.constant(value, wish)
+        name = self.name(wish)
+        self.initializers.append(helper.make_tensor(name, TensorProto.INT4, value.shape, in_halves(value), raw=True))
+        self.versions = NARROW_OPSET, NARROW_IR_VERSION
         return name
 
     def integers(self, values: Sequence[int], wish: str) -> str:
@@ -103,10 +121,11 @@ class Writer:
         zero_point = np.array(tensor.quant.zero_point, dtype=tensor.dtype.numpy)
         if axis is None:
             scale, zero_point = scale.reshape(()), zero_point.reshape(())
+        narrow = tensor.quant.bits == NARROW_BITS and not any(tensor.quant.zero_point)
         inputs = [
-            self.constant(data, tensor.name),
+            self.integer_constant(data, tensor.name, narrow),
             self.constant(scale, f"{name}/scale"),
-            self.constant(zero_point, f"{name}/zero_point"),
+            self.integer_constant(zero_point, f"{name}/zero_point", narrow),
         ]
         return self.emit("DequantizeLinear", inputs, name, **({} if axis is None else {"axis": axis}))
 
@@ -122,7 +141,8 @@ class Writer:
             self._name_output(name, self.take(self.graph.tensors[name]))
         ports = [[self._port(n) for n in names] for names in (self.graph.inputs, self.graph.outputs)]
         graph = helper.make_graph(self.nodes, self.graph.name, *ports, self.initializers)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        opset, ir_version = self.versions
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
         model.producer_name, model.producer_version = "tinycompile", __version__
         data: bytes = model.SerializeToString(deterministic=True)
         return data

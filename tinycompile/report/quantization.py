@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,8 @@ class Sizes:
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """`settings`: how it was quantised, in words. `floats`: operators that stayed float -> why. `held_out`: whether the
+    """`settings`: how it was quantised, in words. `floats`: operators that stayed float -> why. `weight_bits`: of
+    each layer's weights, by what it makes. `held_out`: whether the
     samples measured with are others than those calibrated with."""
 
     model: str
@@ -40,6 +42,7 @@ class QuantizationReport:
     held_out: bool
     measured: Measurement
     floats: dict[str, str]
+    weight_bits: dict[str, int]
     before: Sizes
     after: Sizes
 
@@ -61,10 +64,12 @@ def print_quantization(report: QuantizationReport) -> str:
     """For a terminal."""
     m = report.measured
     which = "held out from" if report.held_out else "the same as for"
+    narrow = [name for name, bits in report.weight_bits.items() if bits < 8]
+    stored = "int8" if not narrow else "int4" if len(narrow) == len(report.weight_bits) else "int8 and int4"
     lines = [
         f"{one_line(report.model, 60)}: int8, {report.settings}",
         f"  calibrated with {report.calibration_samples} samples, measured with {m.samples} {which} calibration",
-        f"  weights  {report.before.weight_bytes:>12,} B float  {report.after.weight_bytes:>12,} B int8",
+        f"  weights  {report.before.weight_bytes:>12,} B float  {report.after.weight_bytes:>12,} B {stored}",
         f"  arena    {report.before.arena_bytes:>12,} B float  {report.after.arena_bytes:>12,} B int8 (whole buffers)",
         "",
     ]
@@ -76,6 +81,11 @@ def print_quantization(report: QuantizationReport) -> str:
     lines += ["", f"  {'own noise':>10}  {'with all before':>15}  noisiest layers"]
     for layer in m.worst[:WORST_SHOWN]:
         lines.append(f"  {_db(layer.own):>10}  {_db(layer.sqnr):>15}  {layer.kind} {one_line(layer.tensor, 60)}")
+    if narrow:
+        lines += ["", f"  {len(narrow)} of {len(report.weight_bits)} layers have weights of 4 bits:"]
+        lines += textwrap.wrap(
+            ", ".join(one_line(name, 40) for name in narrow), 96, initial_indent="    ", subsequent_indent="    "
+        )
     if report.floats:
         lines += ["", f"  {len(report.floats)} operators stay float:"]
         reasons: dict[str, list[str]] = {}
@@ -105,6 +115,7 @@ def to_json(report: QuantizationReport) -> dict[str, Any]:
         "layers": [asdict(layer) for layer in m.layers],
         "worst": [layer.tensor for layer in m.worst[:WORST_SHOWN]],
         "float_operators": report.floats,
+        "weight_bits": report.weight_bits,
         "float": asdict(report.before),
         "int8": asdict(report.after),
     }

@@ -82,7 +82,7 @@ class StepRow:
 
 @dataclass(frozen=True)
 class Report:
-    """All figures of one plan. Bytes; MACs per inference."""
+    """All figures of one plan. Bytes; MACs per inference. `narrow_saved_bytes`: see `Emission`."""
 
     plan: Plan
     target: Target
@@ -97,6 +97,7 @@ class Report:
     schedule: Figure
     code: Figure
     macs_model: int
+    narrow_saved_bytes: int
 
     @property
     def peak_operator(self) -> StepRow | None:
@@ -122,6 +123,12 @@ class Report:
     def macs_executed(self) -> int:
         """Multiply-accumulates of one inference, those that are done twice included."""
         return sum(s.macs for s in self.steps)
+
+    @property
+    def weights_note(self) -> str:
+        """Where weights lie, and what those of 4 bits save."""
+        saved = self.narrow_saved_bytes
+        return f"flash: {saved:,} B less for those of 4 bits" if saved else "flash"
 
     def most_recomputed(self, count: int) -> list[Recomputed]:
         """The layers of which most is computed twice, or whose windows make most be, the worst first."""
@@ -242,6 +249,7 @@ class Report:
                 for r in plan.recomputed
             ],
             "weight_bytes": self.weights.value,
+            "narrow_saved_bytes": self.narrow_saved_bytes,
             "schedule_bytes": self.schedule.value,
             "code_bytes": self.code.value,
             "code_kind": self.code.kind,
@@ -365,4 +373,5 @@ def summarize(plan: Plan, target: Target, budgets: Budgets, emission: Emission) 
         Figure(emission.schedule_bytes, EXACT),
         Figure(emission.instances * INSTANCE_CODE_BYTES + emission.steps * STEP_CODE_BYTES, ESTIMATE),
         plan.network_macs,
+        emission.narrow_saved_bytes,
     )

@@ -123,7 +123,7 @@ def render_text(report: Report) -> str:
         ("  padding", report.padding_bytes, "exact", "alignment and gaps"),
         *([("state", state, "exact", "kept between inferences")] if (state := plan.interface.state_bytes) else []),
         ("stack", report.stack.value, report.stack.kind, ""),
-        ("weights", report.weights.value, report.weights.kind, "flash"),
+        ("weights", report.weights.value, report.weights.kind, report.weights_note),
         ("  schedule", report.schedule.value, report.schedule.kind, "flash: order and addresses of rows"),
         ("code", report.code.value, report.code.kind, "flash"),
     ]

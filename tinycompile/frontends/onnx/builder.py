@@ -36,13 +36,15 @@ _COPYING = ("reshape", "transpose", "max_pool2d", "pad", "concat", "select", "re
 
 
 class Builder:
-    """Collects tensors and ops; `values` maps the file's names to what they stand for."""
+    """Collects tensors and ops; `values` maps the file's names to what they stand for. `four_bit`: the file's names of
+    constants that it holds in 4 bits."""
 
     def __init__(self, folder: ModelFolder) -> None:
         self.folder = folder
         self.folding = folding_budget()
         self.indices = selection_budget()
         self.values: dict[str, Value] = {}
+        self.four_bit: set[str] = set()
         self._names = UniqueNames()
         self._tensors: dict[str, Tensor] = {}
         self._ops: list[Op] = []

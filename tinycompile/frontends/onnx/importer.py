@@ -16,7 +16,7 @@ from tinycompile.frontends.limits import MAX_OPERANDS
 from tinycompile.frontends.naming import plain_name
 from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.folding import fold, foldable
-from tinycompile.frontends.onnx.model import ModelFolder, opsets, read_initializers, read_model
+from tinycompile.frontends.onnx.model import ModelFolder, is_four_bit, opsets, read_initializers, read_model
 from tinycompile.frontends.onnx.source import SourceNode
 from tinycompile.frontends.onnx.table import importers
 from tinycompile.ir.graph import Array, Graph, Tensor
@@ -57,6 +57,7 @@ def _import(model: Any, path: Path, shapes: dict[str, tuple[int, ...]], frozen: 
     graph, versions = model.graph, opsets(model, str(path))
     builder = Builder(ModelFolder(path.parent))
     builder.values.update(read_initializers(graph, builder.folder))
+    builder.four_bit.update(t.name for t in graph.initializer if is_four_bit(t))
     _check_names(graph, shapes, frozen, str(path))
     inputs = []
     for port in graph.input:

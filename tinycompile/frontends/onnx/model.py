@@ -201,6 +201,11 @@ def tensor_value(tensor: Any, folder: ModelFolder) -> Array:
     return _widened(value)
 
 
+def is_four_bit(tensor: Any) -> bool:
+    """Whether a TensorProto holds integers of 4 bits, which `tensor_value` widens."""
+    return _ITEM_BITS.get(tensor.data_type) == 4
+
+
 _ITEM_BITS: Mapping[int, int] = {
     onnx.TensorProto.FLOAT: 32,
     onnx.TensorProto.FLOAT16: 16,

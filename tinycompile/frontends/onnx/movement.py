@@ -75,6 +75,8 @@ def _dtype(n: SourceNode, number: int) -> DType:
 def constant(b: Builder, n: SourceNode) -> Array:
     value = n.tensor("value", b.folder)
     if value is not None:
+        if n.is_four_bit("value"):
+            b.four_bit.add(n.outputs[0])
         return value
     for name, dtype in (("value_float", np.float32), ("value_int", np.int64)):
         if n.has(name):

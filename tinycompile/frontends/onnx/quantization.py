@@ -12,8 +12,8 @@ from tinycompile.frontends.onnx.builder import Builder, Value
 from tinycompile.frontends.onnx.functions import apply, to_type
 from tinycompile.frontends.onnx.selection import select
 from tinycompile.frontends.onnx.source import SourceNode
-from tinycompile.ir.graph import Attrs, Tensor
-from tinycompile.ir.quant import Quant
+from tinycompile.ir.graph import Array, Attrs, Tensor
+from tinycompile.ir.quant import Quant, narrowed
 from tinycompile.ir.types import DType
 from tinycompile.ops.quantize import QuantizeAttrs
 
@@ -39,7 +39,10 @@ def parameters(
     if zero is not None and zero.size not in (1, scale.size):
         raise QuantError(f"{zero.size} zero points for {scale.size} scales", str(n), fix)
     if scale.size > 1 and scale.ndim != 1:
-        raise n.unsupported("block-wise quantisation", "quantise per tensor or per channel")
+        reduced = _of_channels(scale, zero, shape)
+        if reduced is None:
+            raise n.unsupported("block-wise quantisation", "quantise per tensor or per channel")
+        scale, zero, axis = reduced
     zeros = np.zeros(scale.size, dtype=np.int64) if zero is None else np.broadcast_to(zero.reshape(-1), (scale.size,))
     dtype = None if zero is None else zero.dtype.name
     values = tuple(float(s) for s in scale.reshape(-1)), tuple(int(z) for z in zeros)
@@ -49,6 +52,21 @@ def parameters(
     if not 0 <= axis < len(shape) or shape[axis] != scale.size:
         raise QuantError(f"{scale.size} scales along dimension {axis} of shape {list(shape)}", str(n), fix)
     return Quant(*values, axis), dtype
+
+
+def _of_channels(scale: Array, zero: Array | None, shape: tuple[int, ...]) -> tuple[Array, Array | None, int] | None:
+    """Scales and zero points of blocks as those of the indices of one dimension, and that; None where they differ along
+    others or within it."""
+    grids = [scale] if zero is None else [scale, zero]
+    if scale.ndim != len(shape) or any(g.shape != scale.shape for g in grids):
+        return None
+    differ = [a for a in range(scale.ndim) if any(np.any(g != g.take([0], axis=a)) for g in grids)]
+    axis = differ[0] if differ else 0
+    if len(differ) > 1 or (differ and scale.shape[axis] != shape[axis]):
+        return None
+    count = scale.shape[axis] if differ else 1
+    lines = [np.moveaxis(g, axis, 0).reshape(scale.shape[axis], -1)[:count, 0] for g in grids]
+    return lines[0], None if zero is None else lines[1], axis
 
 
 def dequantized(b: Builder, n: SourceNode, index: int, scale: int, zero: int, axis: int = 1) -> Tensor:
@@ -73,7 +91,7 @@ def dequantize_value(
         _check_activation(n, quant)
         tensor = b.assign_quant(n, value, quant)
     else:
-        tensor = b.add_constant(value, name, n, quant)
+        tensor = b.add_constant(value, name, n, narrowed(value, quant) if name in b.four_bit else quant)
     return b.emit(n, "dequantize", [tensor], Attrs())
 
 
@@ -91,6 +109,13 @@ def _check_activation(n: SourceNode, quant: Quant) -> None:
         raise QuantError(f"an activation scale of {quant.scale[0]:g}", str(n), "calibrate the model again")
 
 
+def _blocks(n: SourceNode, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """How many blocks a node cuts each dimension into; None where it has no valid size of blocks."""
+    axis, block = n.integer("axis", 1), n.integer("block_size", 0)
+    axis += len(shape) if axis < 0 else 0
+    return tuple(-(-d // block) if a == axis else d for a, d in enumerate(shape)) if block > 0 else None
+
+
 def _along(b: Builder, n: SourceNode, index: int, shape: tuple[int, ...]) -> Tensor:
     """Scale or zero point at input `index` as it broadcasts to a tensor of `shape`: one, one for each index of an axis,
     or one for each block of it."""
@@ -103,8 +128,7 @@ def _along(b: Builder, n: SourceNode, index: int, shape: tuple[int, ...]) -> Ten
             f"quantisation along dimension {axis} of shape {list(shape)}", str(n), "quantise the model again"
         )
     if block:
-        blocks = tuple(-(-d // block) if a == axis else d for a, d in enumerate(shape))
-        if block < 0 or given.shape != blocks:
+        if given.shape != _blocks(n, shape):
             raise QuantError(f"{list(given.shape)} scales of blocks of {block}", str(n), "quantise the model again")
         indices = [[k // block for k in range(d)] if a == axis else range(d) for a, d in enumerate(shape)]
         return select(b, n, given, indices)
@@ -121,9 +145,14 @@ def _is_plain(b: Builder, n: SourceNode, value: Value, stored: str) -> bool:
     """Whether scale and zero point are constants such as integer operators have: of a weight per tensor or per channel,
     of an activation of 8 bits per tensor."""
     given = [b.tensor(n, k) for k in (1, 2) if b.optional(n, k) is not None]
-    if n.integer("block_size", 0) or any(b.known(t) is None for t in given):
+    known = [values for t in given if (values := b.known(t)) is not None]
+    if len(known) < len(given):
         return False
-    if not isinstance(value, Tensor) or b.is_weight(value):
+    weight = not isinstance(value, Tensor) or b.is_weight(value)
+    if n.integer("block_size", 0):
+        fits = weight and all(t.shape == _blocks(n, value.shape) for t in given)
+        return fits and _of_channels(known[0], known[1] if len(known) > 1 else None, value.shape) is not None
+    if weight:
         return True
     return stored in ("int8", "uint8") and given[0].elems == 1
 
@@ -147,6 +176,8 @@ def quantize_linear(b: Builder, n: SourceNode) -> Tensor:
     if wanted not in _OUTPUT_TYPES or n.integer("precision", 0) not in (0, 1):
         raise n.unsupported(f"quantisation to type {wanted}", "quantise to 8 or 16 bits")
     stored = _OUTPUT_TYPES[wanted] if zero is None else zero.dtype.value
+    if zero is not None and n.inputs[2] in b.four_bit:
+        stored = "4 bits"
     if stored not in INTEGERS[:4]:
         raise n.unsupported(f"quantisation to {stored}", "quantise to 8 or 16 bits")
     if not _is_plain(b, n, x, stored):

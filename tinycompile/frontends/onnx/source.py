@@ -11,7 +11,7 @@ from onnx import helper
 
 from tinycompile.errors import MalformedModelError, UnsupportedError
 from tinycompile.frontends.naming import plain_name
-from tinycompile.frontends.onnx.model import ModelFolder, tensor_value
+from tinycompile.frontends.onnx.model import ModelFolder, is_four_bit, tensor_value
 from tinycompile.ir.graph import Array, SourceLoc
 
 _TYPES = onnx.AttributeProto
@@ -119,6 +119,11 @@ class SourceNode:
     def tensor(self, name: str, folder: ModelFolder) -> Array | None:
         attribute = self._attribute(name, _TYPES.TENSOR)
         return None if attribute is None else tensor_value(attribute.t, folder)
+
+    def is_four_bit(self, name: str) -> bool:
+        """Whether a tensor attribute holds integers of 4 bits."""
+        attribute = self._attribute(name, _TYPES.TENSOR)
+        return attribute is not None and is_four_bit(attribute.t)
 
     def unsupported(
         self, what: str, fix: str = "export the model without this form of the operator"

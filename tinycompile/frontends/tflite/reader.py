@@ -30,7 +30,7 @@ from tinycompile.frontends.limits import (
 )
 from tinycompile.frontends.naming import plain_name
 from tinycompile.ir.graph import Array
-from tinycompile.ir.quant import Quant
+from tinycompile.ir.quant import Quant, narrowed
 from tinycompile.ir.types import DType
 
 _TYPES = {
@@ -44,7 +44,7 @@ _TYPES = {
     15: DType.UINT32,
     16: DType.UINT16,
 }
-_FLOAT16 = 1
+_FLOAT16, _INT4 = 1, 17
 _SCHEMA_VERSION = 3
 # A file without shared vectors is read once; sharing of short ones is normal.
 _READS_PER_BYTE, _FREE_READS = 4, 65536
@@ -233,15 +233,20 @@ class _Reader:
         if tensor.Sparsity() is not None:
             raise UnsupportedError("a sparse tensor", where, "convert the model without sparsity")
         code = int(tensor.Type())
-        dtype = _TYPES.get(code)
         if not 0 <= tensor.Buffer() < buffers:
             raise MalformedModelError("its buffer does not exist", where, "export the model again")
         buffer = model.Buffers(tensor.Buffer())
-        data = None if dtype is None else self.buffer(buffer, shape, dtype.numpy, where)
+        narrow = self.narrow(buffer, shape, where) if code == _INT4 else None
+        dtype = DType.INT8 if narrow is not None else _TYPES.get(code)
+        data = narrow if narrow is not None or dtype is None else self.buffer(buffer, shape, dtype.numpy, where)
         half = self.buffer(buffer, shape, np.dtype(np.float16), where) if code == _FLOAT16 else None
         if data is None and half is None:
             checked_activation(shape, where)
         quant = self.quant(tensor.Quantization(), shape, dtype, data is None, where)
+        if narrow is not None and quant is not None:
+            if any(quant.zero_point):
+                raise QuantError("int4 values with a zero point that is not 0", where, "quantise them symmetrically")
+            quant = narrowed(narrow, quant)
         return SourceTensor(
             name, shape, dtype, types.get(code, f"{code}"), quant, data, bool(tensor.IsVariable()), half
         )
@@ -264,6 +269,15 @@ class _Reader:
         else:
             values = values.view(dtype.newbyteorder("<")).astype(dtype, copy=False)
         return values.reshape(shape)
+
+    def narrow(self, buffer: Any, shape: tuple[int, ...], where: str) -> Array | None:
+        """A constant of 4 bits, two values in a byte with the first in the low half, as int8."""
+        count = math.prod(shape)
+        packed = self.buffer(buffer, ((count + 1) // 2,), np.dtype(np.uint8), where)
+        if packed is None:
+            return None
+        halves = np.stack([packed & 15, packed >> 4], axis=-1).reshape(-1)[:count]
+        return ((halves ^ 8).astype(np.int8) - np.int8(8)).reshape(shape)
 
     def quant(self, q: Any, shape: tuple[int, ...], dtype: DType | None, computed: bool, where: str) -> Quant | None:
         if q is None or dtype is None or not dtype.is_integer:

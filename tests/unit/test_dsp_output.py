@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tinycompile.ir.graph import Node, Op, SourceLoc, Tensor
 from tinycompile.ir.quant import Quant, multiply_by_quantized_multiplier
 from tinycompile.ir.types import DType
-from tinycompile.ops.base import ConstArray
+from tinycompile.ops.base import DSP, ConstArray
 from tinycompile.ops.conv2d import Conv2d, Conv2dAttrs
 from tinycompile.ops.convolution import output_multipliers
-from tinycompile.ops.packed_output import packed_arrays, reachable
+from tinycompile.ops.dsp_output import dsp_arrays, reachable
 
 
 def pointwise(weights: np.ndarray, bias: list[int], scales: list[float], zero_points: tuple[int, int]) -> Node:
@@ -33,7 +33,7 @@ def pointwise(weights: np.ndarray, bias: list[int], scales: list[float], zero_po
 
 
 def stage(acc: np.ndarray, arrays: tuple[ConstArray, ...], zero_point: int) -> np.ndarray:
-    """`tc_packed_output_s8`, every value checked to be an int32."""
+    """`tc_dsp_output_s8`, every value checked to be an int32."""
     _, _, multiplier, shift = (a.data.astype(np.int64) for a in arrays)
     x = acc + ((acc * multiplier + (1 << 31)) >> 32)
     half = (2 * zero_point + 1) << shift
@@ -52,7 +52,7 @@ def stage(acc: np.ndarray, arrays: tuple[ConstArray, ...], zero_point: int) -> n
     zero_points=st.tuples(st.integers(-128, 127), st.integers(-128, 127)),
     seed=st.integers(0, 99),
 )
-def test_the_packed_stage_is_the_double_rounding(
+def test_the_stage_is_the_double_rounding(
     weights: list[list[int]],
     exponents: list[float],
     dyadic: bool,
@@ -63,7 +63,7 @@ def test_the_packed_stage_is_the_double_rounding(
     taps = np.array(weights, dtype=np.int64)
     scales = [float(np.float32(2.0 ** (round(e) if dyadic else e))) for e in exponents[: len(taps)]]
     node = pointwise(taps, bias[: len(taps)], scales, zero_points)
-    arrays = packed_arrays(node, taps.reshape(len(taps), 1, 1, -1), folded=True)
+    arrays = dsp_arrays(node, taps.reshape(len(taps), 1, 1, -1), folded=True)
     if arrays is None:
         return
     rng = np.random.default_rng(seed)
@@ -88,17 +88,17 @@ def test_reachable_accumulators_are_the_extremes() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.6, 2.0])
-def test_scales_without_a_right_shift_have_no_packed_form(scale: float) -> None:
+def test_scales_without_a_right_shift_have_no_such_form(scale: float) -> None:
     taps = np.array([[1, 2, 3]])
     node = pointwise(taps, [0], [scale], (0, 0))
-    assert packed_arrays(node, taps.reshape(1, 1, 1, 3), folded=True) is None
-    assert [v.name for v in Conv2d().variants(node)] == ["generic"]
+    assert dsp_arrays(node, taps.reshape(1, 1, 1, 3), folded=True) is None
+    assert DSP not in Conv2d().variants(node)
 
 
 def test_a_channel_of_one_value_loses_its_weights() -> None:
     taps = np.array([[100, -100, 3], [1, 2, 3]])
     node = pointwise(taps, [2**30, 0], [2.0**-31 * 90, 2.0**-4], (-128, -128))
-    arrays = packed_arrays(node, taps.reshape(2, 1, 1, 3), folded=True)
+    arrays = dsp_arrays(node, taps.reshape(2, 1, 1, 3), folded=True)
     assert arrays is not None
     assert not arrays[0].data[0].any()
     assert arrays[0].data[1].any()

@@ -6,7 +6,7 @@ the clamp. Where ``m >= 2^30`` and ``s >= 1`` the same integers come from::
     h = acc + ((acc * (2m - 2^32) + 2^31) >> 32)          # one high multiply-accumulate with rounding
     y = (h + (h >> 31) + 2^(s-1) + zero_point * 2^s) >> s  # then saturate
 
-as long as nothing leaves int32, which `packed_arrays` proves for the accumulators that the weights allow. Where LiteRT
+as long as nothing leaves int32, which `dsp_arrays` proves for the accumulators that the weights allow. Where LiteRT
 rounds once, halves away from zero (`single_rounding`), ``h = (acc * m - (acc < 0)) >> 32`` does for ``s >= 2``.
 """
 
@@ -42,7 +42,7 @@ def reachable(taps: Int64Array, bias: Int64Array, zero_point: int) -> Accumulato
     return Accumulators(bias + np.minimum(low, high).sum(axis=1), bias + np.maximum(low, high).sum(axis=1))
 
 
-def packed_stage_fits(largest: Any, multiplier: Any, shift: Any, zero_point: int) -> bool:
+def dsp_stage_fits(largest: Any, multiplier: Any, shift: Any, zero_point: int) -> bool:
     """Whether accumulators up to `largest` in magnitude go through the packed stage with everything within int32; one
     each, or arrays of a value per channel."""
     if np.max(largest) >= 1 << 31 or np.min(shift) < 1 or np.min(multiplier) < LEAST_MULTIPLIER:
@@ -52,13 +52,13 @@ def packed_stage_fits(largest: Any, multiplier: Any, shift: Any, zero_point: int
 
 
 def _fits(ends: Accumulators, multiplier: Int64Array, shift: Int64Array, zero_point: int) -> bool:
-    return packed_stage_fits(np.maximum(np.abs(ends.least), np.abs(ends.most)), multiplier, shift, zero_point)
+    return dsp_stage_fits(np.maximum(np.abs(ends.least), np.abs(ends.most)), multiplier, shift, zero_point)
 
 
-def packed_nearest_arrays(
+def dsp_nearest_arrays(
     node: Node, weights: Int64Array, multipliers: tuple[Int64Array, Int64Array]
 ) -> tuple[ConstArray, ...] | None:
-    """As `packed_arrays`, folded, for `tc_packed_nearest_s8`."""
+    """As `dsp_arrays`, folded, for `tc_dsp_nearest_s8`."""
     taps = weights.reshape(weights.shape[0], -1)
     if taps.size and (taps.min() < -128 or taps.max() > 127):
         return None
@@ -80,8 +80,8 @@ def _arrays(weights: Int64Array, bias: Int64Array, multiplier: Int64Array, shift
     )
 
 
-def packed_arrays(node: Node, weights: Int64Array, folded: bool) -> tuple[ConstArray, ...] | None:
-    """Flash arrays for `tc_packed_output_s8`: weights (output channel first), bias (less the input's zero point times
+def dsp_arrays(node: Node, weights: Int64Array, folded: bool) -> tuple[ConstArray, ...] | None:
+    """Flash arrays for `tc_dsp_output_s8`: weights (output channel first), bias (less the input's zero point times
     the sum of the channel's weights where `folded`), multiplier, shift. None where a channel does not fit that form.
 
     A channel that puts out one value whatever the input is (pruning leaves such, with scales that fit no stage) becomes
