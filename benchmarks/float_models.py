@@ -32,6 +32,9 @@ FILES = {
     "st_mobilenetv2_035_128": "st_mobilenetv2_035_128.onnx",
     "nanoflownet": "nanoflownet_float.tflite",
     "pcdarts_mini": "zoo/pcdarts_mini.onnx",
+    "segnet_mini_unpool": "zoo/segnet_mini_unpool.onnx",
+    "efficienttdnn_mini": "zoo/efficienttdnn_mini.onnx",
+    "compactflow_mini_64x64": "zoo/compactflow_mini_64x64.onnx",
 }
 
 

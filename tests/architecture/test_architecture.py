@@ -38,6 +38,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("watch",),
     ("resources",),
     ("output_folder",),
+    ("array_files",),
     ("errors",),
 )
 LEVEL_OF = {name: i for i, names in enumerate(LEVELS) for name in names}

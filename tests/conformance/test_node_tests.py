@@ -105,7 +105,7 @@ def test_refused_with_a_reason(name: str) -> None:
 
 @pytest.mark.slow
 def test_none_of_all_is_wrong() -> None:
-    """Half an hour: every node test is right, or refused."""
+    """Some minutes: every node test is right, or refused."""
     found = {}
     for name in node_tests():
         outcome, detail = run_test(name)

@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from limited import run_limited
+from onnx_models import ModelMaker
 
+from tinycompile.array_files import MOST_BYTES, read_arrays
 from tinycompile.commands.emulate import _interface
-from tinycompile.commands.samples import MAX_SAMPLES_BYTES, read_inputs
+from tinycompile.commands.samples import read_inputs
 from tinycompile.errors import UsageError
+from tinycompile.ir.graph import Tensor
 from tinycompile.ir.interface import Interface, Port
 from tinycompile.ir.types import DType
 from tinycompile.output_folder import earlier_build, write_folder
-from tinycompile.quantize import calibration
+from tinycompile.quantize.calibration import read_samples
 
 INTERFACE = Interface(
     "model",
@@ -148,12 +152,12 @@ def test_pickled_samples_are_not_unpickled(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         read_inputs(path, INTERFACE)
     with pytest.raises(UsageError):
-        calibration._arrays(path)
+        read_arrays(path)
     path.write_bytes(pickle.dumps(Payload(touched)))
     with pytest.raises(UsageError):
         read_inputs(path, INTERFACE)
     with pytest.raises(UsageError):
-        calibration._arrays(path)
+        read_arrays(path)
     assert not touched.exists()
     with path.open("rb") as file:
         pickle.load(file)
@@ -175,7 +179,7 @@ def test_samples_that_declare_more_than_they_hold(shape: str, tmp_path: Path) ->
     with pytest.raises(UsageError):
         read_inputs(path, INTERFACE)
     with pytest.raises(UsageError):
-        calibration._arrays(path)
+        read_arrays(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04" + b"\0" * 50, b"\x93NUMPY\x01\x00", b"no archive"])
@@ -189,15 +193,50 @@ def test_samples_that_are_no_archive(data: bytes, tmp_path: Path) -> None:
         read_inputs(tmp_path / "in.npy", INTERFACE)
 
 
+def bomb(path: Path, kibibytes: int, name: str = "x.npy") -> None:
+    """A small archive of an array of int8 that is so large."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open(name, "w") as member:
+        member.write(header(f"({kibibytes * 256}, 4)"))
+        for _ in range(kibibytes):
+            member.write(bytes(1 << 10))
+
+
 def test_samples_that_unpack_to_more_than_memory(tmp_path: Path) -> None:
-    """A megabyte that unpacks to more than a gibibyte."""
-    path = tmp_path / "in.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as member:
-        member.write(header(f"({MAX_SAMPLES_BYTES // 4}, 4)"))
-        for _ in range(1025):
-            member.write(bytes(1 << 20))
-    with pytest.raises(UsageError, match="at most"):
-        read_inputs(path, INTERFACE)
+    """A megabyte that unpacks to more than a gibibyte: of one array or of several, and a `.npy` of holes."""
+    bomb(tmp_path / "one.npz", (MOST_BYTES >> 10) + 1)
+    assert (tmp_path / "one.npz").stat().st_size < 4 << 20
+    with pytest.raises(UsageError, match="more than"):
+        read_inputs(tmp_path / "one.npz", INTERFACE)
+    with (tmp_path / "holes.npy").open("wb") as file:
+        file.write(header(f"({MOST_BYTES}, 4)"))
+        file.truncate(MOST_BYTES * 4 + 1024)
+    for name in ("one.npz", "holes.npy"):
+        with pytest.raises(UsageError, match="more than"):
+            read_arrays(tmp_path / name)
+    np.savez(tmp_path / "two.npz", a=np.zeros(60, dtype=np.int8), b=np.zeros(60, dtype=np.int8))
+    with pytest.raises(UsageError, match="more than"):
+        read_arrays(tmp_path / "two.npz", 119)
+    assert read_arrays(tmp_path / "two.npz", 120)["b"].size == 60, "the control"
+
+
+def test_a_folder_of_calibration_files_that_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = Tensor("x", (1, 4), DType.FLOAT32)
+    for k in range(3):
+        np.savez_compressed(tmp_path / f"{k}.npz", x=np.zeros((100, 4), dtype=np.float32))
+    monkeypatch.setattr("tinycompile.quantize.calibration.MOST_BYTES", 4800)
+    assert len(read_samples(str(tmp_path), [x], 1000)) == 300, "the control"
+    monkeypatch.setattr("tinycompile.quantize.calibration.MOST_BYTES", 4799)
+    with pytest.raises(UsageError, match="more than"):
+        read_samples(str(tmp_path), [x], 1000)
+
+
+def test_calibrating_with_a_bomb_takes_no_memory(tmp_path: Path) -> None:
+    bomb(tmp_path / "bomb.npz", (MOST_BYTES >> 10) + 1)
+    m = ModelMaker([1, 4], 0)
+    onnx.save(m.model(m.node("Relu", "x")), tmp_path / "m.onnx")
+    run = run_limited("quantize", tmp_path / "m.onnx", "--calibration", tmp_path / "bomb.npz")
+    assert run.status == 2
+    assert "bytes of arrays" in run.stderr
 
 
 def test_good_samples_are_read(tmp_path: Path) -> None:

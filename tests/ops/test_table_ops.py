@@ -16,6 +16,7 @@ from tinycompile.ops.clip import Clip, ClipAttrs
 from tinycompile.ops.hard_swish import HardSwish
 from tinycompile.ops.leaky_relu import LeakyRelu, LeakyReluAttrs
 from tinycompile.ops.logistic import Logistic
+from tinycompile.ops.lookup import Lookup, LookupAttrs
 from tinycompile.ops.requantize import Requantize
 from tinycompile.ops.table_function import FUNCTIONS, TableFunction, TableFunctionAttrs
 from tinycompile.ops.tanh import Tanh
@@ -45,6 +46,11 @@ def cases() -> list[Case]:
         Case("hard_swish", HardSwish(), node(HardSwish(), (0.05, 3), (0.04, -100))),
         Case("leaky_relu", LeakyRelu(), node(LeakyRelu(), (0.05, 3), (0.04, -10), LeakyReluAttrs(0.2))),
         Case("relu6", Clip(), node(Clip(), (0.05, 3), (0.03, -128), ClipAttrs(0.0, 6.0))),
+        Case(
+            "lookup",
+            Lookup(),
+            node(Lookup(), (0.05, 3), (0.3, 7), LookupAttrs(tuple(k * k % 251 - 128 for k in range(256)))),
+        ),
         *(
             Case(name, TableFunction(), node(TableFunction(), (0.04, 3), (0.03, -9), TableFunctionAttrs(name)))
             for name in ("abs", *FUNCTIONS)

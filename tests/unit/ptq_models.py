@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import helper
 from onnx_models import Array, ModelMaker
 
 from tinycompile.ir.graph import Graph
@@ -81,7 +82,34 @@ def sequence() -> tuple[ModelMaker, str]:
     return m, m.node("Gemm", y, m.weight(6, 8), m.weight(6), transB=1)
 
 
-NETWORKS: dict[str, Any] = {f.__name__: f for f in (residual_network, branches, islands, sequence)}
+def functions() -> tuple[ModelMaker, str]:
+    """Functions of one value of several operators, some of them read at places between, and of a clipped sum."""
+    m = ModelMaker([1, 4, 8, 8], 6)
+    y = m.node("Conv", "x", m.weight(6, 4, 3, 3), m.weight(6), pads=[1, 1, 1, 1])
+    gelu = m.node("Erf", m.node("Mul", y, m.const(np.float32(0.70710677))))
+    gelu = m.node("Mul", m.node("Mul", y, m.const(np.float32(0.5))), m.node("Add", gelu, m.const(np.float32(1))))
+    z = m.node("Conv", gelu, m.weight(6, 6, 1, 1), m.weight(6))
+    mish = m.node("Mul", z, m.node("Tanh", m.node("Softplus", z)))
+    both = m.node("Relu", m.node("Add", mish, gelu))
+    root = m.node("Sqrt", m.node("Add", both, m.const(np.float32(0.1))))
+    gate = m.node("HardSigmoid", root, alpha=0.3, beta=0.1)
+    scaled = m.node("Mul", root, gate)
+    return m, m.node("Conv", m.node("Concat", scaled, gate, axis=1), m.weight(3, 12, 1, 1), m.weight(3))
+
+
+def unpooling() -> tuple[ModelMaker, str]:
+    """An encoder that keeps where its largest values were, and a decoder that puts others there."""
+    m = ModelMaker([1, 3, 12, 8], 7)
+    y = m.node("Relu", m.node("Conv", "x", m.weight(5, 3, 3, 3), m.weight(5), pads=[1, 1, 1, 1]))
+    m.nodes.append(helper.make_node("MaxPool", [y], ["largest", "places"], kernel_shape=[2, 2], strides=[2, 2]))
+    z = m.node("Conv", "largest", m.weight(5, 5, 1, 1), m.weight(5))
+    up = m.node("MaxUnpool", z, "places", kernel_shape=[2, 2], strides=[2, 2])
+    return m, m.node("Conv", up, m.weight(2, 5, 3, 3), m.weight(2), pads=[1, 1, 1, 1])
+
+
+NETWORKS: dict[str, Any] = {
+    f.__name__: f for f in (residual_network, branches, islands, sequence, functions, unpooling)
+}
 
 
 def inputs(graph: Graph, count: int, seed: int = 5) -> list[dict[str, Array]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,31 @@ def test_clip_becomes_clamp(bounds: tuple[Any, Any], clamp: Any, tmp_path: Path)
     graph = check(m, m.qdq(m.node("Clip", y, *limits), 0.03, 5), tmp_path)
     assert op(graph, "conv2d").attrs.clamp == clamp
     assert "clip" not in kinds(graph)
+
+
+def test_functions_of_one_value_are_a_table(tmp_path: Path) -> None:
+    """Every one of the 256 results is that of the float operators: bits, not steps."""
+    m = ModelMaker([1, 16, 16])
+    x = m.qdq("x", 0.04, -7)
+    y = m.node("Mul", x, m.node("Add", m.node("Erf", x), m.const(np.float32(1.5))))
+    graph = check(m, m.qdq(m.node("Exp", m.node("Neg", y)), 0.02, -128), tmp_path)
+    assert kinds(graph) == ["quantize", "lookup", "dequantize"]
+    every = ((np.arange(-128, 128) + 7) * np.float32(0.04)).astype(np.float32).reshape(1, 16, 16)
+    (got,) = [v for n, v in evaluate(graph, [every]).items() if n in graph.outputs]
+    real = every.astype(np.float64)
+    erf = np.vectorize(math.erf)(real).astype(np.float32) + np.float32(1.5)
+    exact = np.exp(-(every * erf).astype(np.float64)).astype(np.float32)
+    want = np.clip(np.rint(exact / np.float32(0.02)) - 128, -128, 127) + 128
+    np.testing.assert_array_equal(got, (want * np.float32(0.02)).astype(np.float32).reshape(got.shape))
+
+
+@pytest.mark.parametrize("reason", ["two values", "other shape", "per channel"])
+def test_what_is_no_function_of_one_value_is_no_table(reason: str, tmp_path: Path) -> None:
+    m = ModelMaker([1, 4, 4])
+    x = m.qdq("x", 0.04, -7)
+    other = {"two values": m.qdq("x", 0.05, 3), "other shape": m.node("Exp", x), "per channel": m.weight(4)}[reason]
+    y = m.node("ReduceMax", x, axes=[2], keepdims=1) if reason == "other shape" else m.node("Exp", x)
+    assert "lookup" not in kinds(check(m, m.qdq(m.node("Div", y, other), 0.02, -128), tmp_path))
 
 
 def test_relu_and_clip_together_are_one_clamp(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import tinycompile
 from tinycompile.emulate.interpreter import run_plan
 from tinycompile.errors import UsageError
 from tinycompile.ir.types import DType
+from tinycompile.ops.elementwise_operator import ElementwiseAttrs
 from tinycompile.ops.evaluate import evaluate
 from tinycompile.pipeline import ImportOptions, import_model, plan_model
 from tinycompile.quantize.measure import counterparts, measure
@@ -25,7 +26,14 @@ from tinycompile.quantize.write_onnx import write_onnx
 from tinycompile.target import load_target
 from tinycompile.watch import Watch
 
-WORST = {"residual_network": 30.0, "branches": 25.0, "islands": 25.0, "sequence": 25.0}
+WORST = {
+    "residual_network": 30.0,
+    "branches": 25.0,
+    "islands": 25.0,
+    "sequence": 25.0,
+    "functions": 30.0,
+    "unpooling": 20.0,  # of values that int8 makes equal, another place may be the largest
+}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -43,12 +51,44 @@ def test_a_float_graph_survives_the_file(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(runtime(tmp_path / "again.onnx", x)[0], want, rtol=1e-3, atol=1e-5)
 
 
+def places() -> dict[str, tuple[ModelMaker, str]]:
+    """Of each operator that is written as places, with some that lie outside."""
+    fold = ModelMaker([1, 8, 9], 3, opset=18)
+    sizes = [fold.const(np.array(v, dtype=np.int64)) for v in ([4, 4], [2, 2])]
+    fold_out = fold.node("Col2Im", "x", *sizes, pads=[1, 1, 1, 1], strides=[2, 2])
+    rows = ModelMaker([6, 4], 4)
+    at = rows.node("ArgMax", "x", axis=0, keepdims=0)
+    taken = rows.node("Gather", "x", at)
+    scattered = rows.node("ScatterND", "x", rows.node("Reshape", at, rows.const(np.array([4, 1]))), rows.weight(4, 4))
+    warp = ModelMaker([1, 2, 5, 6], 5)
+    grid = warp.node("Tanh", warp.node("Transpose", "x", perm=[0, 2, 3, 1]))
+    return {
+        "fold": (fold, fold_out),
+        "rows": (rows, rows.node("Add", scattered, rows.node("ReduceMax", taken, keepdims=1))),
+        "warp": (warp, warp.node("GridSample", "x", grid, mode="bilinear", padding_mode="border")),
+    }
+
+
+@pytest.mark.parametrize("name", ["fold", "rows", "warp"])
+def test_places_survive_the_file(name: str, tmp_path: Path) -> None:
+    maker, out = places()[name]
+    graph = load_float_model(save(maker, tmp_path / "float.onnx", out))
+    (tmp_path / "again.onnx").write_bytes(write_onnx(graph))
+    again = load_float_model(tmp_path / "again.onnx")
+    for x in inputs(graph, 3):
+        want = evaluate(complete(graph), x, graph.outputs)[graph.outputs[0]]
+        got = evaluate(complete(again), x, again.outputs)[again.outputs[0]]
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_allclose(runtime(tmp_path / "again.onnx", x)[0], want, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(runtime(tmp_path / "float.onnx", x)[0], want, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_quantised_network_is_close_to_the_float_one(name: str, tmp_path: Path) -> None:
     graph, made = quantized(name, tmp_path)
     result = measure(made.reference, made.lowered, inputs(graph, 8, seed=9), Watch())
     assert result.sqnr >= WORST[name]
-    assert all(layer.own > 20 for layer in result.layers)
+    assert all(layer.own > 20 for layer in result.layers if "put" not in layer.kind)
     assert result.worst[0].own == min(layer.own for layer in result.layers)
 
 
@@ -68,26 +108,39 @@ def test_the_file_is_what_is_built_and_onnxruntime_agrees(name: str, tmp_path: P
         assert np.abs(other - want).max() <= 0.05 * np.abs(want).max() + 1 / 256
 
 
-@pytest.mark.parametrize("name", ["residual_network", "branches", "sequence"])
+@pytest.mark.parametrize("name", ["residual_network", "branches", "sequence", "functions", "unpooling"])
 def test_what_has_int8_kernels_becomes_int8(name: str, tmp_path: Path) -> None:
     _, made = quantized(name, tmp_path)
     assert made.scheme.kept_float == {}
     kinds = {op.kind for op in made.lowered.ops}
     assert "elementwise" not in kinds
-    assert {t.dtype for t in made.lowered.tensors.values() if not t.is_const} == {DType.INT8, DType.FLOAT32}
+    places = {DType.INT64} if name == "unpooling" else set()
+    assert {t.dtype for t in made.lowered.tensors.values() if not t.is_const} == {DType.INT8, DType.FLOAT32, *places}
     floats = {n for n, t in made.lowered.tensors.items() if t.dtype == DType.FLOAT32}
     assert floats == {*made.lowered.inputs, *made.lowered.outputs}
 
 
 def test_what_has_none_stays_float_and_is_named(tmp_path: Path) -> None:
     graph, made = quantized("islands", tmp_path)
-    assert any("erf has no int8 kernel" in why for why in made.scheme.kept_float.values())
+    assert "sum has no int8 kernel" in made.scheme.kept_float.values()
     layers = [op for op in made.lowered.ops if op.kind.startswith("fully_connected")]
     assert len(layers) == 4
     assert all(made.lowered.tensors[op.outputs[0]].dtype == DType.INT8 for op in layers)
     everything = make_scheme(graph, [op.outputs[0] for op in graph.ops])
     assert everything.stored == {}
     assert everything.integer == frozenset()
+
+
+def test_a_function_of_several_operators_is_one_table(tmp_path: Path) -> None:
+    """What lies within is not stored; what others read as well is, and begins another table."""
+    graph, made = quantized("functions", tmp_path)
+    tables = [op for op in made.lowered.ops if op.kind == "lookup"]
+    assert [op.source.kind for op in tables] == ["Mul", "Mul", "Sqrt", "HardSigmoid"]
+    roots = {op.outputs[0] for op in graph.ops if op.attrs == ElementwiseAttrs("sqrt")}
+    assert roots <= made.scheme.stored.keys()
+    inner = {op.outputs[0] for op in graph.ops if op.attrs in (ElementwiseAttrs("erf"), ElementwiseAttrs("softplus"))}
+    assert inner
+    assert not inner & made.scheme.stored.keys()
 
 
 def test_tensors_are_found_again_in_the_int8_graph(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_int16_is_nearer_to_the_floats(name: str, tmp_path: Path) -> None:
     held_out = inputs(graph, 6, seed=9)
     coarse, fine = (measure(m.reference, m.lowered, held_out, Watch()) for m in (narrow, wide))
     assert fine.sqnr > coarse.sqnr
-    assert all(layer.own > 80 for layer in fine.layers if layer.tensor in graph.inputs)
+    assert all(layer.own > 60 for layer in fine.layers if layer.tensor in graph.inputs)  # extremes may be cut
     assert {wide.scheme.dtype(n) for n in wide.scheme.stored} == {DType.INT16}
 
 

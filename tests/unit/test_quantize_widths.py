@@ -23,7 +23,14 @@ from tinycompile.quantize.widths import Excess, cheapest, narrow_layers, saving,
 from tinycompile.report.quantization import weight_bytes
 from tinycompile.watch import Watch
 
-WORST = {"residual_network": 15.0, "branches": 12.0, "islands": 12.0, "sequence": 12.0}
+WORST = {
+    "residual_network": 15.0,
+    "branches": 12.0,
+    "islands": 12.0,
+    "sequence": 12.0,
+    "functions": 12.0,
+    "unpooling": 8.0,
+}
 
 
 def no_limit(lowered: Graph) -> Excess:

@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tinycompile.array_files import read_archive
 from tinycompile.errors import UsageError
 from tinycompile.ir.graph import Array
 from tinycompile.ir.interface import Interface
-
-MAX_SAMPLES_BYTES = 1 << 30
-# What zipfile and NumPy raise on files that are no archive of arrays.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def read_inputs(path: Path, interface: Interface) -> list[Array]:
     """One array (samples, *shape) per network input: by tensor name, or by position ``in_0``, ``in_1``, ...
 
-    UsageError when the file cannot be read or an array is missing or of another type or shape. Pickled objects are not
-    read, and an archive is not unpacked beyond `MAX_SAMPLES_BYTES`.
+    UsageError when the file cannot be read or an array is missing or of another type or shape.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_SAMPLES_BYTES:
-            raise ValueError(f"{size} bytes of arrays (at most {MAX_SAMPLES_BYTES})")
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {k: data[k] for k in data.files}
-    except _UNREADABLE as error:
-        raise UsageError(f"cannot read the inputs: {error}", str(path), "save them with numpy.savez") from None
+    arrays = read_archive(path)
     result = []
     for k, port in enumerate(interface.inputs):
         value = arrays.get(port.name, arrays.get(f"in_{k}"))

@@ -123,6 +123,15 @@ class KernelCall:
         return [*first, *(name if not pitch else f"{name} + {pitch} * y" for name, pitch in self.arguments)]
 
 
+@dataclass(frozen=True)
+class WeightAxes:
+    """The dimensions of a layer's weights, its input 1, along which are its output channels, and the input channels of
+    one group; the others are the taps of its window, rows before columns."""
+
+    outputs: int
+    inputs: int
+
+
 class Grain(enum.Enum):
     """What one kernel call makes."""
 
@@ -151,6 +160,10 @@ class Operator(abc.ABC):
     attrs_class: ClassVar[type[Attrs]] = Attrs
     scale_free: ClassVar[bool] = False
     """Whether it makes sense of int8 values of unknown scale: as integers, or as bytes that it moves or compares."""
+
+    weight_axes: ClassVar[WeightAxes | None] = None
+    """Of a layer: an operator whose outputs are sums of products of weights with the channels, the last dimension, of
+    input 0, and of a bias per output channel (input 2). None: it is no layer."""
 
     of_constants: ClassVar[bool] = False
     """Whether its kernel reads no tensor that is made at run time."""

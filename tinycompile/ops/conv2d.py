@@ -21,6 +21,7 @@ from tinycompile.ops.base import (
     Need,
     Operator,
     Variant,
+    WeightAxes,
     pad_region,
 )
 from tinycompile.ops.convolution import (
@@ -56,6 +57,7 @@ class Conv2dAttrs(Attrs):
 class Conv2d(Operator):
     kind = "conv2d"
     attrs_class = Conv2dAttrs
+    weight_axes = WeightAxes(outputs=0, inputs=3)
 
     def _kernel(self, node: Node) -> Pair:
         return node.tensor(1).shape[1], node.tensor(1).shape[2]

@@ -15,7 +15,7 @@ import numpy as np
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import ConstArray, KernelCall, Need, Operator, RowWindow
+from tinycompile.ops.base import ConstArray, KernelCall, Need, Operator, RowWindow, WeightAxes
 from tinycompile.ops.convolution import (
     bias_values,
     layer_unsupported,
@@ -44,6 +44,7 @@ class ConvTranspose2dAttrs(Attrs):
 class ConvTranspose2d(Operator):
     kind = "conv_transpose2d"
     attrs_class = ConvTranspose2dAttrs
+    weight_axes = WeightAxes(outputs=0, inputs=3)
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
         x, w, a = node.tensor(0), node.tensor(1), node.attrs

@@ -13,7 +13,18 @@ from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
 from tinycompile.ops import dsp_convolution, mve_convolution
-from tinycompile.ops.base import DSP, GENERIC, MVE, ConstArray, KernelCall, Need, Operator, Variant, pad_region
+from tinycompile.ops.base import (
+    DSP,
+    GENERIC,
+    MVE,
+    ConstArray,
+    KernelCall,
+    Need,
+    Operator,
+    Variant,
+    WeightAxes,
+    pad_region,
+)
 from tinycompile.ops.conv2d import conv_consts
 from tinycompile.ops.convolution import (
     bias_values,
@@ -51,6 +62,7 @@ MAX_LATE_PIXELS = 16  # TC_DEPTHWISE_LATE of its kernel
 class DepthwiseConv2d(Operator):
     kind = "depthwise_conv2d"
     attrs_class = DepthwiseConv2dAttrs
+    weight_axes = WeightAxes(outputs=3, inputs=0)
 
     def _kernel(self, node: Node) -> Pair:
         return node.tensor(1).shape[1], node.tensor(1).shape[2]

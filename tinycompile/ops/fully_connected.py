@@ -15,7 +15,19 @@ from numpy.typing import NDArray
 from tinycompile.errors import ShapeError
 from tinycompile.ir.graph import Array, Attrs, Node
 from tinycompile.ir.types import DType, Region
-from tinycompile.ops.base import DSP, GENERIC, MVE, ConstArray, Grain, KernelCall, Need, Operator, RowWindow, Variant
+from tinycompile.ops.base import (
+    DSP,
+    GENERIC,
+    MVE,
+    ConstArray,
+    Grain,
+    KernelCall,
+    Need,
+    Operator,
+    RowWindow,
+    Variant,
+    WeightAxes,
+)
 from tinycompile.ops.convolution import (
     bias_values,
     layer_unsupported,
@@ -51,6 +63,7 @@ class FullyConnectedAttrs(Attrs):
 class FullyConnected(Operator):
     kind = "fully_connected"
     attrs_class = FullyConnectedAttrs
+    weight_axes = WeightAxes(outputs=0, inputs=1)
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
         x, w = node.tensor(0), node.tensor(1)

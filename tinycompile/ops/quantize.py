@@ -66,6 +66,12 @@ def thresholds(scale: float, zero_point: int, half_even: bool) -> NDArray[np.int
     return high.astype(np.int32)
 
 
+def stored(x: NDArray[np.float32], scale: float, zero_point: int, half_even: bool) -> NDArray[np.int8]:
+    """What the operator makes int8 of `x`."""
+    keys = ordered(x.astype(np.float32))
+    return (np.searchsorted(thresholds(scale, zero_point, half_even), keys, side="right") - 128).astype(np.int8)
+
+
 class Quantize(Operator):
     kind = "quantize"
     attrs_class = QuantizeAttrs
@@ -81,10 +87,6 @@ class Quantize(Operator):
             return "quantisation per channel"
         return "int16 with a zero point that is not 0" if dtype == DType.INT16 and quant.scalar()[1] else None
 
-    def _thresholds(self, node: Node) -> NDArray[np.int32]:
-        scale, zero_point = tensor_quant(node, node.out)
-        return thresholds(scale, zero_point, node.attrs.half_even)
-
     def in_region(self, node: Node, out: Region) -> tuple[Need | None, ...]:
         return same_region(node, out)
 
@@ -95,8 +97,7 @@ class Quantize(Operator):
             scale, _ = tensor_quant(node, node.out)
             finite = np.where(np.isnan(x), np.float32(0), x)
             return direct(finite, scale, 0, node.attrs.half_even, DType.INT16).astype(np.int16)
-        keys = ordered(x.astype(np.float32))
-        return (np.searchsorted(self._thresholds(node), keys, side="right") - 128).astype(np.int8)
+        return stored(x, *tensor_quant(node, node.out), node.attrs.half_even)
 
     def in_place(self, node: Node) -> tuple[int, ...]:
         """Only bytes may alias floats in C."""
@@ -115,5 +116,5 @@ class Quantize(Operator):
             scale = ConstArray("scale", np.array([tensor_quant(node, node.out)[0]], dtype=np.float32))
             consts = (*consts, ("half_even", int(node.attrs.half_even)))
             return (KernelCall("tc_quantize_f32_s16", (RowWindow(0),), (scale,), consts),)
-        arrays = (ConstArray("thresholds", self._thresholds(node)),)
+        arrays = (ConstArray("thresholds", thresholds(*tensor_quant(node, node.out), node.attrs.half_even)),)
         return (KernelCall("tc_quantize_f32_s8", (RowWindow(0),), arrays, consts),)

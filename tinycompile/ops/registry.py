@@ -25,6 +25,7 @@ from tinycompile.ops.integer_lstm import IntegerLstm
 from tinycompile.ops.inverted_bottleneck import InvertedBottleneck
 from tinycompile.ops.leaky_relu import LeakyRelu
 from tinycompile.ops.logistic import Logistic
+from tinycompile.ops.lookup import Lookup
 from tinycompile.ops.matmul import Matmul
 from tinycompile.ops.max_pool2d import MaxPool2d
 from tinycompile.ops.max_pool2d_places import MaxPool2dPlaces
@@ -86,6 +87,7 @@ OPERATORS: dict[str, Operator] = {
         Tanh(),
         HardSwish(),
         LeakyRelu(),
+        Lookup(),
         Clip(),
         TableFunction(),
         Quantize(),

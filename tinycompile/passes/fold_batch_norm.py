@@ -15,10 +15,11 @@ from tinycompile.ir.graph import Array, Graph, Op, Tensor
 from tinycompile.ir.quant import Quant, narrowed
 from tinycompile.ir.types import DType
 from tinycompile.ops.depthwise_conv2d import DepthwiseConv2dAttrs
+from tinycompile.ops.registry import OPERATORS
 from tinycompile.passes.rewriter import Rewriter
 
 # Axis of the output channels in the weights.
-CHANNEL_AXIS = {"conv2d": 0, "depthwise_conv2d": 3, "conv_transpose2d": 0, "fully_connected": 0}
+CHANNEL_AXIS = {kind: op.weight_axes.outputs for kind, op in OPERATORS.items() if op.weight_axes is not None}
 
 
 def fold_batch_norm(graph: Graph) -> Graph:

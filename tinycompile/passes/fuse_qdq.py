@@ -3,7 +3,7 @@
 The float operator between is what ONNX QDQ models write and what the frontend makes of QLinear operators. A clip in
 front of the `quantize` becomes the clamp of the integer operator: quantisation is monotonic, so clamping after it is
 the same. Operators that only select or copy values keep their input's quantisation, and a `requantize` follows where
-it differs.
+it differs. Several operators that are a function of one int8 value between the two are a table (`function_tables`).
 
 An operator with int16 on either side computes in int16: int8 inputs become int16 first, exactly, and an int8 output is
 made of int16 values of 1/128 of its scale.
@@ -24,8 +24,10 @@ from tinycompile.ops.clip import ClipAttrs
 from tinycompile.ops.construct import make_op
 from tinycompile.ops.elementwise import ACTIVATIONS
 from tinycompile.ops.pad import PadAttrs
+from tinycompile.ops.put import PutAttrs
 from tinycompile.ops.registry import operator
 from tinycompile.ops.select import SelectAttrs
+from tinycompile.passes.function_tables import is_uniform, tabulate
 from tinycompile.passes.integer_layer import layer_inputs
 from tinycompile.passes.rewriter import Rewriter
 
@@ -35,7 +37,8 @@ REQUANTISING = ("avg_pool2d", "mean", "concat", "softmax", "logistic", "tanh", "
 # LiteRT's int16 kernel of these is for LiteRT's models only. Its softmax takes exp(-10) for all that is less: among a
 # thousand classes probabilities are wrong by some percent, where floats are right.
 NOT_INT16 = ("softmax",)
-COPYING = ("max_pool2d", "pad", "select", "resize_nearest", "resize_bilinear")
+COPYING = ("max_pool2d", "pad", "select", "resize_nearest", "resize_bilinear", "put")
+PLACING = ("set", "max", "min")  # combinations of `put` that give one of the values
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def _fuse(rewriter: Rewriter, op: Op) -> bool:
         return source is not None
     integer = _integer(rewriter, made, out)
     if integer is None:
-        return False
+        return tabulate(rewriter, op, integer_input)
     attrs, emit = integer.attrs, partial(rewriter.emit, quant=integer.quant, dtype=integer.dtype)
     if (integer.quant, integer.dtype) != (out.quant, out.dtype):
         _convert(rewriter, op, emit(made.kind, integer.inputs, attrs, made), clip, out)
@@ -134,7 +137,7 @@ def integer_input(rewriter: Rewriter, name: str) -> str | None:
 def _one_value(rewriter: Rewriter, name: str) -> float | None:
     """The value of a float constant of one value throughout, None for anything else."""
     data = rewriter.tensor(name).data
-    if data is None or data.dtype != np.float32 or data.size == 0 or not np.all(data == data.flat[0]):
+    if data is None or data.dtype != np.float32 or not is_uniform(rewriter.tensor(name)):
         return None
     return float(data.flat[0]) if math.isfinite(data.flat[0]) else None
 
@@ -168,6 +171,8 @@ def _integer(rewriter: Rewriter, op: Op, out: Tensor) -> Integer | None:
     """The integer form of the float operator `op`, None when it has none."""
     if op.kind not in (*LAYERS, *BINARY, *REQUANTISING, *COPYING):
         return None
+    if isinstance(op.attrs, PutAttrs):
+        return _put(rewriter, op, op.attrs)
     read = op.inputs[:1] if op.kind in LAYERS else op.inputs
     sources = [
         integer_input(rewriter, name) for name in read if op.kind not in BINARY or _one_value(rewriter, name) is None
@@ -197,6 +202,25 @@ def _integer(rewriter: Rewriter, op: Op, out: Tensor) -> Integer | None:
         inputs = (*inputs, *rest)
     made = Integer(inputs, op.attrs, dtype, quant)
     return made if dtype == DType.INT8 or _has_kernel(rewriter, op, made) else None
+
+
+def _put(rewriter: Rewriter, op: Op, attrs: PutAttrs) -> Integer | None:
+    """What is put, and what is there: int8 of one quantisation, or one number."""
+    data, updates = rewriter.tensor(op.inputs[0]), integer_input(rewriter, op.inputs[2])
+    if updates is None or attrs.combination not in PLACING:
+        return None
+    x = rewriter.tensor(updates)
+    if x.dtype != DType.INT8:
+        return None
+    assert x.quant is not None
+    if data.data is not None and is_uniform(data):
+        fill = np.full(data.shape, _quantized(float(data.data.flat[0]), x), dtype=np.int8)
+        there: str | None = rewriter.constant(fill, x.quant, f"{data.name}/int8")
+    else:
+        there = integer_input(rewriter, data.name)
+        same = there is not None and (rewriter.tensor(there).quant, rewriter.tensor(there).dtype) == (x.quant, x.dtype)
+        there = there if same else None
+    return None if there is None else Integer((there, op.inputs[1], updates), attrs, x.dtype, x.quant)
 
 
 def _has_kernel(rewriter: Rewriter, op: Op, made: Integer) -> bool:

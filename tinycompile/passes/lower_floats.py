@@ -27,16 +27,21 @@ from tinycompile.passes.rewriter import Rewriter
 _SAME = {"mul": "mul", "logistic": "sigmoid", "tanh": "tanh", "hard_swish": "hard_swish"}
 
 
-def _function(op: Op) -> ElementwiseAttrs | None:
-    """What a float operator computes element by element, None when it is no such operator."""
+def float_functions(op: Op) -> tuple[ElementwiseAttrs, ...]:
+    """What a float operator computes element by element, one function after the other; none when it is no such
+    operator."""
     attrs: Attrs = op.attrs
-    if isinstance(attrs, AddAttrs):
-        return ElementwiseAttrs("sub" if attrs.subtract else "add")
+    if isinstance(attrs, ElementwiseAttrs):
+        return (attrs,)
     if isinstance(attrs, LeakyReluAttrs):
-        return ElementwiseAttrs("leaky_relu", (attrs.alpha,))
+        return (ElementwiseAttrs("leaky_relu", (attrs.alpha,)),)
     if isinstance(attrs, ClipAttrs):
-        return _clip(attrs.lo, attrs.hi)
-    return ElementwiseAttrs(_SAME[op.kind]) if op.kind in _SAME else None
+        return (_clip(attrs.lo, attrs.hi),)
+    clamp = attrs.clamp if isinstance(attrs, AddAttrs | MulAttrs) else None
+    behind = () if clamp is None else (_clip(*clamp),)
+    if isinstance(attrs, AddAttrs):
+        return (ElementwiseAttrs("sub" if attrs.subtract else "add"), *behind)
+    return (ElementwiseAttrs(_SAME[op.kind]), *behind) if op.kind in _SAME else ()
 
 
 def _clip(lo: float, hi: float) -> ElementwiseAttrs:
@@ -52,9 +57,7 @@ def lower_floats(graph: Graph) -> Graph:
     rewriter = Rewriter(graph)
     for op in graph.ops:
         node = rewriter.node(op)
-        function = _function(op) if _is_float(node) else None
-        if isinstance(op.attrs, ElementwiseAttrs):
-            function = op.attrs
+        functions = float_functions(op) if isinstance(op.attrs, ElementwiseAttrs) or _is_float(node) else ()
         if (
             isinstance(op.attrs, PadAttrs)
             and operator(op.kind).unsupported(node)
@@ -66,16 +69,14 @@ def lower_floats(graph: Graph) -> Graph:
         if isinstance(op.attrs, ConcatAttrs) and node.activations:
             _concat(rewriter, op, node)
             continue
-        if function is None:
+        if not functions:
             rewriter.keep(op)
             continue
         names = [_operand(rewriter, node, k) for k in range(len(op.inputs))]
         out = node.out
-        clamp = op.attrs.clamp if isinstance(op.attrs, AddAttrs | MulAttrs) else None
-        if clamp is not None:
+        for function in functions[:-1]:
             names = [rewriter.emit("elementwise", names, function, op, quant=out.quant, dtype=out.dtype)]
-            function = _clip(*clamp)
-        rewriter.emit("elementwise", names, function, op, quant=out.quant, dtype=out.dtype, name=out.name)
+        rewriter.emit("elementwise", names, functions[-1], op, quant=out.quant, dtype=out.dtype, name=out.name)
     return rewriter.finish()
 
 

@@ -12,6 +12,9 @@ from tinycompile.ir.types import DType
 from tinycompile.ops.pad import PadAttrs
 from tinycompile.passes.rewriter import MOVES, Rewriter
 
+# Their output says in which order the values are, and that is the order of their integers.
+ORDERED = ("max_pool2d_places",)
+
 
 def _integer_pad(x: Tensor, attrs: PadAttrs) -> PadAttrs | None:
     """A float padding as one of the quantised tensor `x`; None when its value has no exact counterpart there."""
@@ -24,8 +27,8 @@ def _integer_pad(x: Tensor, attrs: PadAttrs) -> PadAttrs | None:
 
 
 def move_integers(graph: Graph) -> Graph:
-    """A graph in which no `reshape` or `transpose` follows a `dequantize` or comes before a `quantize`, and no `pad`
-    follows a `dequantize`."""
+    """A graph in which no `reshape` or `transpose` follows a `dequantize` or comes before a `quantize`, and no `pad` or
+    operator that only orders values follows a `dequantize`."""
     rewriter = Rewriter(graph)
     for op in graph.ops:
         made = rewriter.made_by(op.inputs[0]) if op.inputs[0] else None
@@ -44,6 +47,15 @@ def move_integers(graph: Graph) -> Graph:
             padded = rewriter.emit("pad", [x.name], attrs, op, quant=x.quant, dtype=x.dtype)
             out = rewriter.emit("dequantize", [padded], made.attrs, made, dtype=DType.FLOAT32)
             rewriter.replace(op.outputs[0], out)
+        elif (
+            op.kind in ORDERED
+            and made is not None
+            and made.kind == "dequantize"
+            and rewriter.tensor(made.inputs[0]).dtype == DType.INT8
+        ):
+            rewriter.emit(
+                op.kind, made.inputs, op.attrs, op, dtype=rewriter.tensor(op.outputs[0]).dtype, name=op.outputs[0]
+            )
         elif op.kind in MOVES:
             rewriter.replace(op.outputs[0], rewriter.move_like(op.inputs[0], op, op))
         elif op.kind == "quantize" and made is not None and made.kind in MOVES:

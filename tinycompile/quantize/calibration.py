@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycompile.array_files import MOST_BYTES, read_arrays
 from tinycompile.errors import UsageError, one_line
 from tinycompile.ir.graph import Array, Tensor
 
@@ -30,14 +29,15 @@ def read_samples(source: str, inputs: Sequence[Tensor], limit: int) -> list[Samp
 
     `source`: an `.npz` with an array per input, named after it or `in_0`, `in_1`..., alone or stacked along a leading
     axis; a `.npy` for a network of one input; a folder of such files; or ``module:function``, a function that gives
-    dictionaries of input name -> array, or the arrays themselves for one input. Raises UsageError.
+    dictionaries of input name -> array, or the arrays themselves for one input. Raises UsageError, also for files of
+    more than MOST_BYTES of arrays.
     """
     path = Path(source)
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix in (".npz", ".npy"))
-        samples = [sample for file in spread(files, limit) for sample in samples_of(_arrays(file), inputs, str(file))]
+        samples = _samples_of_files(spread(files, limit), inputs)
     elif path.is_file():
-        samples = samples_of(_arrays(path), inputs, str(path))
+        samples = samples_of(read_arrays(path), inputs, str(path))
     elif ":" in source:
         samples = [_sample(given, inputs, source) for given in islice(_generated(source), limit)]
     else:
@@ -45,6 +45,16 @@ def read_samples(source: str, inputs: Sequence[Tensor], limit: int) -> list[Samp
     if not samples:
         raise UsageError("no samples", one_line(source, 200), _FORMS)
     return spread(samples, limit)
+
+
+def _samples_of_files(files: Sequence[Path], inputs: Sequence[Tensor]) -> list[Sample]:
+    """Of all files, which have MOST_BYTES of arrays together at most."""
+    samples, left = [], MOST_BYTES
+    for file in files:
+        arrays = read_arrays(file, left)
+        left -= sum(a.nbytes for a in arrays.values())
+        samples += samples_of(arrays, inputs, str(file))
+    return samples
 
 
 def split_held_out(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
@@ -82,17 +92,6 @@ def spread(items: Sequence[Any], limit: int) -> list[Any]:
     if len(items) <= limit:
         return list(items)
     return [items[k * len(items) // limit] for k in range(limit)]
-
-
-def _arrays(path: Path) -> dict[str, Array]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"in_0": loaded}
-        with loaded as data:
-            return {name: data[name] for name in data.files}
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, KeyError, EOFError, MemoryError) as error:
-        raise UsageError(f"cannot read the samples: {error}", str(path), "save them with numpy.savez") from None
 
 
 def samples_of(arrays: Mapping[str, Array], inputs: Sequence[Tensor], where: str) -> list[Sample]:

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Array, Graph, Node, Tensor
 from tinycompile.ops.evaluate import evaluate
+from tinycompile.ops.registry import operator
 from tinycompile.passes.fold_batch_norm import CHANNEL_AXIS
 from tinycompile.passes.fuse_qdq import LAYERS
 from tinycompile.quantize.calibration import Sample, spread
+from tinycompile.quantize.moments import groups
 from tinycompile.watch import Watch
 
 _SAMPLES = 16
@@ -54,6 +56,7 @@ def equalized(graph: Graph, reference: Graph, samples: Sequence[Sample], watch: 
     for first, second in pairs:
         weights = current(second, 1)
         axis = _input_axis(second)
+        assert axis is not None  # or it were no pair
         others = tuple(a for a in range(weights.ndim) if a != axis)
         factors = _factors(reached[first.out.name], np.abs(weights).max(axis=others).astype(np.float64))
         scale(first, 1, 1 / factors, CHANNEL_AXIS[first.op.kind])
@@ -72,9 +75,12 @@ def _factors(reached: F64, weights: F64) -> F64:
     return np.where(usable, np.exp2(np.rint(np.log2(factors))), 1.0)
 
 
-def _input_axis(node: Node) -> int:
-    """The dimension of input channels in a layer's weights."""
-    return {"conv2d": 3, "depthwise_conv2d": 3, "fully_connected": 1}[node.op.kind]
+def _input_axis(node: Node) -> int | None:
+    """The dimension of a layer's weights that has an index for each of its input channels; None when there is none."""
+    axes, channels = operator(node.op.kind).weight_axes, node.tensor(0).shape[-1]
+    assert axes is not None  # asked of layers
+    found = axes.inputs if groups(node) == 1 else axes.outputs  # of groups: where each has one input and one output
+    return found if groups(node) in (1, channels) and node.tensor(1).shape[found] == channels else None
 
 
 def _pairs(graph: Graph) -> list[tuple[Node, Node]]:
@@ -88,8 +94,6 @@ def _pairs(graph: Graph) -> list[tuple[Node, Node]]:
         if first is None or first.out.name in shared or first.attrs.clamp not in (None, (0.0, math.inf)):
             continue
         constants = (*first.op.inputs[1:], *second.op.inputs[1:])
-        channels = first.out.shape[-1]
-        plain = second.tensor(1).shape[_input_axis(second)] == channels and getattr(second.attrs, "groups", 1) == 1
-        if plain and not any(name in shared for name in constants if name):
+        if _input_axis(second) is not None and not any(name in shared for name in constants if name):
             pairs.append((first, second))
     return pairs

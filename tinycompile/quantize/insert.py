@@ -12,10 +12,11 @@ from tinycompile.ir.graph import Array, Attrs, Graph, Op, Tensor, const_tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
 from tinycompile.ops.quantize import QuantizeAttrs
+from tinycompile.passes.function_tables import is_uniform
 from tinycompile.passes.fuse_qdq import BINARY, LAYERS
 from tinycompile.passes.rewriter import MOVES
 from tinycompile.quantize.ranges import quant_of_range, stored_values, symmetric_quant
-from tinycompile.quantize.scheme import Scheme, is_wide, uniform
+from tinycompile.quantize.scheme import Scheme, is_wide
 
 STORED, REAL, RAW = "/stored", "/real", "/raw"
 
@@ -65,7 +66,7 @@ class _Inserter:
         """Constant operand `k` of an addition or a product."""
         tensor = self.graph.tensors[op.inputs[k]]
         assert tensor.data is not None
-        if uniform(tensor):
+        if is_uniform(tensor):
             return tensor.name
         extremes, dtype = (float(tensor.data.min()), float(tensor.data.max())), DType.INT8
         quant = quant_of_range(*extremes)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Array, Graph, Node
-from tinycompile.ops.base import pad_region, whole
+from tinycompile.ops.base import WeightAxes, pad_region, whole
 from tinycompile.ops.evaluate import evaluate
 from tinycompile.ops.float_layers import taps
 from tinycompile.ops.registry import operator
@@ -34,30 +34,35 @@ class Moments:
     second: F64 | None
 
 
+def _axes(node: Node) -> WeightAxes:
+    axes = operator(node.op.kind).weight_axes
+    assert axes is not None  # asked of layers
+    return axes
+
+
+def groups(node: Node) -> int:
+    """How many groups of channels a layer has, each of which reads its own."""
+    return node.tensor(0).shape[-1] // node.tensor(1).shape[_axes(node).inputs]
+
+
 def as_matrices(node: Node, weights: Array) -> F64:
     """A layer's weights as (groups, outputs of a group, taps)."""
-    if node.op.kind == "depthwise_conv2d":  # [1,KH,KW,C*M]
-        channels = node.tensor(0).shape[3]
-        return np.asarray(
-            weights.reshape(-1, channels, weights.shape[3] // channels).transpose(1, 2, 0), dtype=np.float64
-        )
-    groups = getattr(node.attrs, "groups", 1)
-    return np.asarray(weights.reshape(groups, weights.shape[0] // groups, -1), dtype=np.float64)
+    by_output = np.moveaxis(weights, _axes(node).outputs, 0)
+    return by_output.reshape(groups(node), len(by_output) // groups(node), -1).astype(np.float64)
 
 
 def from_matrices(node: Node, matrices: F64) -> F64:
     """The inverse of `as_matrices`."""
-    shape = node.tensor(1).shape
-    if node.op.kind == "depthwise_conv2d":
-        return np.asarray(matrices.transpose(2, 0, 1).reshape(shape))
-    return np.asarray(matrices.reshape(shape))
+    outputs, shape = _axes(node).outputs, node.tensor(1).shape
+    rest = shape[:outputs] + shape[outputs + 1 :]
+    return np.moveaxis(matrices.reshape(shape[outputs], *rest), 0, outputs)
 
 
 def _rows(node: Node, x: Array) -> F64:
     """The taps of every output pixel: (groups, pixels, taps)."""
-    if node.op.kind == "fully_connected":
+    if len(node.tensor(1).shape) == 2:  # no window
         return x.reshape(1, -1, x.shape[-1]).astype(np.float64)
-    form = node.tensor(0).form
+    count, form = groups(node), node.tensor(0).form
     region = whole(node.out)
     need = operator(node.op.kind).in_region(node, region)[0]
     assert need is not None
@@ -66,9 +71,8 @@ def _rows(node: Node, x: Array) -> F64:
     _, kh, kw, _ = node.tensor(1).shape
     parts = [taps(padded, region, ky, kx, node) for ky in range(kh) for kx in range(kw)]
     rows = np.stack(parts, axis=2).reshape(region.rows * region.cols, kh * kw, form.channels)
-    groups = form.channels if node.op.kind == "depthwise_conv2d" else node.attrs.groups
-    split = rows.reshape(len(rows), kh * kw, groups, form.channels // groups)
-    return split.transpose(2, 0, 1, 3).reshape(groups, len(rows), -1).astype(np.float64)
+    split = rows.reshape(len(rows), kh * kw, count, form.channels // count)
+    return split.transpose(2, 0, 1, 3).reshape(count, len(rows), -1).astype(np.float64)
 
 
 def input_moments(

@@ -15,6 +15,7 @@ from tinycompile.ir.graph import Node, Tensor
 from tinycompile.ops.elementwise_functions import SUFFIX
 from tinycompile.passes.layout import to_first
 from tinycompile.quantize import onnx_movement as movement
+from tinycompile.quantize import onnx_places as places
 from tinycompile.quantize.write_onnx import FIRST, LAST, Writer
 
 # Function of `elementwise` -> ONNX operator, the names of its parameters, and attributes that never change.
@@ -147,6 +148,10 @@ def _pool(kind: str) -> Callable[[Writer, Node], None]:
         _finish(w, node, made, FIRST, a.clamp)
 
     return write
+
+
+def _max_pool_places(w: Writer, node: Node) -> None:
+    places.max_pool_places(w, node, _window(node, node.attrs.kernel))
 
 
 def _mean(w: Writer, node: Node) -> None:
@@ -307,14 +312,17 @@ NODES: dict[str, Callable[[Writer, Node], None]] = {
     "dequantize": _dequantize,
     "elementwise": _elementwise,
     "fully_connected": _fully_connected,
+    "grid_sample": places.grid_sample,
     "hard_swish": _unary("HardSwish"),
     "leaky_relu": _unary("LeakyRelu", "alpha"),
     "logistic": _unary("Sigmoid"),
     "matmul": _matmul,
     "max_pool2d": _pool("MaxPool"),
+    "max_pool2d_places": _max_pool_places,
     "mean": _mean,
     "mul": _arithmetic("Mul"),
     "pad": movement.pad,
+    "put": places.put,
     "quantize": _quantize,
     "reduce": _reduce,
     "reshape": movement.reshape,
@@ -322,6 +330,7 @@ NODES: dict[str, Callable[[Writer, Node], None]] = {
     "resize_nearest": movement.resize("nearest"),
     "select": movement.select,
     "softmax": _softmax,
+    "take": places.take,
     "tanh": _unary("Tanh"),
     "transpose": movement.transpose,
 }

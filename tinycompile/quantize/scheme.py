@@ -1,7 +1,8 @@
 """Which operators compute in integers, which tensors are stored as int8 or int16, and which of those share a scale.
 
 The forms are those that `passes.fuse_qdq` makes integers of. An operator that has no int8 kernel stays float, and so
-does one that only moves or combines values between such: it would cost a rounding and gain nothing.
+does one that only moves or combines values between such: it would cost a rounding and gain nothing. Operators that are
+a function of one value together store what the last of them makes (`quantize.functions`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ import numpy as np
 from tinycompile.ir.graph import Graph, Node, Op, Tensor
 from tinycompile.ir.quant import Quant
 from tinycompile.ir.types import DType
+from tinycompile.ops.put import PutAttrs
 from tinycompile.ops.registry import operator
-from tinycompile.passes.fuse_qdq import BINARY, COPYING, LAYERS, NOT_INT16, REQUANTISING
+from tinycompile.passes.function_tables import is_uniform
+from tinycompile.passes.fuse_qdq import BINARY, COPYING, LAYERS, NOT_INT16, PLACING, REQUANTISING
+from tinycompile.passes.move_integers import ORDERED
 from tinycompile.passes.rewriter import MOVES
+from tinycompile.quantize.functions import Functions
 
 # Operators whose outputs have a known range, and the scale that LiteRT's kernels want for it.
 _Q15 = Quant((2.0**-15,), (0,))
@@ -30,7 +35,9 @@ FIXED = {
 }
 # Their output holds values of their inputs. Of a concatenation, too, the output has the coarsest scale in any case.
 SHARING = (*COPYING, *MOVES, "concat")
-KINDS = frozenset((*LAYERS, *BINARY, *REQUANTISING, *COPYING, *MOVES, "clip"))
+KINDS = frozenset((*LAYERS, *BINARY, *REQUANTISING, *COPYING, *MOVES, *ORDERED, "clip"))
+INT8_ALONE = (*NOT_INT16, *ORDERED, "put")
+PLACES = DType.INT64  # of what is read or written; made in the order of values, which int8 keeps
 _UNIT = Quant((1.0,), (0,))
 
 
@@ -56,29 +63,36 @@ class Scheme:
         return result
 
 
-def uniform(tensor: Tensor) -> bool:
-    """Whether a constant is one value throughout, which fuse_qdq stores exactly."""
-    return tensor.data is not None and bool(np.all(tensor.data == tensor.data.flat[0]))
-
-
 def make_scheme(graph: Graph, floats: Collection[str] = (), wide: Collection[str] | None = ()) -> Scheme:
     """The scheme of a prepared graph; operators whose outputs are in `floats` stay float by the caller's wish, tensors
     in `wide` (None: all) and those that share their scales are int16."""
-    reasons = {name: "kept float to gain accuracy" for op in graph.ops if (name := op.outputs[0]) in floats}
-    for node in graph.nodes():
-        why = _no_integer_form(node, DType.INT8)
-        if why is not None:
-            reasons.setdefault(node.out.name, why)
+    candidates = [node for node in graph.nodes() if any(t.dtype == DType.FLOAT32 for t in _tensors(node))]
+    none = {node.out.name: why for node in candidates if (why := _no_integer_form(node, DType.INT8)) is not None}
+    reasons = {node.out.name: "kept float to gain accuracy" for node in candidates if node.out.name in floats}
     while True:
-        _drop_islands(graph, reasons)
-        integer = frozenset(op.outputs[0] for op in graph.ops if op.outputs[0] not in reasons)
-        stored = _stored(graph, integer)
+        functions = _functions(graph, none, reasons)
+        _drop_islands(graph, functions, reasons)
+        integer = frozenset(node.out.name for node in candidates if node.out.name not in reasons)
+        stored = _stored(graph, integer, functions.inner)
         roots = frozenset(root for name, root in stored.items() if wide is None or name in wide)
         scheme = Scheme(integer, stored, roots, reasons)
-        more = _without_int16_kernel(graph, scheme)
+        more = _without_int16_kernel(graph, scheme, functions)
         if not more:
             return scheme
-        reasons.update(more)
+        reasons |= more
+
+
+def _functions(graph: Graph, none: dict[str, str], reasons: dict[str, str]) -> Functions:
+    """What are functions of one value, when operators without an integer form (`none`) that are in no function stay
+    float; they are added to `reasons`."""
+    while True:
+        functions = Functions(graph, reasons)
+        more = {name: why for name, why in none.items() if name not in functions.of and name not in reasons}
+        # What is float already is the better for a function in float, too: a variance in int8 has no root.
+        more |= {name: none[name] for name, x in functions.of.items() if x in {**reasons, **more} and name in none}
+        if not more:
+            return functions
+        reasons |= more
 
 
 def is_wide(op: Op, scheme: Scheme) -> bool:
@@ -86,30 +100,39 @@ def is_wide(op: Op, scheme: Scheme) -> bool:
     return any(scheme.stored.get(name) in scheme.wide for name in (*op.inputs, *op.outputs))
 
 
-def _without_int16_kernel(graph: Graph, scheme: Scheme) -> dict[str, str]:
+def _without_int16_kernel(graph: Graph, scheme: Scheme, functions: Functions) -> dict[str, str]:
     """Operators that would compute in int16 and cannot -> why."""
     reasons = {}
     for node in graph.nodes():
-        if node.out.name in scheme.integer and is_wide(node.op, scheme):
-            why = _no_integer_form(node, DType.INT16)
-            if why is not None:
-                reasons[node.out.name] = why
+        if node.out.name not in scheme.integer or not is_wide(node.op, scheme):
+            continue
+        together = functions.together(node.op)
+        why = "a table of int16 values would be too large" if len(together) > 1 else None
+        why = why or _no_integer_form(node, DType.INT16)
+        if why is not None:
+            reasons.update(dict.fromkeys(together, why))
     return reasons
 
 
 def _no_integer_form(node: Node, dtype: DType) -> str | None:
     """Why fuse_qdq would make no operator in `dtype` of the float `node`, None when it would."""
-    kind = node.op.kind
-    tensors = [t for t in (*node.inputs, node.out) if t is not None]
-    missing = kind not in KINDS or (dtype == DType.INT16 and kind in NOT_INT16)
-    if missing or any(t.dtype != DType.FLOAT32 for t in tensors):
+    kind, tensors = node.op.kind, _tensors(node)
+    missing = kind not in KINDS or (dtype == DType.INT16 and kind in INT8_ALONE)
+    if missing or any(t.dtype != DType.FLOAT32 for t in tensors if t.dtype != PLACES):
         return f"{_function(node)} has no {dtype.value} kernel"
     if getattr(node.attrs, "beta", 1.0) != 1.0:
         return "softmax of scaled values has no int8 form in ONNX"
-    if any(t.is_const for t in tensors) and kind not in (*LAYERS, *BINARY):
+    if isinstance(node.attrs, PutAttrs) and node.attrs.combination not in PLACING:
+        return f"{kind} that combines values has no int8 kernel"
+    fixed = [t for t in tensors if t.is_const and t.dtype != PLACES and not (kind == "put" and is_uniform(t))]
+    if fixed and kind not in (*LAYERS, *BINARY):
         return f"{kind} of a constant has no int8 kernel"
-    inputs = tuple(_twin(node, k, dtype) for k in range(len(node.inputs)))
-    return operator(kind).unsupported(Node(node.op, inputs, (_typed(node.out, dtype),)))
+    twin = Node(node.op, tuple(_twin(node, k, dtype) for k in range(len(node.inputs))), (_typed(node.out, dtype),))
+    return operator(kind).unsupported(twin)
+
+
+def _tensors(node: Node) -> list[Tensor]:
+    return [t for t in (*node.inputs, node.out) if t is not None]
 
 
 def _function(node: Node) -> str:
@@ -117,6 +140,8 @@ def _function(node: Node) -> str:
 
 
 def _typed(tensor: Tensor, dtype: DType) -> Tensor:
+    if tensor.dtype != DType.FLOAT32:
+        return tensor
     data = None if tensor.data is None else np.zeros(tensor.shape, dtype=dtype.numpy)
     return replace(tensor, dtype=dtype, quant=_UNIT, data=data)
 
@@ -131,13 +156,17 @@ def _twin(node: Node, k: int, dtype: DType) -> Tensor | None:
     return _typed(tensor, DType.INT8 if k == 1 else DType.INT32)
 
 
-def _drop_islands(graph: Graph, reasons: dict[str, str]) -> None:
+def _drop_islands(graph: Graph, functions: Functions, reasons: dict[str, str]) -> None:
     """Adds the operators that are no layers and have no integer neighbour."""
     producers, consumers = graph.producers(), graph.consumers()
 
     def alone(op: Op) -> bool:
-        makers = [producers[i] for i in op.inputs if i in producers]
-        around = [o.outputs[0] for o in (*makers, *consumers[op.outputs[0]])]
+        own = functions.together(op)
+        around = set()
+        for name in own:
+            floats = [i for i in producers[name].inputs if i in producers and graph.tensors[i].dtype == DType.FLOAT32]
+            around |= {*floats, *(reader.outputs[0] for reader in consumers[name])}
+        around -= own
         return bool(around) and all(o in reasons for o in around)
 
     changed = True
@@ -147,21 +176,23 @@ def _drop_islands(graph: Graph, reasons: dict[str, str]) -> None:
         changed = bool(lonely)
 
 
-def clipped_later(graph: Graph, integer: Collection[str]) -> set[str]:
-    """Outputs of integer operators that only an integer clip reads: it becomes their clamp, and they are not stored."""
+def _clipped_later(graph: Graph, integer: Collection[str], inner: Collection[str]) -> set[str]:
+    """Outputs of integer operators that only an integer clip reads: it becomes their clamp, and they are not stored,
+    unless the clip is itself a part of a table."""
     consumers, result = graph.consumers(), set()
     for op in graph.ops:
         out = op.outputs[0]
         readers = consumers[out]
         if out in integer and op.kind not in SHARING and out not in graph.outputs and len(readers) == 1:
-            if readers[0].kind == "clip" and readers[0].outputs[0] in integer:
+            if readers[0].kind == "clip" and readers[0].outputs[0] in integer and readers[0].outputs[0] not in inner:
                 result.add(out)
     return result
 
 
-def _stored(graph: Graph, integer: frozenset[str]) -> dict[str, str]:
-    """Tensors that integer operators make or read -> one for each scale."""
-    hidden = clipped_later(graph, integer)
+def _stored(graph: Graph, integer: Collection[str], inner: Collection[str]) -> dict[str, str]:
+    """Tensors that integer operators make or read, but for those within a table -> one for each scale."""
+    hidden = {*_clipped_later(graph, integer, inner), *inner}
+    floats = {n for n, t in graph.tensors.items() if t.dtype == DType.FLOAT32 and not t.is_const} - hidden
     parent: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -174,10 +205,10 @@ def _stored(graph: Graph, integer: frozenset[str]) -> dict[str, str]:
     for op in graph.ops:
         if op.outputs[0] not in integer:
             continue
-        named = [n for n in (*op.inputs, *op.outputs) if n and not graph.tensors[n].is_const and n not in hidden]
+        named = [n for n in (*op.inputs, *op.outputs) if n in floats]
         for name in named:
             find(name)
         if op.kind in SHARING:
-            for name in op.inputs:
+            for name in named:
                 parent[find(name)] = find(op.outputs[0])
     return {name: find(name) for name in parent}

@@ -74,10 +74,10 @@ class Writer:
     def integers(self, values: Sequence[int], wish: str) -> str:
         return self.constant(np.array(values, dtype=np.int64), wish)
 
-    def emit(self, kind: str, inputs: Sequence[str], wish: str, **attributes: Any) -> str:
-        """A node with one output, whose name is as close to `wish` as possible."""
+    def emit(self, kind: str, inputs: Sequence[str], wish: str, *unread: str, **attributes: Any) -> str:
+        """The last output of a node, whose name is as close to `wish` as possible; `unread`: those before it."""
         out = self.name(wish)
-        self.nodes.append(helper.make_node(kind, list(inputs), [out], name=out, **attributes))
+        self.nodes.append(helper.make_node(kind, list(inputs), [*unread, out], name=out, **attributes))
         return out
 
     def take(self, tensor: Tensor, layout: str = LAST) -> str:

@@ -18,6 +18,8 @@ SCHEMA_VERSION = 1
 WORST_SHOWN = 8
 WIDTH, HEIGHT = 960, 260
 _MOST_DB, _MAX_BARS = 80.0, 400
+_NAMED = 5  # of the noisiest layers, in the plot
+_ROW, _LABEL = 20, 200  # of the memory plot: height of a bar, and width of what stands before it
 
 
 @dataclass(frozen=True)
@@ -145,16 +147,57 @@ def _bars(layers: Sequence[LayerNoise]) -> list[dict[str, Any]]:
     ]
 
 
+def _marks(shown: Sequence[LayerNoise], bars: Sequence[dict[str, Any]], worst: Sequence[LayerNoise]) -> list[Any]:
+    """The noisiest layers: their names, and a number over the bar of each that is shown."""
+    places = {layer.tensor: bar for layer, bar in zip(shown, bars, strict=True)}
+    return [
+        {
+            "number": number,
+            "bar": places.get(layer.tensor),
+            "text": f"{layer.kind} {one_line(layer.tensor, 80)}: {_db(layer.own)} of its own",
+        }
+        for number, layer in enumerate(worst[:_NAMED], start=1)
+    ]
+
+
+def _memory(report: QuantizationReport) -> list[dict[str, Any]]:
+    """A bar for the constants and the arena of both networks."""
+    rows = [
+        (f"{what}, {which}", size, which)
+        for what, sizes in (
+            ("constants in flash", (report.before.weight_bytes, report.after.weight_bytes)),
+            ("arena", (report.before.arena_bytes, report.after.arena_bytes)),
+        )
+        for which, size in zip(("float", "int8"), sizes, strict=True)
+    ]
+    most = max(1, *(size for _, size, _ in rows))
+    return [
+        {
+            "label": label,
+            "y": k * _ROW,
+            "width": size / most * (WIDTH - _LABEL - 120),
+            "text": f"{size:,} B",
+            "style": "own" if which == "float" else "total",
+        }
+        for k, (label, size, which) in enumerate(rows)
+    ]
+
+
 def render_page(report: QuantizationReport) -> str:
     """A page without scripts. Names from the model file are escaped."""
     layers = report.measured.layers[:_MAX_BARS]
+    bars = _bars(layers)
     return (
         page_templates()
         .get_template("quantization.html.j2")
         .render(
             report=report,
             text=print_quantization(report),
-            bars=_bars(layers),
+            bars=bars,
+            marks=_marks(layers, bars, report.measured.worst),
+            memory=_memory(report),
+            label=_LABEL,
+            row=_ROW,
             hidden=len(report.measured.layers) - len(layers),
             ticks=[
                 {"y": HEIGHT - db * HEIGHT / _MOST_DB, "label": f"{db} dB"} for db in range(0, int(_MOST_DB) + 1, 20)

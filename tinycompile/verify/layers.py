@@ -12,7 +12,9 @@ from tinycompile.emulate.compare import Comparison, compare_arrays
 from tinycompile.emulate.interpreter import run_plan
 from tinycompile.ir.graph import Array, Graph, Tensor
 from tinycompile.ir.plan import Plan
+from tinycompile.ir.quant import signed_values
 from tinycompile.ir.states import initial_values
+from tinycompile.ops.elementwise import ACTIVATIONS
 from tinycompile.ops.evaluate import node_result
 
 
@@ -62,11 +64,14 @@ class Verification:
 def _matching(tensor: Tensor, values: Mapping[str, Array]) -> Array | None:
     """The reference's value of a tensor in the compiled model's layout; None when it has none of that type and size.
 
-    Passes name a fused operator's result after the quantised tensor, with a suffix where the layout changed.
+    Passes name a fused operator's result after the quantised tensor, with a suffix where the layout changed, and the
+    signed form of an unsigned output with another.
     """
-    value = values.get(tensor.name)
-    if value is None:
-        value = values.get(tensor.name.removesuffix("/quantize"))
+    quantized = tensor.name.removesuffix("/quantize")
+    names = (tensor.name, quantized, quantized.removesuffix(f"/{tensor.dtype.value}"))
+    value = next((values[n] for n in names if n in values), None)
+    if value is not None and tensor.dtype in ACTIVATIONS:
+        value = signed_values(value)
     if value is None or value.size != tensor.elems or value.dtype != tensor.dtype.numpy:
         return None
     if value.shape != tensor.shape and len(tensor.shape) == 4 and value.ndim in (3, 4):

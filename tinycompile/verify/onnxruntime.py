@@ -9,7 +9,6 @@ import numpy as np
 
 from tinycompile.errors import ToolchainError
 from tinycompile.ir.graph import Array
-from tinycompile.ir.quant import signed_values
 
 
 class OnnxRuntime:
@@ -43,6 +42,6 @@ class OnnxRuntime:
         self.outputs = [o.name for o in self.session.get_outputs()]
 
     def run(self, inputs: Sequence[Array]) -> dict[str, Array]:
-        """Tensor name -> value, for one sample; unsigned ones signed, as the compiled model holds them."""
+        """Tensor name -> value, for one sample."""
         values = self.session.run(self.outputs, dict(zip(self.inputs, inputs, strict=True)))
-        return {name: signed_values(np.asarray(value)) for name, value in zip(self.outputs, values, strict=True)}
+        return {name: np.asarray(value) for name, value in zip(self.outputs, values, strict=True)}
