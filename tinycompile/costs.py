@@ -11,19 +11,23 @@ from dataclasses import dataclass
 
 from tinycompile.ir.plan import Plan, Step
 from tinycompile.ir.types import DType
+from tinycompile.ops.base import is_plain
 from tinycompile.ops.registry import operator
 from tinycompile.target import Target
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one inference executes, recompute included: MACs, those of depthwise convolutions (`depthwise_macs`) not
-    among the others; elements that operators put out, inside of fused ones too; rows that kernels are called for; runs
-    of rows (times that an operator's turn comes); bytes of weights that are read from flash."""
+    """What one inference executes, recompute included: MACs and elements that operators put out, inside of fused ones
+    too, by kernels of the core's own instructions (`macs`, those of depthwise convolutions apart, `elems`) and by plain
+    ones; rows that kernels are called for; runs of rows (times that an operator's turn comes); bytes of weights that
+    are read from flash."""
 
     macs: int
     depthwise_macs: int
     elems: int
+    plain_macs: int
+    plain_elems: int
     rows: int
     runs: int
     weight_bytes: int
@@ -45,17 +49,20 @@ def work_of(plan: Plan) -> Work:
             calls = 1 if step.merge else step.region.rows
             rows += calls
             read += calls * weights[step.op]
-    macs = depthwise = elems = 0
-    for node, pixels in zip(nodes, made, strict=True):
-        form = node.out.form
-        share = operator(node.op.kind).macs(node) * pixels // (form.rows * form.width)
+    macs = depthwise = elems = plain_macs = plain_elems = 0
+    for node, pixels, variant in zip(nodes, made, plan.variants, strict=True):
+        form, oper = node.out.form, operator(node.op.kind)
+        share = oper.macs(node) * pixels // (form.rows * form.width)
+        put_out = pixels * form.channels + oper.inner_elems(node) * pixels // (form.rows * form.width)
+        if is_plain(variant):
+            plain_macs, plain_elems = plain_macs + share, plain_elems + put_out
+            continue
+        elems += put_out
         if node.op.kind == "depthwise_conv2d":
             depthwise += share
         else:
             macs += share
-        elems += pixels * form.channels
-        elems += operator(node.op.kind).inner_elems(node) * pixels // (form.rows * form.width)
-    return Work(macs, depthwise, elems, rows, runs, read)
+    return Work(macs, depthwise, elems, plain_macs, plain_elems, rows, runs, read)
 
 
 def estimated_cycles(plan: Plan, target: Target) -> int | None:
@@ -66,4 +73,5 @@ def estimated_cycles(plan: Plan, target: Target) -> int | None:
     if c is None or any(n.out.dtype in (DType.FLOAT32, DType.INT16) and operator(n.op.kind).macs(n) > 0 for n in nodes):
         return None
     computing = work.macs * c.mac + work.depthwise_macs * c.depthwise_mac + work.elems * c.elem
+    computing += work.plain_macs * c.plain_mac + work.plain_elems * c.plain_elem
     return round(computing + work.rows * c.row + work.runs * c.run + work.weight_bytes * c.weight_byte)

@@ -25,7 +25,7 @@ def earlier_build(folder: Path) -> tuple[str, ...] | None:
     try:
         data = json.loads((folder / MARK).read_text(encoding="utf-8"))
         files, _ = data["files"], data["interface"]
-        names = [PurePosixPath(name) for name in files]
+        names = [PurePosixPath(name) for name in files if "\0" not in name]
         root = folder.resolve()
         inside = [n for n in names if ".." not in n.parts and (root / n).parent.resolve().is_relative_to(root)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

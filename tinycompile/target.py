@@ -31,12 +31,15 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class Costs:
-    """Instructions per MAC, per MAC of a depthwise convolution, per element put out, per row that a kernel is called
-    for and per run of rows; cycles per byte of weights that is read from flash (``tinycompile.costs``)."""
+    """Instructions per MAC, per MAC of a depthwise convolution, per element put out, of kernels of the core's own
+    instructions and of plain ones; per row that a kernel is called for and per run of rows; cycles per byte of weights
+    that is read from flash (``tinycompile.costs``)."""
 
     mac: float
     depthwise_mac: float
     elem: float
+    plain_mac: float
+    plain_elem: float
     row: float
     run: float
     weight_byte: float = 0.0

@@ -38,6 +38,7 @@ from tinycompile.target import load_target
 def build(path):
     return build_model(Path(path), load_target("cortex-m7"), Budgets(None, None), ImportOptions(name="model"))
 
+import ortools.sat.python.cp_model  # as the planner does where addresses are contended
 build(sys.argv[1])  # what is imported and compiled once is not the models' doing
 sys.addaudithook(watch)
 for path in sys.argv[1:]:

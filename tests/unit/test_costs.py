@@ -24,8 +24,10 @@ def test_work_of_a_hand_counted_network() -> None:
     x = conv(b, b.input((1, 6, 5, 2)), 4, (3, 3), pad=(1, 1, 1, 1))
     graph = b.graph([depthwise(b, x, (3, 3), pad=(1, 1, 1, 1))])
     weights = (4 * 9 * 2 + 4 * 4) + (4 * 9 + 4 * 4)
-    want = Work(30 * 4 * 9 * 2, 30 * 4 * 9, 2 * 30 * 4, 12, 2, 6 * weights)
+    want = Work(30 * 4 * 9 * 2, 30 * 4 * 9, 2 * 30 * 4, 0, 0, 12, 2, 6 * weights)
     assert work_of(plan_graph(graph, TARGET)) == want
+    plain = Work(0, 0, 0, 30 * 4 * 9 * 2 + 30 * 4 * 9, 2 * 30 * 4, 12, 2, 6 * weights)
+    assert work_of(plan_graph(graph, load_target("cortex-m3"))) == plain
     turns = work_of(RowPlanner(graph, TARGET, input_mode=InputMode.STREAMED).plan())
     assert replace(turns, runs=2) == want
     assert turns.runs > 2
@@ -37,8 +39,8 @@ def test_elements_inside_of_a_fused_bottleneck_count() -> None:
     graph = b.graph([conv(b, y, 2, (1, 1))])
     (block,) = bottlenecks(graph)
     apart = work_of(plan_graph(graph, TARGET)).elems
-    kept = work_of(plan_graph(fuse_bottlenecks(graph, {}, [block.name]), TARGET)).elems
-    again = work_of(plan_graph(fuse_bottlenecks(graph, {block.name: 1}), TARGET)).elems
+    kept = work_of(plan_graph(fuse_bottlenecks(graph, {}, [block.name]), TARGET)).plain_elems
+    again = work_of(plan_graph(fuse_bottlenecks(graph, {block.name: 1}), TARGET)).plain_elems
     assert kept == apart == 30 * (8 + 8 + 2)
     assert again == apart + (3 * 6 - 2 - 6) * 5 * 8
 

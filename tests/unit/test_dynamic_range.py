@@ -14,7 +14,7 @@ from recurrent_models import lstm, svdf
 from tflite_models import ModelMaker, calls, random_value, saved
 
 import tinycompile
-from tinycompile.cli import cli
+from tinycompile.commands.plan import plan as plan_verb
 from tinycompile.emulate.interpreter import run_samples
 from tinycompile.errors import UnsupportedError, UsageError
 from tinycompile.frontends import load_model
@@ -111,9 +111,9 @@ def test_the_weights_are_those_of_the_file(tmp_path: Path) -> None:
 def test_the_report_says_so(tmp_path: Path) -> None:
     m = ModelMaker(3)
     path = saved(tmp_path / "m.tflite", m.build(fully_connected(m)))
-    run = CliRunner().invoke(cli, ["plan", str(path), "--dynamic-range", "float"])
+    run = CliRunner().invoke(plan_verb, [str(path), "--dynamic-range", "float"])
     assert "dynamic range" in run.output
-    run = CliRunner().invoke(cli, ["plan", str(path), "--dynamic-range", "float", "--json"])
+    run = CliRunner().invoke(plan_verb, [str(path), "--dynamic-range", "float", "--json"])
     assert len(json.loads(run.output)["notes"]) == 1
     built = tinycompile.build(path, "host", dynamic_range="float")
     assert "dynamic range" in built.files["report.html"]

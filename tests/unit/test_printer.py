@@ -38,7 +38,7 @@ placements
 views
   1: "t4" = reshape("t3") {shape=(1, 4)}  ; reshape '1'
 steps
-  0: op 0 conv2d -> "t3" rows 0..1 columns 0..1, generic
+  0: op 0 conv2d -> "t3" rows 0..1 columns 0..1 merged, generic
      8 bytes live: "in0", "t3" <- peak
 """
 
@@ -77,7 +77,7 @@ def test_rows_in_rings_and_any_order_print_compactly() -> None:
 def test_partial_steps_show_rows_and_columns() -> None:
     plan = plan_graph(small(), PlainTarget())
     step = replace(plan.steps[0], region=Region(1, 2, 0, 1))
-    assert "rows 1..1 columns 0..0," in print_plan(replace(plan, steps=(step,)))
+    assert "rows 1..1 columns 0..0 merged," in print_plan(replace(plan, steps=(step,)))
 
 
 def test_contents_of_constants_are_told_apart() -> None:

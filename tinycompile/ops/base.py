@@ -153,6 +153,11 @@ DSP = Variant("dsp", frozenset({"dsp"}))
 MVE = Variant("mve", frozenset({"mve"}))
 
 
+def is_plain(variant: str) -> bool:
+    """Whether a kernel keeps to a core's base instructions; the names of others end in the feature that they need."""
+    return variant.split(", ")[-1] not in (DSP.name, MVE.name)
+
+
 class Operator(abc.ABC):
     """One operator kind. Instances are stateless singletons."""
 

@@ -46,7 +46,7 @@ class FloatTableOperator(TableOperator):
             real, shift = real * 2, shift + 1
         return int(real), shift
 
-    def int16_call(self, node: Node, elems: int) -> KernelCall:
+    def int16_call(self, node: Node, elems: int) -> KernelCall | None:
         factor, right = self._input_factor(node)
         s_y, _ = tensor_quant(node, node.out)
         multiplier, shift = quantize_multiplier(_Q15 / s_y)

@@ -47,6 +47,7 @@ def _saturated(x: I64) -> I64:
 class IntegerLstm(Operator):
     kind = "integer_lstm"
     attrs_class = IntegerLstmAttrs
+    scale_free = True  # outputs and cells, in one row, have no scale in common
 
     def infer(self, node: Node) -> tuple[tuple[int, ...], DType]:
         x, w, r, bias, state = (node.tensor(k) for k in range(5))

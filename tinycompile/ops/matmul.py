@@ -60,6 +60,8 @@ class Matmul(Operator):
         if is_float(node):
             return float_unsupported(node)
         a, b = node.tensor(0).dtype, node.tensor(1).dtype
+        if a == DType.INT16 and node.tensor(0).quant is not None:
+            return "a product of matrices of int16 with a scale"
         known = a in TYPES or all(t is not None and t.quant is not None for t in (*node.inputs, node.out))
         return None if a == b and known else f"a product of matrices of {a.value} and {b.value}"
 

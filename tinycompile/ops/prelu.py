@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Node
 from tinycompile.ir.quant import multiply_by_quantized_multiplier, quantize_multiplier
+from tinycompile.ir.types import DType
 from tinycompile.ops.binary import Binary, BinaryAttrs
 from tinycompile.ops.convolution import tensor_quant
 
@@ -16,7 +17,7 @@ class Prelu(Binary):
 
     kind = "prelu"
     attrs_class = BinaryAttrs
-    kernel = "tc_prelu_s8"
+    types = (DType.INT8,)
 
     def unsupported(self, node: Node) -> str | None:
         return "a constant input" if node.tensor(0).is_const else super().unsupported(node)

@@ -66,6 +66,9 @@ class TableFunction(FloatTableOperator):
         with np.errstate(over="ignore"):
             return FUNCTIONS[node.attrs.function](x)
 
+    def int16_call(self, node: Node, elems: int) -> None:
+        return None
+
     def values(self, node: Node, x: NDArray[np.int64]) -> NDArray[np.int64]:
         if node.attrs.function != "abs":
             return super().values(node, x)

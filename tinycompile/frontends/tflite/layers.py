@@ -31,6 +31,9 @@ def conv_2d(b: Builder, op: SourceOp) -> None:
 
 def depthwise_conv_2d(b: Builder, op: SourceOp) -> None:
     x, w, out = b.map_input(op), _weights(b, op, b.tensor(op, 0)), b.output(op)
+    if x.dtype == DType.INT16 and w.quant is not None and w.quant.bits is not None:
+        what = "weights of 4 bits with int16 activations, which LiteRT reads as bytes"
+        raise b.unsupported(op, what, "use int8 weights or activations")
     stride, dilation, pad, activation = _window(b, op, "DepthwiseConv2DOptions", x, w)
     attrs = DepthwiseConv2dAttrs(stride, dilation, pad, b.clamp(op, activation, out))
     b.emit(op, "depthwise_conv2d", attrs, (x, w, _bias(b, op)), out)
