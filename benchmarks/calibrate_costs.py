@@ -11,17 +11,14 @@ the target files, and the worst error of the fit. `weight_byte` is not fitted: e
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import numpy as np
+from emulated import measured
 from models import available
 
 from tinycompile.costs import work_of
-from tinycompile.emulate.target import run_target
-from tinycompile.pipeline import ImportOptions, build_model
 from tinycompile.planning.goal import Goal
-from tinycompile.report.summary import Budgets
 from tinycompile.target import load_target
 
 FEATURES = {
@@ -50,16 +47,9 @@ def fit(work: np.ndarray, took: np.ndarray) -> np.ndarray:
 
 def measure(model: Path, target_name: str, goal: Goal) -> tuple[list[int], int]:
     """The work of a plan (`FEATURES`), and the instructions that it takes."""
-    target = load_target(target_name)
-    build = build_model(model, target, Budgets(1 << 40, 1 << 40), ImportOptions(io="quantized"), goal=goal)
-    rng = np.random.default_rng(0)
-    inputs = [rng.integers(-128, 128, (1, *p.shape)).astype(p.dtype.numpy) for p in build.plan.interface.inputs]
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in build.files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        run = run_target(Path(folder), build.plan.interface, target, inputs)
-    work = work_of(build.plan)
-    return [getattr(work, name) for name in FEATURES.values()], run.instructions
+    made = measured(model, load_target(target_name), goal)
+    work = work_of(made.build.plan)
+    return [getattr(work, name) for name in FEATURES.values()], made.run.instructions
 
 
 def main() -> None:

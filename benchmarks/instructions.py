@@ -7,30 +7,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 
-import numpy as np
+from emulated import measured
 from models import available
 
-from tinycompile.emulate.target import run_target
-from tinycompile.pipeline import ImportOptions, build_model
-from tinycompile.report.summary import Budgets
 from tinycompile.target import load_target
 
 
 def measure(model: Path, target_name: str, emulator: str | None) -> dict[str, object]:
-    target = load_target(target_name)
-    build = build_model(model, target, Budgets(None, None), ImportOptions(io="quantized"))
-    rng = np.random.default_rng(0)
-    inputs = []
-    for port in build.plan.interface.inputs:
-        info = np.iinfo(port.dtype.numpy)
-        inputs.append(rng.integers(info.min, info.max + 1, (1, *port.shape)).astype(port.dtype.numpy))
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in build.files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        run = run_target(Path(folder), build.plan.interface, target, inputs, emulator=emulator)
+    made = measured(model, load_target(target_name), emulator=emulator)
+    build, run = made.build, made.run
     macs = build.report.macs_model
     return {
         "macs": macs,

@@ -12,18 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from emulated import measured
 from models import SHARED
 
 from tinycompile.emulate.interpreter import run_samples
-from tinycompile.emulate.target import run_target
-from tinycompile.pipeline import ImportOptions, build_model
 from tinycompile.planning.goal import Goal
-from tinycompile.report.summary import Budgets
 from tinycompile.target import Target, load_target
 
 # CMSIS-NN compiled with -O3, exact rounding, measured on emulated cores with random int8 inputs: Cortex-M7, M4
@@ -88,18 +85,11 @@ class Ran:
 
 
 def run(model: Path, target: Target, minimize: bool) -> Ran:
-    goal = Goal(minimize_sram=minimize, max_recompute=1.0)
-    build = build_model(model, target, Budgets(1 << 40, 1 << 40), ImportOptions(io="quantized"), goal=goal)
-    rng = np.random.default_rng(0)
-    inputs = [rng.integers(-128, 128, (1, *p.shape)).astype(p.dtype.numpy) for p in build.plan.interface.inputs]
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in build.files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        ran = run_target(Path(folder), build.plan.interface, target, inputs)
-    wanted = run_samples(build.plan, inputs)
-    equal = all(np.array_equal(got.ravel(), want.ravel()) for got, want in zip(ran.outputs, wanted, strict=True))
-    macs = build.report.macs_model
-    return Ran(ran.instructions, build.plan.arena_bytes, ran.text_bytes, ran.stack_bytes, macs, equal)
+    made = measured(model, target, Goal(minimize_sram=minimize, max_recompute=1.0))
+    wanted = run_samples(made.build.plan, made.inputs)
+    equal = all(np.array_equal(got.ravel(), want.ravel()) for got, want in zip(made.run.outputs, wanted, strict=True))
+    plan, macs, ran = made.build.plan, made.build.report.macs_model, made.run
+    return Ran(ran.instructions, plan.arena_bytes, ran.text_bytes, ran.stack_bytes, macs, equal)
 
 
 def measure(name: str, core: str) -> Row:

@@ -126,7 +126,7 @@ def measure(name: str, mode: str, most: float, goal_bytes: int, execute: bool, e
         "model": name,
         "mode": mode,
         "most_recompute": most,
-        "recompute": round((work.macs + work.depthwise_macs) / max(plan.network_macs, 1), 4),
+        "recompute": round(work.all_macs / max(plan.network_macs, 1), 4),
         "arena_bytes": plan.arena_bytes,
         "goal_bytes": goal_bytes,
         "whole_bytes": anchor.whole,

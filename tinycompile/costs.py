@@ -32,6 +32,10 @@ class Work:
     runs: int
     weight_bytes: int
 
+    @property
+    def all_macs(self) -> int:
+        return self.macs + self.depthwise_macs + self.plain_macs
+
 
 def work_of(plan: Plan) -> Work:
     """The work of a plan."""

@@ -17,8 +17,14 @@ from tinycompile.errors import CheckFailed, ToolchainError
 from tinycompile.target import list_targets, load_target
 from tinycompile.zoo import digits_model_path
 
+# The largest takes as long as all others together, and shows no more.
+MODELS = [
+    pytest.param(stem, marks=[pytest.mark.slow] * (stem == "mcunet_vww"))
+    for stem in ("digits_qdq", "micro_kws_m_qdq", *INT8_MODELS)
+]
 
-@pytest.fixture(scope="module", params=["digits_qdq", "micro_kws_m_qdq", *INT8_MODELS])
+
+@pytest.fixture(scope="module", params=MODELS)
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     path = digits_model_path() if request.param == "digits_qdq" else model_path(request.param)
     return build_into(path, tmp_path_factory.mktemp(request.param))

@@ -108,7 +108,7 @@ def test_every_plan_on_the_frontier_of_many_networks_in_c(graph: Graph, mode: In
     every_plan_in_c(graph, mode, results)
 
 
-@pytest.mark.parametrize("mode", [InputMode.STREAMED, InputMode.EXTERNAL])
+@pytest.mark.parametrize("mode", [InputMode.STREAMED, pytest.param(InputMode.EXTERNAL, marks=pytest.mark.slow)])
 def test_the_frontier_of_a_mobilenet_in_c(mode: InputMode, tmp_path: Path) -> None:
     graph = mobile()
     plans = list(chooser(graph, mode).frontier_plans())

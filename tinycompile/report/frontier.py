@@ -35,7 +35,7 @@ class FrontierRow:
 def frontier_row(plan: Plan, target: Target, emission: Emission) -> FrontierRow:
     """The figures of a plan."""
     work = work_of(plan)
-    macs = work.macs + work.depthwise_macs
+    macs = work.all_macs
     return FrontierRow(
         plan.arena_bytes,
         macs / plan.network_macs if plan.network_macs else 1.0,
