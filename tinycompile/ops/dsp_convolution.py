@@ -21,12 +21,10 @@ PIXELS = 3  # TC_DOT_PIXELS and TC_DEPTHWISE_PIXELS of the kernels
 def conv2d_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], merged: int) -> KernelCall:
     """The call that makes one row of `out`, or `merged` of them as one: of one kernel for windows of a pixel, one that
     gathers small windows, and one for the others. Groups and dilation are 1."""
-    a, weights = node.attrs, arrays[0].data
+    weights = arrays[0].data
     channels, kh, kw, in_ch = weights.shape
-    if (kh, kw) == (1, 1) and a.pad == (0, 0, 0, 0):
-        sizes = (("pixels", merged * out.cols), ("stride", a.stride[1]), ("in_ch", in_ch), ("out_ch", channels))
-        window = RowWindow(0, stride=a.stride[0])
-        return KernelCall("tc_pointwise_s8_dsp", (window,), arrays, (*sizes, *output_consts(node)))
+    if is_pointwise(node):
+        return pointwise_call("tc_pointwise_s8_dsp", node, out, arrays, merged)
     name, stack, added = "tc_conv2d_s8_dsp", 0, _ends(node, out, (kh, kw), 1)
     elems = -(-weights[0].size // 4) * 4
     if PIXELS * elems <= GATHERED_BYTES:
@@ -73,6 +71,19 @@ def _blocks(pixels: int) -> list[int]:
     """The blocks that `tc_depthwise_block` makes of pixels at an end of a row."""
     size = 2 if pixels == 4 else PIXELS
     return [min(size, pixels - k) for k in range(0, pixels, size)]
+
+
+def is_pointwise(node: Node) -> bool:
+    """Whether every window is one pixel of the input."""
+    return node.tensor(1).shape[1:3] == (1, 1) and node.attrs.pad == (0, 0, 0, 0)
+
+
+def pointwise_call(kernel: str, node: Node, out: Region, arrays: tuple[ConstArray, ...], merged: int) -> KernelCall:
+    """The call of `kernel` that makes one row of `out`, or `merged` of them as one, of windows of a pixel."""
+    stride = node.attrs.stride
+    channels, _, _, in_ch = node.tensor(1).shape
+    sizes = (("pixels", merged * out.cols), ("stride", stride[1]), ("in_ch", in_ch), ("out_ch", channels))
+    return KernelCall(kernel, (RowWindow(0, stride=stride[0]),), arrays, (*sizes, *output_consts(node)))
 
 
 def kernel_windows(node: Node, kernel: tuple[int, int]) -> tuple[RowWindow, ...]:

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from tinycompile.ir.graph import Array, Node
 from tinycompile.ir.types import Region
-from tinycompile.ops.base import ConstArray, KernelCall, RowWindow
+from tinycompile.ops.base import ConstArray, KernelCall
 from tinycompile.ops.convolution import output_arrays, output_consts, tensor_quant
-from tinycompile.ops.dsp_convolution import geometry_consts, kernel_windows
+from tinycompile.ops.dsp_convolution import geometry_consts, is_pointwise, kernel_windows, pointwise_call
 
 LANES = 16  # TC_MVE_LANES
 FILTERS = 4  # TC_MVE_FILTERS
@@ -27,13 +27,10 @@ def mve_arrays(node: Node, weights: NDArray[np.int64]) -> tuple[ConstArray, ...]
 
 def conv2d_call(node: Node, out: Region, arrays: tuple[ConstArray, ...], merged: int) -> KernelCall:
     """The call that makes one row of `out`, or `merged` of them as one. Groups and dilation are 1."""
-    a = node.attrs
     channels, kh, kw, in_ch = arrays[0].data.shape
     arrays = (ConstArray("weights", dot_order(arrays[0].data)), *arrays[1:])
-    if (kh, kw) == (1, 1) and a.pad == (0, 0, 0, 0):
-        sizes = (("pixels", merged * out.cols), ("stride", a.stride[1]), ("in_ch", in_ch), ("out_ch", channels))
-        window = RowWindow(0, stride=a.stride[0])
-        return KernelCall("tc_pointwise_s8_mve", (window,), arrays, (*sizes, *output_consts(node)))
+    if is_pointwise(node):
+        return pointwise_call("tc_pointwise_s8_mve", node, out, arrays, merged)
     window_bytes = kh * kw * in_ch
     pixels = 2 if 2 * window_bytes <= STACK_BYTES else 1
     consts = (
